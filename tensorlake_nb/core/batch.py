@@ -1,0 +1,244 @@
+"""What one Dask task is asked to do, and the receipt that it sends back.
+
+A *batch* carries a range of elements through one node, or one element through a chain of nodes. It names its inputs
+by where they lie in the store and answers with where its outputs lie: values never pass through the scheduler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from tensorlake_nb.core.keys import Digest, Fingerprint, RunId
+
+#: The count of a call that returned one bare value instead of a list.
+BARE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Outputs ``start`` to ``stop - 1`` of one segment (``"<fingerprint>/<name>"``), in its flat order."""
+
+    segment: str
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The values that consecutive calls are given, for one parameter or for all of them.
+
+    Attributes
+    ----------
+    spans
+        Where the values lie, one after the other.
+    into
+        ``None``: each value is bound as the output rule says; ``"**"``: each is a dict of keyword arguments (the
+        inputs of a run); else the name of the parameter that takes it.
+    groups
+        ``None``: one value per call. Else int32 per call: n for a list of n values, -1 (`BARE`) for one bare value.
+    """
+
+    spans: tuple[Span, ...]
+    into: str | None = None
+    groups: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A node as a worker sees it: its function and everything that decides how one element is handled.
+
+    Attributes
+    ----------
+    fingerprint
+        Under which outputs are kept and keys are made (already confined to the run for ``cacheable=False``).
+    code_path, code_digest
+        Where the cloudpickled function lies in the store, and its digest: other bytes are refused.
+    routes
+        The declared targets of a router or of a function with ``next=``; ``None``: outputs go everywhere.
+    cold
+        Nothing was ever kept under this fingerprint when the run began, so there is nothing to look up.
+    takes_list
+        Its single value is a parent's list, taken whole.
+    """
+
+    node: str
+    kind: Literal["function", "router", "reducer"]
+    fingerprint: Fingerprint
+    code_path: str
+    code_digest: Digest
+    routes: tuple[str, ...] | None = None
+    cold: bool = False
+    timeout_s: float = 300.0
+    max_concurrency: int = 1
+    input_encoder: str = "cloudpickle"
+    output_encoder: str = "cloudpickle"
+    inject_ctx: bool = False
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Where a fold stands before a batch: its last accumulator and the rolling digest that names it.
+
+    ``accumulator`` is ``None`` before the first element. With ``combines`` the elements are partial accumulators,
+    merged by the function's ``combine``. A fold with ``groups`` is a level of a tree: each group of that many
+    consecutive elements (the last one may be shorter) is folded from a fresh start, and gives one output.
+    """
+
+    accumulator: Span | None
+    rolling: Digest
+    combines: bool = False
+    groups: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One Dask task: elements, and the calls to carry them through.
+
+    Attributes
+    ----------
+    name
+        ``"<node>-<number>"``, unique in its run. Its segments are named by run and batch, so a batch that Dask runs
+        again finds what its first run left.
+    calls
+        The node, then the nodes that follow it in a fused chain (for a single element only).
+    given
+        The elements' input digests end to end, 32 bytes each.
+    attempt
+        1 for the first try at these elements.
+    budget_s
+        After this long no further element is begun: the receipt says how many were done.
+    stop_on_failure
+        The run ends with its first final failure, so begin nothing after one; ``final`` says that a failure of this
+        attempt has no retry left.
+    emitted
+        For a generator that is tried again: the digests of the items it has already emitted, 32 bytes each.
+    """
+
+    run_id: RunId
+    graph: str
+    name: str
+    store_url: str
+    calls: tuple[Call, ...]
+    columns: tuple[Column, ...]
+    given: bytes
+    attempt: int = 1
+    fold: Fold | None = None
+    budget_s: float = 0.5
+    stop_on_failure: bool = True
+    final: bool = True
+    emitted: bytes = b""
+    checkpoint_interval_s: float = 0.5
+    trusted: bool = True
+
+    @property
+    def node(self) -> str:
+        return self.calls[0].node
+
+    @property
+    def size(self) -> int:
+        """How many elements."""
+        return len(self.given) // 32
+
+
+class FailureKind(StrEnum):
+    """What kind of failure an element met; only ERROR, TIMEOUT and WORKER_LOST may be tried again."""
+
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    WORKER_LOST = "worker lost"
+    REQUEST = "request"
+    USAGE = "usage"
+    UPSTREAM = "upstream"
+
+    @property
+    def retryable(self) -> bool:
+        return self in (FailureKind.ERROR, FailureKind.TIMEOUT, FailureKind.WORKER_LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One element that failed: its offset in the batch, and what a person needs to find out why.
+
+    ``usage`` failures (bad routes, arguments that don't bind, outputs that can't be stored) and ``request``
+    failures (`RequestException`) are never tried again.
+    """
+
+    offset: int
+    kind: FailureKind
+    error: str
+    input_repr: str
+    traceback_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Elements ``start`` to ``stop - 1`` of a batch, settled: where their outputs lie.
+
+    Attributes
+    ----------
+    counts
+        int32 per element: how many outputs; -1 (`BARE`) for one bare value.
+    spans, digests
+        The outputs in order, and their digests end to end.
+    routes
+        For a router or a `RouteTo`: per target a byte per output, 1 where it travels there. A router's outputs
+        are its inputs, passed on. ``None``: everything travels everywhere.
+    computed, replayed
+        How many of the elements were called, and how many were settled from checkpoints.
+    part, is_last
+        A generator's items come in parts, each a piece of its own over the same element.
+    """
+
+    start: int
+    stop: int
+    counts: bytes
+    spans: tuple[Span, ...]
+    digests: bytes
+    routes: Mapping[str, bytes] | None = None
+    computed: int = 0
+    replayed: int = 0
+    part: int = 0
+    is_last: bool = True
+
+    @property
+    def n_out(self) -> int:
+        return len(self.digests) // 32
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """Something that a call printed, warned or logged."""
+
+    offset: int
+    stream: Literal["stdout", "stderr", "log", "warning"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a batch did at one node.
+
+    A chain sends one receipt per node that it reached. ``done`` counts the elements that were begun and ended,
+    from the front: those after it are as they were.
+    """
+
+    batch: str
+    node: str
+    done: int
+    pieces: tuple[Piece, ...]
+    failures: tuple[Failure, ...] = ()
+    seconds: float = 0.0
+    timers: Mapping[str, float] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
+    logs: tuple[LogLine, ...] = ()
+    notes: tuple[str, ...] = ()
+    worker: str = ""
+    started_at: float = 0.0
+    ended_at: float = 0.0

@@ -1,0 +1,189 @@
+"""The whole error tree.
+
+    TensorlakeError
+    ├── UsageError (ValueError)                 the author changes the cell
+    │   ├── GraphError                          the graph can't run as wired
+    │   ├── OptionError                         an option has a wrong value
+    │   ├── InputError                          a run's inputs don't fit its start function
+    │   ├── BindingError                        an output doesn't fit the parameters of the next function
+    │   ├── UnhashableInputError                a value or a function without a digest
+    │   └── SerializationError                  a value or a function that can't travel
+    ├── StoreError                              clear, upgrade, or try again
+    │   ├── CheckpointNotFoundError (LookupError)
+    │   ├── CorruptCheckpointError
+    │   ├── UntrustedCheckpointError
+    │   ├── StoreVersionError
+    │   └── StoreUnavailableError
+    ├── RunError                                look at that task
+    │   ├── TaskFailedError
+    │   ├── RouteError
+    │   ├── JoinError
+    │   ├── PlacementError
+    │   ├── TaskTimeoutError (TimeoutError)
+    │   ├── WorkerLostError
+    │   ├── RequestException                    raised by a user's function: the run can't go on
+    │   ├── RunNotFoundError (LookupError)
+    │   └── RunCancelledError
+    ├── ClusterError                            the cluster can't be reached or started
+    └── InternalError                           ours: report it
+
+Errors cross processes: each passes its own arguments on to ``Exception``, so that it pickles back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tensorlake_nb.engine.run import Run
+
+
+class TensorlakeError(Exception):
+    """Anything that tensorlake_nb raises on purpose."""
+
+
+class UsageError(TensorlakeError, ValueError):
+    """Something to change in the cell: shown as one line in a notebook."""
+
+
+class GraphError(UsageError):
+    """The graph can't run as it is wired; ``problems`` lists everything found."""
+
+    def __init__(self, graph: str, problems: tuple[str, ...]) -> None:
+        super().__init__(graph, problems)
+        self.graph, self.problems = graph, problems
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return f"graph {self.graph!r}: {self.problems[0]}"
+        listed = "\n".join(f"  - {problem}" for problem in self.problems)
+        return f"graph {self.graph!r} has {len(self.problems)} problems:\n{listed}"
+
+
+class OptionError(UsageError):
+    """An option of a function, a graph, a store or a magic has a value it can't have."""
+
+
+class InputError(UsageError):
+    """The inputs of a run don't fit the signature of its start function."""
+
+
+class BindingError(UsageError):
+    """An output can't be bound to the parameters of the function it travels to."""
+
+
+class UnhashableInputError(UsageError):
+    """A value, or something that a function reaches, has no digest."""
+
+
+class SerializationError(UsageError):
+    """A function, an input or an output can't be sent or stored; the message names the culprit."""
+
+
+class StoreError(TensorlakeError):
+    """The checkpoint store can't do what was asked."""
+
+
+class CheckpointNotFoundError(StoreError, LookupError):
+    """No committed checkpoint under that key or name."""
+
+
+class CorruptCheckpointError(StoreError):
+    """A stored object isn't what its record says: damaged, cut, or somebody else's."""
+
+
+class UntrustedCheckpointError(StoreError):
+    """A pickled checkpoint in a store that isn't trusted."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written in a format that this version doesn't read."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store's URL is unknown, unwritable or out of reach."""
+
+
+class RunError(TensorlakeError):
+    """A run that can't go on; ``run`` is the :class:`Run` where one was under way."""
+
+    run: Run | None = None
+
+
+class TaskFailedError(RunError):
+    """A call failed, after its retries.
+
+    Attributes
+    ----------
+    node, index, input_repr, attempt
+        Which node, which element of its input stream (from 0), a short ``repr`` of that element, and which attempt.
+    error
+        ``"TypeName: message"`` of what the function raised.
+    traceback_text
+        The remote traceback, with the cell's own lines.
+    """
+
+    def __init__(self, node: str, index: int, input_repr: str, attempt: int, error: str, traceback_text: str) -> None:
+        super().__init__(node, index, input_repr, attempt, error, traceback_text)
+        self.node, self.index, self.input_repr, self.attempt = node, index, input_repr, attempt
+        self.error, self.traceback_text = error, traceback_text
+
+    def __str__(self) -> str:
+        tries = f" after {self.attempt} attempts" if self.attempt > 1 else ""
+        where = f"{self.node!r} failed on element {self.index}, input {self.input_repr}{tries}: {self.error}"
+        return f"{where}\n\n{self.traceback_text}" if self.traceback_text else where
+
+
+class RouteError(RunError):
+    """A router chose a function that it has no route to."""
+
+    def __init__(self, router: str, chosen: str, routes: tuple[str, ...]) -> None:
+        super().__init__(router, chosen, routes)
+        self.router, self.chosen, self.routes = router, chosen, routes
+
+    def __str__(self) -> str:
+        routes = ", ".join(map(repr, self.routes)) or "none"
+        return (
+            f"router {self.router!r} chose {self.chosen!r}, but its routes are {routes}. "
+            f"Return one of those, or add {self.chosen} to its annotation or to next=."
+        )
+
+
+class JoinError(RunError):
+    """A joined side has several outputs for one element, or one that can't be matched."""
+
+
+class PlacementError(RunError):
+    """No worker of the cluster can ever run a node."""
+
+
+class TaskTimeoutError(RunError, TimeoutError):
+    """A call took longer than its timeout."""
+
+
+class WorkerLostError(RunError):
+    """The worker process ended while it computed an element."""
+
+
+class RequestException(RunError):
+    """Raise this in a function to end the whole run with a message; it is never retried."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class RunNotFoundError(RunError, LookupError):
+    """The store holds no run of that id."""
+
+
+class RunCancelledError(RunError):
+    """The run was cancelled; what had finished is kept."""
+
+
+class ClusterError(TensorlakeError):
+    """The Dask cluster can't be reached, started or used."""
+
+
+class InternalError(TensorlakeError):
+    """A defect of tensorlake_nb itself: please report it."""
