@@ -1,0 +1,177 @@
+"""Durable execution of notebook pipelines on Dask.
+
+Public names load on first use: importing this package brings in neither Dask nor Zarr, so it costs a few
+milliseconds. In a kernel it also tells the shell how graphs and runs are shown, with or without ``%load_ext``.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from tensorlake_nb.core.file import File
+    from tensorlake_nb.core.function import (
+        RouteTo,
+        TensorlakeCompute,
+        tensorlake_function,
+        tensorlake_router,
+    )
+    from tensorlake_nb.core.policy import Retries
+    from tensorlake_nb.engine.context import RequestContext
+    from tensorlake_nb.engine.context import RequestContext as GraphRequestContext
+    from tensorlake_nb.engine.graph import Graph
+    from tensorlake_nb.engine.run import Run
+    from tensorlake_nb.engine.session import configure
+    from tensorlake_nb.errors import (
+        BindingError,
+        CheckpointNotFoundError,
+        ClusterError,
+        CorruptCheckpointError,
+        GraphError,
+        InputError,
+        InternalError,
+        JoinError,
+        OptionError,
+        PlacementError,
+        RequestException,
+        RouteError,
+        RunCancelledError,
+        RunError,
+        RunNotFoundError,
+        SerializationError,
+        StoreError,
+        StoreUnavailableError,
+        StoreVersionError,
+        TaskFailedError,
+        TaskTimeoutError,
+        TensorlakeError,
+        UnhashableInputError,
+        UntrustedCheckpointError,
+        UsageError,
+        WorkerLostError,
+    )
+
+__version__ = "0.1.0"
+
+#: Where each public name lives, as ``module`` or ``module:name`` when it is called otherwise there.
+_HOMES = {
+    "Graph": "engine.graph",
+    "Run": "engine.run",
+    "tensorlake_function": "core.function",
+    "tensorlake_router": "core.function",
+    "TensorlakeCompute": "core.function",
+    "RouteTo": "core.function",
+    "Retries": "core.policy",
+    "File": "core.file",
+    "RequestContext": "engine.context",
+    "GraphRequestContext": "engine.context:RequestContext",
+    "configure": "engine.session",
+    "RequestException": "errors",
+    "TensorlakeError": "errors",
+    "UsageError": "errors",
+    "GraphError": "errors",
+    "OptionError": "errors",
+    "InputError": "errors",
+    "BindingError": "errors",
+    "UnhashableInputError": "errors",
+    "SerializationError": "errors",
+    "StoreError": "errors",
+    "CheckpointNotFoundError": "errors",
+    "CorruptCheckpointError": "errors",
+    "UntrustedCheckpointError": "errors",
+    "StoreVersionError": "errors",
+    "StoreUnavailableError": "errors",
+    "RunError": "errors",
+    "TaskFailedError": "errors",
+    "RouteError": "errors",
+    "JoinError": "errors",
+    "PlacementError": "errors",
+    "TaskTimeoutError": "errors",
+    "WorkerLostError": "errors",
+    "RunNotFoundError": "errors",
+    "RunCancelledError": "errors",
+    "ClusterError": "errors",
+    "InternalError": "errors",
+}
+
+__all__ = [
+    "Graph",
+    "tensorlake_function",
+    "tensorlake_router",
+    "TensorlakeCompute",
+    "RouteTo",
+    "Retries",
+    "RequestContext",
+    "GraphRequestContext",
+    "RequestException",
+    "File",
+    "Run",
+    "configure",
+    "TensorlakeError",
+    "UsageError",
+    "GraphError",
+    "OptionError",
+    "InputError",
+    "BindingError",
+    "UnhashableInputError",
+    "SerializationError",
+    "StoreError",
+    "CheckpointNotFoundError",
+    "CorruptCheckpointError",
+    "UntrustedCheckpointError",
+    "StoreVersionError",
+    "StoreUnavailableError",
+    "RunError",
+    "TaskFailedError",
+    "RouteError",
+    "JoinError",
+    "PlacementError",
+    "TaskTimeoutError",
+    "WorkerLostError",
+    "RunNotFoundError",
+    "RunCancelledError",
+    "ClusterError",
+    "InternalError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its home on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, original = _HOMES[name].partition(":")
+    value = getattr(import_module(f"{__name__}.{module}"), original or name)
+    if name in ("Graph", "Run"):
+        from tensorlake_nb.notebook.progress import watch_waits
+
+        watch_waits()
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register ``%tensorlake`` and ``%%tensorlake``: what ``%load_ext tensorlake_nb`` calls."""
+    from tensorlake_nb.notebook.magic import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take the magics away again; graphs and runs are still displayed."""
+    from tensorlake_nb.notebook.magic import unload
+
+    unload(shell)
+
+
+if "IPython" in sys.modules:  # plain cells display graphs and runs too
+    from tensorlake_nb.notebook.shell import attach
+
+    attach()
