@@ -1,0 +1,154 @@
+"""Where code comes from: Python itself, an installed distribution, or the project of whoever wrote the notebook.
+
+Only the project's own code counts by content. Installed packages count by version, Python not at all.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import importlib.metadata
+import sys
+import sysconfig
+import types
+from pathlib import PurePath
+from types import CodeType
+from typing import Any
+
+from blake3 import blake3
+
+OWN = __name__.partition(".")[0]
+
+
+class Origin(enum.Enum):
+    """Who a piece of code belongs to."""
+
+    PROJECT = "project"
+    INSTALLED = "installed"
+    STDLIB = "stdlib"
+    OWN = "own"
+
+
+_STDLIB_PATHS = tuple(
+    PurePath(path) for name in ("stdlib", "platstdlib") if (path := sysconfig.get_paths().get(name)) is not None
+)
+
+
+@functools.lru_cache(maxsize=4096)
+def origin_of_file(filename: str) -> Origin:
+    """Judge by where a file lies; the names of cells and of ``exec`` belong to the project."""
+    path = PurePath(filename)
+    if "site-packages" in path.parts or "dist-packages" in path.parts:
+        return Origin.INSTALLED
+    if filename.startswith("<frozen ") or any(path.is_relative_to(base) for base in _STDLIB_PATHS):
+        return Origin.STDLIB
+    return Origin.PROJECT
+
+
+def origin_of_module(name: str) -> Origin:
+    """Judge a module by its name, and by its file where it is loaded."""
+    top = name.partition(".")[0]
+    if top == OWN:
+        return Origin.OWN
+    if name == "__main__":
+        return Origin.PROJECT
+    if top in sys.stdlib_module_names:
+        module = sys.modules.get(name)
+        filename = getattr(module, "__file__", None)  # a project's own module may bear the name of one of Python's
+        return origin_of_file(filename) if isinstance(filename, str) else Origin.STDLIB
+    module = sys.modules.get(name)
+    if module is None:
+        return Origin.PROJECT
+    filename = getattr(module, "__file__", None)
+    if isinstance(filename, str):
+        return origin_of_file(filename)
+    paths = [str(path) for path in getattr(module, "__path__", ())]
+    return origin_of_file(paths[0] + "/__init__.py") if paths else Origin.PROJECT
+
+
+def origin_of_class(cls: type) -> Origin:
+    """Judge a class by the module that it names as its own."""
+    module = getattr(cls, "__module__", None)
+    return origin_of_module(module) if isinstance(module, str) else Origin.STDLIB
+
+
+def origin_of_code(code: CodeType, module: Any) -> Origin:
+    """Judge code by its file: ``functools.wraps`` makes a wrapper claim another module than its own."""
+    if isinstance(module, str) and module.partition(".")[0] == OWN and origin_of_module(module) is Origin.OWN:
+        found = sys.modules.get(module)
+        if getattr(found, "__file__", None) == code.co_filename:
+            return Origin.OWN
+    if code.co_filename.startswith(_OWN_PATH):
+        return Origin.OWN
+    return origin_of_file(code.co_filename)
+
+
+def origin_of(value: Any) -> Origin:
+    """Judge a function, class, module or other piece of code."""
+    if isinstance(value, types.ModuleType):
+        return origin_of_module(value.__name__)
+    if isinstance(value, type):
+        return origin_of_class(value)
+    code = getattr(value, "__code__", None)
+    if isinstance(code, CodeType):
+        return origin_of_code(code, getattr(value, "__module__", None))
+    if isinstance(value, types.BuiltinFunctionType):
+        owner = value.__self__
+        if not (owner is None or isinstance(owner, types.ModuleType | type)):
+            return Origin.PROJECT  # a method bound to a value
+    elif not isinstance(value, _DESCRIPTORS):
+        return Origin.PROJECT
+    module = getattr(value, "__module__", None) or getattr(getattr(value, "__objclass__", None), "__module__", None)
+    return origin_of_module(module) if isinstance(module, str) else Origin.STDLIB
+
+
+_DESCRIPTORS = (
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+)
+_OWN_PATH = str(PurePath(__file__).parent.parent) + "/"
+
+
+def package_of(module: str | None, filename: str | None = None) -> str:
+    """The import name of the installed package that a module or a file belongs to."""
+    if filename is not None:
+        steps = PurePath(filename).parts
+        for i, step in enumerate(steps[:-1]):
+            if step in ("site-packages", "dist-packages"):
+                return steps[i + 1].partition(".")[0]
+    return (module or "").partition(".")[0]
+
+
+@functools.cache
+def version_of(package: str) -> str:
+    """The version of the distribution that gives an importable package, ``"unknown"`` where none says so.
+
+    A distribution installed from a directory or a repository can change without a new version, so there the digest of
+    its list of files joins in. What is seen first holds for the life of the process, as what is imported does.
+    """
+    try:
+        distribution = importlib.metadata.distribution(package)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        names = _distributions().get(package, ())
+        if not names:
+            return _module_version(package)
+        distribution = importlib.metadata.distribution(names[0])
+    version = distribution.version
+    if distribution.read_text("direct_url.json") is not None:
+        record = distribution.read_text("RECORD") or ""
+        version += "+" + blake3(record.encode()).hexdigest()[:12]
+    return version
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    return {name: sorted(found) for name, found in importlib.metadata.packages_distributions().items()}
+
+
+def _module_version(package: str) -> str:
+    module: types.ModuleType | None = sys.modules.get(package)
+    version = getattr(module, "__version__", None)
+    return version if isinstance(version, str) else "unknown"
