@@ -1,0 +1,38 @@
+"""What things may be called, and which name was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from tensorlake_nb.errors import OptionError
+
+_NAME = re.compile(r"[a-zA-Z0-9!_\-.*'()]+")
+_LONGEST = 200
+
+
+def checked_name(what: str, name: object) -> str:
+    """Return ``name`` if graphs, functions and versions may be called so; these names stand in paths and URLs.
+
+    Raises
+    ------
+    OptionError
+        For anything but 1 to 200 letters, digits and ``! - _ . * ' ( )``.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in {".", ".."}:
+        raise OptionError(f"{what} {name!r} isn't allowed. Use letters, digits and ! - _ . * ' ( ), at least one.")
+    if len(name) > _LONGEST:
+        raise OptionError(f"{what} {name[:20]!r}… has {len(name)} characters. Use at most {_LONGEST}.")
+    return name
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the closest known name, ``""`` when none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def listed(names: Iterable[str], nothing: str = "none") -> str:
+    """Join names for a message, each in quotes."""
+    return ", ".join(map(repr, names)) or nothing
