@@ -110,6 +110,15 @@ class Binder:
         """Whether it is called with the whole list that a parent returns, instead of once per item."""
         return self.single is not None and gathers(self.hints.get(self.single, EMPTY))
 
+    def takes_whole(self, container: type) -> bool:
+        """Tell whether its single parameter takes a ``list``, ``tuple`` or ``dict`` as it is."""
+        return container in self._whole
+
+    def fits_positions(self, count: int) -> bool:
+        """Tell whether so many values can be bound by position."""
+        given = self._positional[:count]
+        return (count <= len(self._positional) or self._extra_positions) and set(self.required) <= set(given)
+
     def accepts(self, name: str) -> bool:
         """Tell whether a value can be given by this name."""
         return name in self._named or (self._extra_names and name not in self._reserved)

@@ -11,7 +11,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar, Union, Unpack, overload
+from typing import Any, Generic, Literal, TypeVar, Union, Unpack, overload
 from weakref import WeakKeyDictionary
 
 from tensorlake_nb.core.callables import check_parameters, code_of, is_async, plain_callable, signature_of
@@ -105,7 +105,7 @@ class Function:
         return copyreg.__newobj__, (Function,), (self.__dict__, {**fields, "defined": 0})  # type: ignore[attr-defined]
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Literal["function", "router", "reducer"]:
         """``"router"``, ``"reducer"`` or ``"function"``."""
         return "router" if self._router else "reducer" if self.is_reducer else "function"
 
