@@ -1,0 +1,1 @@
+"""The checkpoint store: segments, spools, streams and run logs below one URL. Synchronous."""

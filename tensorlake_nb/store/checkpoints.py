@@ -1,0 +1,466 @@
+"""The store of checkpoints: find, read and write them, each byte verified on its way in.
+
+Damage is never an accident of the caller's: a damaged segment is marked, so that nobody uses it again, noted in
+`Store.damage`, and raised as `CorruptCheckpointError`. What was in it is then simply not there, and is computed again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from tensorlake_nb.core.batch import Span
+from tensorlake_nb.core.keys import Digest, TaskKey
+from tensorlake_nb.errors import (
+    CheckpointNotFoundError,
+    CorruptCheckpointError,
+    StoreError,
+    StoreUnavailableError,
+    StoreVersionError,
+)
+from tensorlake_nb.store import recovery
+from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
+from tensorlake_nb.store.codec import NDARRAY, Encoded, decode
+from tensorlake_nb.store.entry import Entry, TaskOutcome
+from tensorlake_nb.store.filesystem import Filesystem
+from tensorlake_nb.store.frame import seal, unseal
+from tensorlake_nb.store.index import Index
+from tensorlake_nb.store.memory import Recent
+from tensorlake_nb.store.paths import (
+    BAD_SUFFIX,
+    RECORD,
+    bad_path,
+    checked_part,
+    run_path,
+    segment_path,
+    segments_path,
+    state_path,
+    stream_path,
+    writer_of,
+)
+from tensorlake_nb.store.reading import Reader
+from tensorlake_nb.store.recovery import Recovery
+from tensorlake_nb.store.segment import SealedSegment, Segment
+from tensorlake_nb.store.spool import SpoolContents
+from tensorlake_nb.store.streams import StreamRecord
+from tensorlake_nb.store.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+_MODULES = ModuleResolver()
+_RECORDS_BYTES = 128 * 2**20
+_VALUES_BYTES = 64 * 2**20
+_CHUNKS_BYTES = 64 * 2**20
+_MOST_REPORTS = 1000
+_RECORDS_AT_ONCE = 500
+
+
+class Store:
+    """Checkpoints, streams and runs below one URL; made by `opening.open_store`.
+
+    Thread-safe. Pickling sends the URL: another process gets the store that it has open there, or opens it.
+
+    Attributes
+    ----------
+    url
+        Absolute; the same in every process.
+    trusted
+        Pickled values may be read: see `opening.open_store`.
+    damage
+        What was found damaged through this object, the first thousand times; for the caller to warn about.
+    """
+
+    def __init__(self, filesystem: Filesystem, *, trusted: bool, options: Mapping[str, Any] | None = None) -> None:
+        self.filesystem, self.trusted = filesystem, trusted
+        self.options = dict(options or {})
+        self.damage: list[str] = []
+        self._records: Recent[Segment] = Recent(_RECORDS_BYTES)
+        self._values: Recent[Encoded] = Recent(_VALUES_BYTES)
+        self._reader = Reader(filesystem, _CHUNKS_BYTES)
+        self._indexes: dict[str, Index] = {}
+        self._lock = threading.RLock()
+        _OPEN.add(self)
+
+    @property
+    def url(self) -> str:
+        return self.filesystem.url
+
+    @property
+    def is_local(self) -> bool:
+        """What is added to a writer is safe from its process's death at once."""
+        return self.filesystem.is_local
+
+    @property
+    def is_shared(self) -> bool:
+        """Other processes see the same store: false for ``memory://``."""
+        return self.filesystem.is_shared
+
+    @property
+    def largest_remembered_bytes(self) -> int:
+        """Values up to this size are kept in memory for a while after they are written."""
+        return self._values.most_bytes // 4
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_reopened, (self.url, self.trusted, self.options))
+
+    # Writing
+
+    def writer(self, fingerprint: str, name: str, *, resolver: ClassResolver | None = None) -> Writer:
+        """A writer of outcomes; a second one of the same name finds what the first left."""
+        segments_path(fingerprint)
+        return Writer(self, fingerprint, name)
+
+    def commit(self, sealed: SealedSegment) -> Segment:
+        """Put a segment: its objects first, its record last."""
+        base = segment_path(sealed.name)
+        for path, data in sealed.objects:
+            self.filesystem.put(f"{base}/{path}", data)
+        segment = Segment(sealed.name, f"{base}/{RECORD}", sealed.record)
+        self.filesystem.put_atomic(segment.path, sealed.record)
+        self._records.put(segment.name, segment, segment.size_bytes)
+        return segment
+
+    def write_segment(
+        self, fingerprint: str, writer: str, entries: Iterable[Entry], interrupted: Sequence[bytes]
+    ) -> Segment | None:
+        """Write entries as a segment of some writer at once; ``None`` if there is nothing to write."""
+        builder = Writer(self, fingerprint, writer, spooled=False)
+        return builder.commit_all(entries, interrupted)
+
+    def remember_value(self, value: Encoded) -> None:
+        """Keep a value in memory for a while: what follows in this process will soon ask for it."""
+        self._values.put(bytes(value.digest), value, value.size_bytes + 200)
+
+    # Finding
+
+    def index(self, fingerprint: str, *, refresh: bool = False) -> Index:
+        """Every committed task of a function: one listing, then one read per segment not read before.
+
+        Made once, then the same until ``refresh``. Spools of dead writers become segments first; those of live
+        ones are looked into.
+        """
+        with self._lock:
+            index = self._indexes.get(fingerprint)
+            if index is None or refresh:
+                spools = []  # before the segments: a writer that flushes in between is then seen twice, not never
+                if self.is_local:
+                    for name in recovery.spool_names(self, fingerprint):
+                        recovery.recover_spool(self, fingerprint, name)
+                    spools = recovery.live_spools(self, fingerprint)
+                index = Index(self.segments_of(fingerprint), spools, self._copied)
+                self._indexes[fingerprint] = index
+            return index
+
+    def holds(self, fingerprint: str) -> bool:
+        """Whether anything was ever kept for a function: one listing, nothing is read."""
+        return bool(self._listed(fingerprint)) or (
+            self.is_local and any(True for _ in recovery.spool_names(self, fingerprint))
+        )
+
+    def segment(self, name: str) -> Segment:
+        """A segment's record, verified.
+
+        Raises
+        ------
+        CheckpointNotFoundError
+            It was never committed.
+        CorruptCheckpointError, StoreVersionError
+            It was, and can't be used.
+        """
+        segment = self._records.get(name)
+        if segment is None:
+            path = f"{segment_path(name)}/{RECORD}"
+            try:
+                raw = self.filesystem.get(path)
+            except FileNotFoundError:
+                raise CheckpointNotFoundError(f"{path} doesn't exist: {name} was never committed, or removed") from None
+            segment = self._checked(name, path, raw)
+        return segment
+
+    def segments_of(self, fingerprint: str, writer: str | None = None) -> list[Segment]:
+        """A function's readable segments, of one writer or of all."""
+        names = self._listed(fingerprint)
+        if writer is not None:
+            names = [name for name in names if writer_of(name) == writer]
+        found = {name: self._records.get(name) for name in (f"{fingerprint}/{name}" for name in names)}
+        missing = [name for name, segment in found.items() if segment is None]
+        for start in range(0, len(missing), _RECORDS_AT_ONCE):
+            part = missing[start : start + _RECORDS_AT_ONCE]
+            paths = [f"{segment_path(name)}/{RECORD}" for name in part]
+            for name, path, raw in zip(part, paths, self.filesystem.get_many(paths), strict=True):
+                if raw is None:  # not committed, perhaps never to be
+                    continue
+                try:
+                    found[name] = self._checked(name, path, raw)
+                except StoreError:
+                    logger.debug("left %s out", name)
+        return [segment for segment in found.values() if segment is not None]
+
+    def left_by(
+        self, fingerprint: str, writer: str, own_spool: str | None
+    ) -> tuple[dict[TaskKey, TaskOutcome], tuple[bytes, ...]]:
+        """What writers of one name have committed, and the tasks that they had begun and not finished."""
+        begun: dict[bytes, None] = {}
+        if self.is_local:
+            for name in recovery.spool_names(self, fingerprint, writer):
+                if name != own_spool:
+                    recovery.recover_spool(self, fingerprint, name)
+            for contents in recovery.live_spools(self, fingerprint, writer, own_spool):
+                begun.update(dict.fromkeys(contents.interrupted))
+                recovery.save(self, contents)
+        known: dict[TaskKey, TaskOutcome] = {}
+        for segment in self.segments_of(fingerprint, writer):
+            known.update(segment.outcomes())
+            begun.update(dict.fromkeys(segment.interrupted))
+        return known, tuple(key for key in begun if key not in known)
+
+    # Reading
+
+    def read(self, spans: Iterable[Span], resolver: ClassResolver = _MODULES) -> list[Any]:
+        """The values of outputs, each a fresh one.
+
+        Raises
+        ------
+        CorruptCheckpointError, CheckpointNotFoundError
+            Something is damaged or missing; the segment is marked, so that it won't be found again.
+        UntrustedCheckpointError
+            A pickle, in a store that isn't trusted.
+        """
+        values: list[Any] = []
+        for span in spans:
+            segment = self._referred(span)
+            outputs = range(span.start, span.stop)
+            try:
+                if len(outputs) > 1:
+                    self._reader.prefetch(segment, [n for n in outputs if self._remembered(segment, n) is None])
+                values.extend(self._value(segment, output, resolver) for output in outputs)
+            except CorruptCheckpointError as error:
+                self.quarantine(segment.name, str(error))
+                raise
+        return values
+
+    def digests(self, spans: Iterable[Span]) -> bytes:
+        """Digests of outputs, 32 bytes each, end to end."""
+        return b"".join(self._referred(span).digests[32 * span.start : 32 * span.stop] for span in spans)
+
+    def open_array(self, spans: Sequence[Span]) -> Any:
+        """Equal-shaped arrays, stacked along a new first axis and opened lazily.
+
+        Returns
+        -------
+        array
+            A ``zarr.Array`` for all the arrays of one segment, else a ``dask.array.Array``. Every chunk is verified
+            when it is read.
+
+        Raises
+        ------
+        UsageError
+            The outputs aren't arrays of one shape and dtype.
+        """
+        # zarr and dask take longer to import than most runs to replay, and nothing else here needs them.
+        return import_module("tensorlake_nb.store.lazy_arrays").open_array(self, spans)
+
+    def stored_object(self, segment: Segment, path: str) -> bytes:
+        """One object of a segment, verified; damage marks the segment."""
+        try:
+            return self._reader.object(segment, path)
+        except CorruptCheckpointError as error:
+            self.quarantine(segment.name, str(error))
+            raise
+
+    # Streams
+
+    def put_stream(self, fingerprint: str, given: Digest, record: StreamRecord) -> None:
+        """Record a node's whole stream under the digest of its input stream; a readable one stays."""
+        path = stream_path(fingerprint, given)
+        data = seal(path, record.to_json())
+        if not self.filesystem.create(path, data) and self.get_stream(fingerprint, given) is None:
+            self.filesystem.put_atomic(path, data)
+
+    def get_stream(self, fingerprint: str, given: Digest) -> StreamRecord | None:
+        """A node's whole stream; ``None`` if there is none, or what it refers to is damaged or gone."""
+        path = stream_path(fingerprint, given)
+        try:
+            record = StreamRecord.of_json(path, unseal(path, self.filesystem.get(path)))
+            listed: dict[str, set[str]] = {}
+            for segment in record.segments:
+                of, _, name = segment.partition("/")
+                if of not in listed:
+                    listed[of] = set(self._listed(of))
+                if name not in listed[of]:
+                    return None
+        except FileNotFoundError:
+            return None
+        except (StoreError, ValueError) as error:
+            if isinstance(error, StoreUnavailableError):
+                raise
+            self.report(str(error))
+            return None
+        return record
+
+    # Runs
+
+    def put_bytes(self, path: str, data: bytes) -> bool:
+        """Keep an object below ``runs/``; one that is there already stays, and the answer is ``False``."""
+        return self.filesystem.create(run_path(path), seal(path, data))
+
+    def get_bytes(self, path: str) -> bytes:
+        """An object below ``runs/``.
+
+        Raises
+        ------
+        CheckpointNotFoundError, CorruptCheckpointError, StoreVersionError
+        """
+        try:
+            raw = self.filesystem.get(run_path(path))
+        except FileNotFoundError:
+            raise CheckpointNotFoundError(f"{path} isn't in {self.url}") from None
+        return self._unsealed(path, raw)
+
+    def get_all_bytes(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Many objects below ``runs/`` at once; ``None`` for those that are missing, or damaged and reported."""
+        found: list[bytes | None] = []
+        for path, raw in zip(paths, self.filesystem.get_many([run_path(path) for path in paths]), strict=True):
+            try:
+                found.append(None if raw is None else self._unsealed(path, raw))
+            except (CorruptCheckpointError, StoreVersionError):
+                found.append(None)
+        return found
+
+    def list(self, path: str) -> Sequence[str]:
+        """Names of what lies directly below ``runs`` or a path there, sorted."""
+        return sorted(self.filesystem.list(path if path == "runs" else run_path(path)))
+
+    def put_state(self, run_id: str, key: str, data: bytes) -> None:
+        """Set one value of a run's shared state; others see the old one or the new one."""
+        path = state_path(checked_part(run_id), key)
+        self.filesystem.put_atomic(path, seal(path, data))
+
+    def get_state(self, run_id: str, key: str) -> bytes | None:
+        """One value of a run's shared state, ``None`` if it was never set.
+
+        Raises
+        ------
+        CorruptCheckpointError
+            It was set, and is damaged.
+        """
+        path = state_path(checked_part(run_id), key)
+        try:
+            raw = self.filesystem.get(path)
+        except FileNotFoundError:
+            return None
+        return self._unsealed(path, raw)
+
+    # Damage
+
+    def recover(self) -> Recovery:
+        """Turn the spools of dead writers into segments; nothing to do on a store without spools."""
+        return recovery.recover(self)
+
+    def quarantine(self, segment: str, reason: str) -> None:
+        """Mark a segment as damaged: no index finds it from now on, and what was in it is computed again."""
+        self.report(reason)
+        self._records.forget(segment)
+        with self._lock:
+            self._indexes.pop(segment.partition("/")[0], None)
+        try:
+            path = bad_path(segment)
+            self.filesystem.put_atomic(path, seal(path, reason.encode()))
+        except StoreUnavailableError:  # a store that can only be read: this object forgets it at least
+            logger.warning("can't mark %s as damaged", segment)
+
+    def report(self, reason: str) -> None:
+        """Note something damaged that was left out."""
+        with self._lock:
+            if reason not in self.damage and len(self.damage) < _MOST_REPORTS:
+                self.damage.append(reason)
+        logger.warning("%s", reason)
+
+    def _listed(self, fingerprint: str) -> Sequence[str]:
+        names = self.filesystem.list(segments_path(fingerprint))
+        bad = {name.removesuffix(BAD_SUFFIX) for name in names if name.endswith(BAD_SUFFIX)}
+        return [name for name in names if "~" in name and name not in bad and not name.endswith(BAD_SUFFIX)]
+
+    def _checked(self, name: str, path: str, raw: bytes) -> Segment:
+        try:
+            segment = Segment(name, path, raw)
+        except CorruptCheckpointError as error:
+            self.quarantine(name, str(error))
+            raise
+        except StoreVersionError as error:
+            self.report(str(error))
+            raise
+        self._records.put(name, segment, segment.size_bytes)
+        return segment
+
+    def _referred(self, span: Span) -> Segment:
+        try:
+            segment = self.segment(span.segment)
+        except CheckpointNotFoundError as error:
+            self.quarantine(span.segment, str(error))
+            raise
+        if not 0 <= span.start <= span.stop <= segment.outputs:
+            raise CorruptCheckpointError(
+                f"{span.segment} holds {segment.outputs} outputs, but {span.start} to {span.stop} are referred to"
+            )
+        return segment
+
+    def _remembered(self, segment: Segment, output: int) -> Encoded | None:
+        return self._values.get(bytes(segment.digest(output)))
+
+    def _value(self, segment: Segment, output: int, resolver: ClassResolver) -> Any:
+        remembered = self._remembered(segment, output)
+        if remembered is not None:  # written by this process, so there is nothing to trust
+            return decode(remembered.codec, remembered.data, resolver=resolver)
+        codec, stored = segment.codec(output), self._reader.stored(segment, output)
+        if not isinstance(stored, bytes):
+            if codec != NDARRAY:
+                raise CorruptCheckpointError(f"{segment.path} gives an array the codec {codec!r}")
+            return stored
+        return decode(codec, stored, resolver=resolver, trusted=self.trusted)
+
+    def _unsealed(self, path: str, raw: bytes) -> bytes:
+        try:
+            return unseal(path, raw)
+        except (CorruptCheckpointError, StoreVersionError) as error:
+            self.report(str(error))
+            raise
+
+    def _copied(self, contents: SpoolContents) -> dict[TaskKey, TaskOutcome]:
+        recovery.save(self, contents)
+        known: dict[TaskKey, TaskOutcome] = {}
+        for segment in self.segments_of(contents.fingerprint, contents.writer):
+            known.update(segment.outcomes())
+        return known
+
+    def _after_fork(self) -> None:
+        self._lock = threading.RLock()
+        self._records.clear()
+        self._values.clear()
+        self._reader.recent.clear()
+
+
+_OPEN: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _renew() -> None:
+    for store in list(_OPEN):
+        store._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
+
+
+def _reopened(url: str, trusted: bool, options: Mapping[str, Any]) -> Store:
+    # opening imports this module; a store arriving from another process is the one thing here that opens stores.
+    reopened: Store = import_module("tensorlake_nb.store.opening").open_store(url, trusted=trusted, options=options)
+    return reopened

@@ -1,0 +1,221 @@
+"""Values ↔ bytes or arrays, by type; no I/O.
+
+The first codec that keeps a value exactly is taken:
+
+1. ``ndarray``: plain numeric arrays, which become native Zarr arrays,
+2. ``msgpack``: plain data, exactly (`plain`),
+3. ``pandas.DataFrame``, ``polars.DataFrame``, …: Arrow, where it loses nothing (`tables`),
+4. ``pickle``: anything else, with the notebook's classes by name (`pickled`); never read from an untrusted store.
+
+What comes back equals what went in, with the same types and the same digest, and shares no memory with anything.
+
+Values of any type come through here: `Any` stops in this file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import numpy as np
+import pydantic
+
+from tensorlake_nb.core.digest import digest as digest_of
+from tensorlake_nb.core.keys import Digest
+from tensorlake_nb.errors import (
+    CheckpointNotFoundError,
+    CorruptCheckpointError,
+    OptionError,
+    SerializationError,
+    StoreError,
+    UntrustedCheckpointError,
+)
+from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
+from tensorlake_nb.store.pickled import pickled, unpickled
+from tensorlake_nb.store.plain import NotPlainError, pack, unpack
+from tensorlake_nb.store.tables import from_arrow, to_arrow
+
+NDARRAY, MSGPACK, JSON, PICKLE = "ndarray", "msgpack", "json", "pickle"
+
+#: dtypes that Zarr v3 itself defines; all others travel inside msgpack, with numpy's own name for them.
+ZARR_DTYPES = frozenset({"bool", "float16", "float32", "float64", "complex64", "complex128"}) | {
+    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
+}
+_MODULES = ModuleResolver()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A value as it is stored.
+
+    Attributes
+    ----------
+    codec
+        How to read it back.
+    data
+        Bytes, or for ``ndarray`` a C-contiguous little-endian array, possibly the value itself.
+    digest
+        Digest of the value.
+    """
+
+    codec: str
+    data: bytes | np.ndarray[Any, Any]
+    digest: Digest
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data) if isinstance(self.data, bytes) else self.data.nbytes
+
+    def detached(self) -> Encoded:
+        """The same, sure not to change when the value is changed in place."""
+        if isinstance(self.data, bytes):
+            return self
+        return Encoded(self.codec, self.data.copy(), self.digest)
+
+    def packed(self) -> Encoded:
+        """The same as bytes: an array in its msgpack form."""
+        if isinstance(self.data, bytes):
+            return self
+        return Encoded(MSGPACK, _packed(self.data, _MODULES)[0], self.digest)
+
+
+def encode(value: Any, *, digest: Digest, encoder: str = "auto", resolver: ClassResolver = _MODULES) -> Encoded:
+    """Encode one value.
+
+    Parameters
+    ----------
+    digest
+        Digest of the value. With ``encoder="json"``, of what `through_json` makes of it.
+    encoder
+        ``"auto"`` or ``"cloudpickle"``: the first codec that keeps the value exactly; ``"json"``: JSON text.
+
+    Raises
+    ------
+    SerializationError
+        The value can't be stored; names the part that can't.
+    """
+    if encoder == "json":
+        return Encoded(JSON, _json_text(value).encode("utf-8", "surrogatepass"), digest)
+    if encoder not in ("auto", "cloudpickle"):
+        raise OptionError(f"encoder {encoder!r} is unknown: use 'json' or 'cloudpickle'")
+    if type(value) is np.ndarray and _is_native(value):
+        return Encoded(NDARRAY, np.ascontiguousarray(value).reshape(value.shape), digest)
+    table = to_arrow(value)
+    if table is not None:
+        kind, stream = table
+        return Encoded(kind, stream, digest) if _keeps(kind, stream, digest) else _as_pickle(value, digest, resolver)
+    try:
+        data, has_tables = _packed(value, resolver)
+    except NotPlainError:
+        return _as_pickle(value, digest, resolver)
+    if has_tables and not _keeps(MSGPACK, data, digest, resolver):
+        return _as_pickle(value, digest, resolver)
+    return Encoded(MSGPACK, data, digest)
+
+
+def decode(
+    codec: str, data: bytes | np.ndarray[Any, Any], *, resolver: ClassResolver = _MODULES, trusted: bool = True
+) -> Any:
+    """The value that was encoded; always a fresh one.
+
+    Raises
+    ------
+    UntrustedCheckpointError
+        A pickle, and the store isn't trusted.
+    CheckpointNotFoundError
+        The value's class, or the library that it needs, isn't there any more.
+    CorruptCheckpointError
+        The data can't have been made by `encode`.
+    """
+    if codec == PICKLE and not trusted:
+        raise UntrustedCheckpointError(
+            "a pickled value is code that runs when it is read, and this store isn't trusted. If you trust everybody "
+            "who can write to it: configure(store=..., trusted=True) or TENSORLAKE_NB_TRUST_STORE=1."
+        )
+    try:
+        return _decode(codec, data, resolver, trusted)
+    except (StoreError, MemoryError):
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        if codec == PICKLE:  # whole by its digest: what it needs to come to life has gone
+            raise CheckpointNotFoundError(f"a pickled value can't be read back here ({reason})") from error
+        raise CorruptCheckpointError(f"stored {codec} data can't be read ({reason})") from error
+
+
+def through_json(value: Any) -> Any:
+    """What a value is once it has crossed an edge as JSON: pydantic models and dataclasses as dicts, tuples as lists.
+
+    Raises
+    ------
+    SerializationError
+        It isn't JSON.
+    """
+    return json.loads(_json_text(value))
+
+
+def _json_text(value: Any) -> str:
+    try:
+        return json.dumps(value, default=_json_default, ensure_ascii=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SerializationError(
+            f"a {type(value).__module__}.{type(value).__qualname__} can't be encoded as JSON: {error}. "
+            "Return plain data, or use output_encoder='cloudpickle'."
+        ) from error
+
+
+def _json_default(value: Any) -> Any:
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json")
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"{type(value).__module__}.{type(value).__qualname__} is not JSON serializable")
+
+
+def _is_native(array: np.ndarray[Any, Any]) -> bool:
+    dtype = array.dtype
+    return dtype.name in ZARR_DTYPES and dtype.str[0] in "<|" and dtype.metadata is None and array.size > 0
+
+
+def _packed(value: Any, resolver: ClassResolver) -> tuple[bytes, bool]:
+    has_tables = False
+
+    def tables(part: Any) -> bytes | None:
+        nonlocal has_tables
+        table = to_arrow(part)
+        if table is None:
+            return None
+        has_tables = True
+        packed: bytes = msgpack.packb(table)
+        return packed
+
+    return pack(value, resolver, frames=tables), has_tables
+
+
+def _as_pickle(value: Any, digest: Digest, resolver: ClassResolver) -> Encoded:
+    return Encoded(PICKLE, pickled(value, resolver), digest)
+
+
+def _keeps(codec: str, data: bytes, digest: Digest, resolver: ClassResolver = _MODULES) -> bool:
+    """Whether Arrow kept everything: it has no word for some dtypes and indexes, and changes them silently."""
+    try:
+        return digest_of(_decode(codec, data, resolver, True)) == digest
+    except Exception:
+        return False
+
+
+def _decode(codec: str, data: bytes | np.ndarray[Any, Any], resolver: ClassResolver, trusted: bool) -> Any:
+    if not isinstance(data, bytes):
+        return data.copy()
+    match codec:
+        case "msgpack":
+            return unpack(data, resolver, trusted=trusted, frames=lambda part: from_arrow(*msgpack.unpackb(part)))
+        case "json":
+            return json.loads(data.decode("utf-8", "surrogatepass"))
+        case "pickle":
+            return unpickled(data, resolver)
+        case _:
+            return from_arrow(codec, data)

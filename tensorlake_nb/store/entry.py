@@ -1,0 +1,110 @@
+"""What a writer is given for one finished task, and what a reader gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tensorlake_nb.core.batch import BARE, Span
+from tensorlake_nb.core.keys import Digest, TaskKey
+from tensorlake_nb.errors import InternalError
+from tensorlake_nb.store.arrays import Layout
+from tensorlake_nb.store.codec import Encoded
+
+#: For each output (or for a router: for what it passes on) the names of the nodes it goes to.
+Routes = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of a segment: its path there, and what its bytes must be."""
+
+    path: str
+    size_bytes: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A large value that lies in its segment already, before the record that will list it.
+
+    Attributes
+    ----------
+    segment
+        ``"<fingerprint>/<name>"``.
+    layout
+        The array that holds it, as far as it is known yet: further rows may follow.
+    row
+        Which row of the array, for an ``ndarray``; 0 for bytes, which have an array of their own.
+    """
+
+    codec: str
+    digest: Digest
+    segment: str
+    layout: Layout
+    row: int
+    objects: tuple[StoredObject, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        return self.layout.row_bytes if self.codec == "ndarray" else self.layout.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One finished task on its way into a segment.
+
+    Attributes
+    ----------
+    count
+        `BARE` for one value, else how many outputs its list holds.
+    effects
+        What the call did besides, in the caller's own form.
+    duration_s
+        How long the call took.
+    supersedes
+        Key of an earlier entry of the same writer that need not be kept once this one is: the accumulator before it.
+    """
+
+    key: TaskKey
+    count: int
+    values: tuple[Encoded | Placed, ...]
+    routes: Routes | None = None
+    effects: bytes | None = None
+    duration_s: float = 0.0
+    supersedes: TaskKey | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.key) != 32 or self.count < BARE or len(self.values) != (1 if self.count == BARE else self.count):
+            raise InternalError(f"a count of {self.count} and {len(self.values)} outputs, key {self.key!r}")
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(value.size_bytes for value in self.values) + len(self.effects or b"")
+
+    @property
+    def is_droppable(self) -> bool:
+        """Nothing of it was written yet, so it can be left out of the segment."""
+        return not any(isinstance(value, Placed) for value in self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOutcome:
+    """One committed task: where its outputs lie, and what else is known of it.
+
+    Attributes
+    ----------
+    count
+        `BARE` for one value, else how many outputs its list holds.
+    spans
+        Its outputs; empty if it has none.
+    digests
+        Their digests end to end, 32 bytes each.
+    """
+
+    key: TaskKey
+    count: int
+    spans: tuple[Span, ...]
+    digests: bytes
+    routes: Routes | None
+    effects: bytes | None
+    duration_s: float

@@ -1,0 +1,302 @@
+"""A local directory or any fsspec filesystem, as the store needs it.
+
+Objects are written once, under names that nobody else writes, so there is little to ask for: put, get, list, and a
+conditional create for the few names that two processes may want at once. Nothing trusts a cached listing.
+
+Local files are written by the operating system's own calls, which cost a third of what they do through fsspec.
+Where a half-written file could be taken for a whole one (`put_atomic`, `create`), the bytes go to a file of another
+name in the same directory first, and get their own name by one rename or link. Nothing is synced: a checkpoint
+outlives its process, not a power cut, after which digests tell what was lost.
+
+fsspec has no types: `Any` stops here.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import fsspec
+
+from tensorlake_nb.errors import StoreUnavailableError
+from tensorlake_nb.store.compression import Buffer
+
+_DRIVERS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
+_DRIVERS |= dict.fromkeys(("abfs", "abfss", "az", "adl"), "adlfs")
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_DIRECTORY = (FileNotFoundError, NotADirectoryError)
+_NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+
+class Filesystem(Protocol):
+    """Objects below one URL, by relative path. Everything but a missing object raises `StoreUnavailableError`."""
+
+    url: str
+    #: Spools can be kept here: appending is cheap and survives the process.
+    is_local: bool
+    #: Other processes see the same objects.
+    is_shared: bool
+
+    def get(self, path: str) -> bytes:
+        """The whole object; `FileNotFoundError` if there is none."""
+
+    def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Whole objects, ``None`` for each that is missing."""
+
+    def put(self, path: str, data: Buffer) -> None:
+        """Write an object that nobody reads before another object lists it."""
+
+    def put_atomic(self, path: str, data: Buffer) -> None:
+        """Write an object so that others see all of it or nothing; an older one is replaced."""
+
+    def create(self, path: str, data: Buffer) -> bool:
+        """Like `put_atomic`, but leave an object alone that is there already, and say so by ``False``."""
+
+    def list(self, path: str) -> list[str]:
+        """Names of what lies directly below a path, in no order; empty if there is nothing."""
+
+    def remove(self, path: str) -> None:
+        """Remove an object, if it is there."""
+
+
+def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> Filesystem:
+    """The filesystem of a URL or a plain path (``~`` is understood); nothing is read or written yet.
+
+    Raises
+    ------
+    StoreUnavailableError
+        Unknown protocol, or a driver that isn't installed.
+    """
+    protocol, separator, rest = url.partition("://")
+    if not separator:
+        return LocalFilesystem(Path(url))
+    if protocol in ("file", "local"):
+        return LocalFilesystem(Path(rest[1:] if os.name == "nt" and rest[2:3] == ":" else rest))
+    return RemoteFilesystem(url, dict(options or {}))
+
+
+class LocalFilesystem:
+    """A directory of this machine, or one that is mounted here."""
+
+    is_local = True
+    is_shared = True
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(os.path.abspath(root.expanduser()))
+        self.url = f"file://{self.root.as_posix()}"
+        self._base = str(self.root)
+
+    def path(self, path: str) -> str:
+        """Where the object lies for the operating system."""
+        return f"{self._base}/{path}"
+
+    def get(self, path: str) -> bytes:
+        with translated("read", self.path(path)):
+            return self._read(path)
+
+    def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
+        found: list[bytes | None] = []
+        with translated("read", self._base):
+            for path in paths:
+                try:
+                    found.append(self._read(path))
+                except FileNotFoundError:
+                    found.append(None)
+        return found
+
+    def put(self, path: str, data: Buffer) -> None:
+        with translated("write", self.path(path)):
+            self._write(self.path(path), data)
+
+    def put_atomic(self, path: str, data: Buffer) -> None:
+        with translated("write", self.path(path)), self._whole(path, data) as complete:
+            os.replace(complete, self.path(path))
+
+    def create(self, path: str, data: Buffer) -> bool:
+        with translated("write", self.path(path)), self._whole(path, data) as complete:
+            try:
+                os.link(complete, self.path(path))
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                    raise
+                if os.path.lexists(self.path(path)):  # a filesystem without links: as near as it gets
+                    return False
+                os.replace(complete, self.path(path))
+        return True
+
+    def list(self, path: str) -> list[str]:
+        with translated("list", self.path(path)):
+            try:
+                return [name for name in os.listdir(self.path(path)) if not name.startswith(".")]
+            except _NO_DIRECTORY:
+                return []
+
+    def remove(self, path: str) -> None:
+        with translated("remove", self.path(path)), suppress(FileNotFoundError):
+            os.unlink(self.path(path))
+
+    def _read(self, path: str) -> bytes:
+        try:
+            with open(self.path(path), "rb", buffering=0) as file:
+                return file.read()
+        except _NO_FILE as error:
+            raise FileNotFoundError(path) from error
+
+    def _write(self, target: str, data: Buffer) -> None:
+        try:
+            handle = os.open(target, _NEW_FILE, 0o666)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            handle = os.open(target, _NEW_FILE, 0o666)
+        try:
+            write_all(handle, data)
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def _whole(self, path: str, data: Buffer) -> Iterator[str]:
+        directory, _, name = self.path(path).rpartition("/")
+        complete = f"{directory}/.{name[:100]}.{secrets.token_hex(6)}"
+        try:
+            self._write(complete, data)
+            yield complete
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(complete)
+
+
+class RemoteFilesystem:
+    """Any other fsspec filesystem; its puts are atomic, as those of object stores and of ``memory://`` are."""
+
+    is_local = False
+
+    def __init__(self, url: str, options: dict[str, Any]) -> None:
+        self.url = url.rstrip("/") if not url.endswith("://") else url
+        self.is_shared = not url.startswith("memory://")
+        self._options = options
+        self._process = 0
+        self._connect()
+
+    def get(self, path: str) -> bytes:
+        with translated("read", f"{self.url}/{path}"):
+            try:
+                return bytes(self._fs.cat_file(self._at(path)))
+            except _NO_FILE as error:
+                raise FileNotFoundError(path) from error
+
+    def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
+        if not paths:
+            return []
+        wanted = [self._at(path) for path in paths]
+        with translated("read", self.url):
+            found = self._fs.cat(wanted, on_error="return")
+        answers: list[bytes | None] = []
+        for path in wanted:
+            answer = found.get(path, found.get(path.lstrip("/")))
+            if isinstance(answer, Exception) and not isinstance(answer, _NO_FILE):
+                raise StoreUnavailableError(f"can't read {path}: {answer}") from answer
+            answers.append(None if answer is None or isinstance(answer, Exception) else bytes(answer))
+        return answers
+
+    def put(self, path: str, data: Buffer) -> None:
+        with translated("write", f"{self.url}/{path}"):
+            self._fs.pipe_file(self._at(path), bytes(data))
+
+    put_atomic = put
+
+    def create(self, path: str, data: Buffer) -> bool:
+        with translated("write", f"{self.url}/{path}"):
+            try:
+                self._fs.pipe_file(self._at(path), bytes(data), mode="create")
+            except FileExistsError:
+                return False
+            except (NotImplementedError, TypeError, ValueError):  # no conditional writes there: as near as it gets
+                if self._fs.exists(self._at(path)):
+                    return False
+                self._fs.pipe_file(self._at(path), bytes(data))
+        return True
+
+    def list(self, path: str) -> list[str]:
+        with translated("list", f"{self.url}/{path}"):
+            for _ in range(20):
+                try:
+                    listed = self._fs.ls(self._at(path), detail=False)
+                except _NO_DIRECTORY:
+                    return []
+                except RuntimeError:  # memory:// walks a dict that other threads add to
+                    continue
+                return [name.rstrip("/").rpartition("/")[2] for name in listed]
+        raise StoreUnavailableError(f"can't list {self.url}/{path}: it changes too quickly")
+
+    def remove(self, path: str) -> None:
+        with translated("remove", f"{self.url}/{path}"), suppress(*_NO_FILE):
+            self._fs.rm_file(self._at(path))
+
+    @property
+    def _fs(self) -> Any:
+        if self._process != os.getpid():  # its connections don't survive a fork
+            self._connect()
+        return self._filesystem
+
+    def _at(self, path: str) -> str:
+        return f"{self._base}/{path}"
+
+    def _connect(self) -> None:
+        protocol = self.url.partition("://")[0]
+        try:
+            self._filesystem, base = fsspec.url_to_fs(
+                self.url, use_listings_cache=False, skip_instance_cache=True, **self._options
+            )
+        except ImportError as error:
+            driver = _DRIVERS.get(protocol, f"its fsspec driver ({error})")
+            raise StoreUnavailableError(f"a store at {protocol}:// needs {driver}: pip install {driver}") from error
+        except ValueError as error:
+            raise StoreUnavailableError(
+                f"{self.url!r} is no URL that fsspec knows ({error}). Use a path, file://, memory://, s3://, gcs://, "
+                "abfs:// or another protocol of fsspec."
+            ) from error
+        except Exception as error:
+            raise StoreUnavailableError(f"can't reach {self.url}: {error}") from error
+        self._base = base.rstrip("/")
+        self._process = os.getpid()
+
+
+def write_all(handle: int, data: Buffer) -> None:
+    """Write every byte: the operating system may take less at a time (2 GiB on Linux)."""
+    view = memoryview(data).cast("B")
+    while len(view):
+        view = view[os.write(handle, view) :]
+
+
+@contextmanager
+def translated(doing: str, where: str) -> Iterator[None]:
+    """Turn what a filesystem raises into `StoreUnavailableError`, except for a missing object."""
+    try:
+        yield
+    except StoreUnavailableError:
+        raise
+    except OSError as error:
+        if doing == "read" and isinstance(error, FileNotFoundError):
+            raise
+        raise StoreUnavailableError(f"can't {doing} {where}: {_advice(error)}") from error
+    except Exception as error:  # drivers raise errors of their own kinds
+        raise StoreUnavailableError(f"can't {doing} {where}: {type(error).__name__}: {error}") from error
+
+
+def _advice(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "no space is left. Free some, or use another store."
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return f"{error.strerror}. Make it writable for this user, or use another store."
+        case errno.ENAMETOOLONG:
+            return f"{error.strerror}. Put the store into a directory with a shorter path."
+        case _:
+            return str(error)

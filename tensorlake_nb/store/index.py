@@ -1,0 +1,122 @@
+"""Every committed task of one function, found by key, many at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tensorlake_nb.core.keys import TaskKey
+from tensorlake_nb.errors import CheckpointNotFoundError, InternalError
+from tensorlake_nb.store.entry import TaskOutcome
+from tensorlake_nb.store.paths import age_of
+from tensorlake_nb.store.segment import Segment
+from tensorlake_nb.store.spool import SpoolContents
+
+#: Copies what a live writer's spool holds into a segment of our own, and gives the outcomes of that writer.
+Copy = Callable[[SpoolContents], Mapping[TaskKey, TaskOutcome]]
+
+
+class Index:
+    """The tasks of a function's segments, and those that live writers have in their spools.
+
+    Where several segments hold a key, the newest is found. A task in a spool is copied into a segment once
+    somebody asks for its outcome.
+    """
+
+    def __init__(
+        self, segments: Sequence[Segment], spools: Sequence[SpoolContents] = (), copy: Copy | None = None
+    ) -> None:
+        newest_first = sorted(segments, key=lambda segment: age_of(segment.name), reverse=True)
+        self._segments = [segment for segment in newest_first if len(segment)]
+        self._spools = [spool for spool in spools if spool.entries]
+        self._copy, self._copied = copy, dict[int, Mapping[TaskKey, TaskOutcome]]()
+        self._lock = threading.Lock()
+        held = [segment.keys for segment in self._segments]
+        held += [np.frombuffer(b"".join(spool.entries), dtype="S32") for spool in self._spools]
+        keys = np.concatenate(held) if held else np.empty(0, dtype="S32")
+        self._offsets = np.cumsum([0] + [len(part) for part in held])
+        # Sorted and searched by their first 8 bytes, which is six times as fast as by all 32; they are hashes, so equal
+        # beginnings of different keys are an accident that `find` deals with.
+        self._beginnings = _beginnings(keys)
+        self._order = np.argsort(self._beginnings, kind="stable")
+        self._beginnings = self._beginnings[self._order]
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is known of this function."""
+        return len(self._keys) == 0
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """The segments that it was made from, newest first."""
+        return tuple(self._segments)
+
+    def find(self, keys: bytes) -> NDArray[np.int64]:
+        """Positions of many keys, -1 for those that aren't known.
+
+        Parameters
+        ----------
+        keys
+            32 bytes each, end to end.
+
+        Returns
+        -------
+        positions
+            One per key, to be given to `outcome`.
+        """
+        wanted = np.frombuffer(keys, dtype="S32")
+        if self.empty:
+            return np.full(len(wanted), -1, dtype=np.int64)
+        beginnings = _beginnings(wanted)
+        found = np.searchsorted(self._beginnings, beginnings)
+        positions = np.full(len(wanted), -1, dtype=np.int64)
+        open_ = np.arange(len(wanted))
+        while len(open_):
+            inside = found[open_] < len(self._order)
+            open_ = open_[inside]
+            same = self._beginnings[found[open_]] == beginnings[open_]
+            open_ = open_[same]
+            candidates = self._order[found[open_]]
+            hits = self._keys[candidates] == wanted[open_]
+            positions[open_[hits]] = candidates[hits]
+            open_ = open_[~hits]
+            found[open_] += 1
+        return positions
+
+    def outcome(self, position: int) -> TaskOutcome:
+        """The task at a position that `find` gave.
+
+        Raises
+        ------
+        CheckpointNotFoundError
+            It was in a live writer's spool, with values that have gone since.
+        """
+        part = int(np.searchsorted(self._offsets, position, side="right")) - 1
+        within = int(position - self._offsets[part])
+        if part < len(self._segments):
+            return self._segments[part].outcome(within)
+        number = part - len(self._segments)
+        key = list(self._spools[number].entries)[within]
+        copied = self._copy_of(number).get(key)
+        if copied is None:
+            raise CheckpointNotFoundError(f"task {key.hex()} was in another process's spool, and has gone")
+        return copied
+
+    def _copy_of(self, number: int) -> Mapping[TaskKey, TaskOutcome]:
+        with self._lock:
+            if number not in self._copied:
+                if self._copy is None:
+                    raise InternalError("an index with spools needs to know how to copy them")
+                self._copied[number] = self._copy(self._spools[number])
+            return self._copied[number]
+
+
+def _beginnings(keys: NDArray[np.bytes_]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(keys).view("<u8")[::4] if len(keys) else np.empty(0, dtype=np.uint64)

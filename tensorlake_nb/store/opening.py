@@ -1,0 +1,105 @@
+"""``open_store(url)``: the store at a URL, checked, and made if it isn't there."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import stat
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from tensorlake_nb.errors import CorruptCheckpointError, StoreUnavailableError
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.filesystem import Filesystem, LocalFilesystem, open_filesystem
+from tensorlake_nb.store.paths import RECORD
+from tensorlake_nb.store.record import ATTRIBUTE, read_record, write_record
+
+TRUST_VARIABLE = "TENSORLAKE_NB_TRUST_STORE"
+
+_open: dict[tuple[int, str, bool, str], Store] = {}
+_lock = threading.Lock()
+
+
+def open_store(url: str, *, trusted: bool | None = None, options: Mapping[str, Any] | None = None) -> Store:
+    """Open the store at a URL; the same one again for the same arguments in the same process.
+
+    Parameters
+    ----------
+    url
+        A path (``~`` is understood), ``file://``, ``memory://`` (this process only), ``s3://`` or another URL that
+        fsspec knows.
+    trusted
+        Whether pickled values may be read, which runs code that they name. ``None``: yes for ``memory://`` and for
+        a directory of the user's own that nobody else may write to; for anything else only if the environment
+        says ``TENSORLAKE_NB_TRUST_STORE=1``.
+    options
+        Passed on to the fsspec filesystem, for what its own configuration doesn't say.
+
+    Raises
+    ------
+    StoreUnavailableError
+        Unknown protocol, missing driver, out of reach, or not to be written to.
+    StoreVersionError
+        It was written in a newer format.
+    CorruptCheckpointError
+        Its root record is damaged.
+    """
+    filesystem = open_filesystem(url, options)
+    _check_root(filesystem)
+    trust = _is_own(filesystem) if trusted is None else trusted
+    key = (os.getpid(), filesystem.url, trust, json.dumps(dict(options or {}), sort_keys=True, default=repr))
+    with _lock:
+        store = _open.get(key)
+        if store is None:
+            store = _open[key] = Store(filesystem, trusted=trust, options=options)
+        return store
+
+
+def _check_root(filesystem: Filesystem) -> None:
+    where = f"{filesystem.url}/{RECORD}"
+    try:
+        raw = filesystem.get(RECORD)
+    except FileNotFoundError:
+        _make_root(filesystem)
+        return
+    try:
+        about, _ = read_record(where, raw)
+    except CorruptCheckpointError as error:
+        if _is_somebody_elses(raw):
+            raise StoreUnavailableError(
+                f"{filesystem.url} holds a Zarr group that isn't ours. Choose another directory for the store."
+            ) from error
+        raise CorruptCheckpointError(
+            f"{error}. It is the record of the whole store: if the store is yours, remove that one file, and it is "
+            "made anew; checkpoints are checked one by one when they are read."
+        ) from error
+    if about.get("kind") != "store":
+        raise StoreUnavailableError(f"{where} belongs to a part of a store. Give the URL of the store itself.")
+
+
+def _make_root(filesystem: Filesystem) -> None:
+    if isinstance(filesystem, LocalFilesystem) and not os.path.isdir(filesystem.root):
+        filesystem.put(".gitignore", b"*\n")
+    made = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    filesystem.create(RECORD, write_record({"kind": "store", "made": made}))
+
+
+def _is_somebody_elses(raw: bytes) -> bool:
+    try:
+        group = json.loads(raw)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(group, dict) and "zarr_format" in group and ATTRIBUTE not in group.get("attributes", {})
+
+
+def _is_own(filesystem: Filesystem) -> bool:
+    if not filesystem.is_shared or os.environ.get(TRUST_VARIABLE) == "1":
+        return True
+    if not isinstance(filesystem, LocalFilesystem):
+        return False
+    if os.name == "nt":
+        return True
+    about = os.stat(filesystem.root)
+    return about.st_uid == os.geteuid() and not about.st_mode & stat.S_IWOTH

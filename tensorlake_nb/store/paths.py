@@ -1,0 +1,113 @@
+"""Fingerprints, names and run ids → paths below the store's URL; the version of what lies there.
+
+    zarr.json                                    the store's own record, with the format version
+    segments/ab/<fingerprint>/<name>/zarr.json   a segment's record; its objects lie beside it
+    segments/ab/<fingerprint>/<name>.bad         marks a segment that was found damaged
+    streams/ab/<fingerprint>/<digest>            a node's whole stream, by the digest of its input stream
+    runs/<run id>/…                              a run's header, events, state and code
+    spool/<fingerprint>/<name>.spool             what a local writer has not yet put into a segment
+
+Every part of a path is made of letters, digits and ``. _ - ~``, so that it means the same on every filesystem.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+from blake3 import blake3
+
+from tensorlake_nb.core.keys import Digest, Fingerprint
+from tensorlake_nb.errors import OptionError
+
+#: Version of everything described in docs/format.md. Raise it when an older reader could misread what we write.
+FORMAT_VERSION = 1
+
+#: The record of the store, and of each segment: both are Zarr groups.
+RECORD = "zarr.json"
+SEGMENTS = "segments"
+SPOOLS = "spool"
+RUNS = "runs"
+BAD_SUFFIX = ".bad"
+SPOOL_SUFFIX = ".spool"
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_PART = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,199}")
+_WRITER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+
+
+def checked_fingerprint(fingerprint: str) -> Fingerprint:
+    """The fingerprint itself, if it is 64 lower-case hex digits; else `OptionError`."""
+    if not _FINGERPRINT.fullmatch(fingerprint):
+        raise OptionError(f"{fingerprint[:80]!r} is no fingerprint: 64 lower-case hex digits are expected")
+    return Fingerprint(fingerprint)
+
+
+def checked_part(part: str) -> str:
+    """One part of a path, if it can't lead elsewhere; else `OptionError`."""
+    if not _PART.fullmatch(part):
+        raise OptionError(f"{part[:80]!r} can't stand in a path: use letters, digits and ._-~, and no dot first")
+    return part
+
+
+def segments_path(fingerprint: str) -> str:
+    """Where the segments of one function lie."""
+    return f"{SEGMENTS}/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}"
+
+
+def segment_path(segment: str) -> str:
+    """Where the objects of ``"<fingerprint>/<name>"`` lie."""
+    fingerprint, _, name = segment.partition("/")
+    return f"{segments_path(fingerprint)}/{checked_part(name)}"
+
+
+def bad_path(segment: str) -> str:
+    """The mark of a damaged segment: beside it, so that one listing shows both."""
+    return segment_path(segment) + BAD_SUFFIX
+
+
+def stream_path(fingerprint: str, given: Digest) -> str:
+    """Where a node's whole stream is recorded."""
+    return f"streams/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}/{given.hex()}"
+
+
+def spools_path(fingerprint: str) -> str:
+    """Where the spools of one function lie."""
+    return f"{SPOOLS}/{checked_fingerprint(fingerprint)}"
+
+
+def run_path(path: str) -> str:
+    """A path below ``runs/``, checked part by part."""
+    parts = path.split("/")
+    if parts[0] != RUNS or len(parts) < 2:
+        raise OptionError(f"{path[:80]!r} doesn't lie below {RUNS}/")
+    return "/".join(checked_part(part) for part in parts)
+
+
+def state_path(run_id: str, key: str) -> str:
+    """Where one value of a run's shared state lies: any text is a key, so its hash stands in the path."""
+    return f"{RUNS}/{run_id}/state/{blake3(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+
+def writer_part(name: str) -> str:
+    """A writer's name as it stands in paths: itself where it can, else shortened with a hash of the whole."""
+    if _WRITER.fullmatch(name):
+        return name
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60].strip("-") or "writer"
+    return f"{readable}.{blake3(name.encode('utf-8', 'surrogatepass')).hexdigest(8)}"
+
+
+def unique_name(writer: str) -> str:
+    """A new name for something that a writer leaves: sorts by time, and no two are the same."""
+    return f"{writer}~{time.time_ns() // 1000:014x}{secrets.token_hex(4)}"
+
+
+def writer_of(name: str) -> str:
+    """The writer's part of a name from `unique_name`."""
+    return name.rpartition("~")[0]
+
+
+def age_of(name: str) -> str:
+    """What sorts names of different writers by the time they were made."""
+    return name.rpartition("~")[2]

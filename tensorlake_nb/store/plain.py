@@ -1,0 +1,408 @@
+"""Plain data ↔ msgpack, exactly: the same types come back, not merely equal values.
+
+Only exact types are taken: a subclass of ``dict`` is not a dict, and what has no rule here raises `NotPlainError`,
+so that another codec keeps it. Types that msgpack doesn't know travel as extension types, listed in docs/format.md.
+
+Values of any type come through here: `Any` stops in this file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+import os
+import pathlib
+import uuid
+import zoneinfo
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import msgpack
+import numpy as np
+import pydantic
+
+from tensorlake_nb.errors import CheckpointNotFoundError
+from tensorlake_nb.store.classes import ClassResolver, class_name, find_class
+
+
+class Ext(enum.IntEnum):
+    """Extension types. The numbers stand in stored files: never reuse one."""
+
+    TUPLE = 1
+    SET = 2
+    FROZENSET = 3
+    COMPLEX = 4
+    INT = 5
+    BYTEARRAY = 6
+    RANGE = 7
+    SLICE = 8
+    DATETIME = 9
+    DATE = 10
+    TIME = 11
+    TIMEDELTA = 12
+    DECIMAL = 13
+    FRACTION = 14
+    UUID = 15
+    PATH = 16
+    ENUM = 17
+    NAMEDTUPLE = 18
+    DATACLASS = 19
+    PYDANTIC = 20
+    NDARRAY = 21
+    SCALAR = 22
+    OBJECTS = 23
+    NUMPY_TEXT = 24
+    ORDERED = 25
+    COUNTER = 26
+    DEQUE = 27
+    ELLIPSIS = 28
+    TIMEZONE = 29
+    ZONE = 30
+    ARROW = 31
+
+
+_PLAIN_KINDS = "biufcSUMm"
+
+
+class NotPlainError(Exception):
+    """A value that this codec has no exact form for; the argument is its type."""
+
+
+def pack(value: Any, resolver: ClassResolver, *, frames: Callable[[Any], bytes | None]) -> bytes:
+    """The msgpack form of a value.
+
+    Parameters
+    ----------
+    frames
+        Gives the Arrow form of a table or frame inside the value, ``None`` for anything else.
+
+    Raises
+    ------
+    NotPlainError
+        It holds something without an exact form, is nested too deeply, or is too large for msgpack.
+    """
+    try:
+        return _Packing(resolver, frames).pack(value)
+    except (ValueError, OverflowError, RecursionError, TypeError) as error:
+        raise NotPlainError(type(value)) from error
+
+
+def unpack(data: bytes, resolver: ClassResolver, *, trusted: bool, frames: Callable[[bytes], Any]) -> Any:
+    """The value that `pack` was given; classes are the ones that stand in the notebook now."""
+    return _Unpacking(resolver, trusted, frames).unpack(data)
+
+
+class _Packing:
+    def __init__(self, resolver: ClassResolver, frames: Callable[[Any], bytes | None]) -> None:
+        self._resolver, self._frames = resolver, frames
+        self._shapes: dict[type, tuple[Ext, tuple[str, str], tuple[str, ...]] | None] = {}
+
+    def pack(self, value: Any) -> bytes:
+        packed: bytes = msgpack.packb(
+            value, default=self._extension, strict_types=True, use_bin_type=True, unicode_errors="surrogatepass"
+        )
+        return packed
+
+    def _ext(self, code: int, content: Any) -> msgpack.ExtType:
+        return msgpack.ExtType(code, self.pack(content))
+
+    def _extension(self, value: Any) -> msgpack.ExtType:
+        cls = type(value)
+        rule = _RULES.get(cls)
+        if rule is not None:
+            return rule(self, value)
+        if isinstance(value, np.generic):
+            return _scalar(self, value)
+        if isinstance(value, dt.tzinfo):
+            return _tzinfo(self, value)
+        frame = self._frames(value)
+        if frame is not None:
+            return msgpack.ExtType(Ext.ARROW, frame)
+        if cls not in self._shapes:
+            self._shapes[cls] = _shape_of(cls, self._resolver)
+        shape = self._shapes[cls]
+        if shape is None:
+            raise NotPlainError(cls)
+        code, name, fields = shape
+        return self._ext(code, [*name, _contents(code, fields, value)])
+
+
+def _shape_of(cls: type, resolver: ClassResolver) -> tuple[Ext, tuple[str, str], tuple[str, ...]] | None:
+    """How instances of a class are taken apart, if that is known to lose nothing."""
+    name = class_name(cls, resolver)
+    if name is None:
+        return None
+    if issubclass(cls, enum.Enum):
+        return (Ext.ENUM, name, ())
+    if issubclass(cls, tuple) and isinstance(getattr(cls, "_fields", None), tuple) and not _has_own_state(cls, tuple):
+        return (Ext.NAMEDTUPLE, name, tuple(cls._fields))  # type: ignore[attr-defined]
+    if issubclass(cls, pydantic.BaseModel):
+        if _has_own_state(cls, pydantic.BaseModel) or cls.__setstate__ is not pydantic.BaseModel.__setstate__:
+            return None
+        return (Ext.PYDANTIC, name, tuple(cls.model_fields))
+    if dataclasses.is_dataclass(cls) and not _has_own_state(cls, object):
+        return (Ext.DATACLASS, name, tuple(field.name for field in dataclasses.fields(cls)))
+    return None
+
+
+def _has_own_state(cls: Any, base: Any) -> bool:
+    """Whether a class makes or pickles its instances in a way of its own."""
+    if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
+        return True
+    if base is tuple:
+        return False  # made by tuple.__new__ from its items, whatever its own __new__ does on the way in
+    made_by_dataclass = "__slots__" in vars(cls) and "__getstate__" in vars(cls) and dataclasses.is_dataclass(cls)
+    return cls.__new__ is not base.__new__ or (cls.__getstate__ is not base.__getstate__ and not made_by_dataclass)
+
+
+def _contents(code: Ext, fields: tuple[str, ...], value: Any) -> Any:
+    match code:
+        case Ext.ENUM:
+            if isinstance(value, enum.Flag):
+                return [True, value.value]
+            return [False, value.name]
+        case Ext.NAMEDTUPLE:
+            if getattr(value, "__dict__", None):
+                raise NotPlainError(type(value))
+            return dict(zip(fields, value, strict=True))
+        case Ext.DATACLASS:
+            if not set(getattr(value, "__dict__", ())) <= set(fields):
+                raise NotPlainError(type(value))
+            try:
+                return {name: getattr(value, name) for name in fields}
+            except AttributeError as error:
+                raise NotPlainError(type(value)) from error
+        case _:
+            state = value.__getstate__()
+            if not set(state["__dict__"]) <= set(fields):
+                raise NotPlainError(type(value))
+            fields_set = sorted(state["__pydantic_fields_set__"])
+            return [state["__dict__"], state["__pydantic_extra__"], fields_set, state["__pydantic_private__"]]
+
+
+def _scalar(packing: _Packing, value: np.generic) -> msgpack.ExtType:
+    dtype = value.dtype
+    if dtype.kind not in _PLAIN_KINDS or dtype.type is not type(value) or np.dtype(dtype.str).type is not type(value):
+        raise NotPlainError(type(value))
+    if isinstance(value, np.str_ | np.bytes_):
+        text = str(value) if isinstance(value, np.str_) else bytes(value)
+        return packing._ext(Ext.NUMPY_TEXT, text)
+    return packing._ext(Ext.SCALAR, [dtype.str, value.tobytes()])
+
+
+def _ndarray(packing: _Packing, value: Any) -> msgpack.ExtType:
+    dtype = value.dtype
+    if dtype.metadata is not None or dtype.itemsize == 0:
+        raise NotPlainError(type(value))
+    if dtype.kind == "O":
+        return packing._ext(Ext.OBJECTS, [list(value.shape), list(value.ravel())])
+    if dtype.kind not in _PLAIN_KINDS:
+        raise NotPlainError(type(value))
+    return packing._ext(Ext.NDARRAY, [dtype.str, list(value.shape), value.tobytes()])
+
+
+def _datetime(packing: _Packing, value: Any) -> msgpack.ExtType:
+    return packing._ext(Ext.DATETIME, [*value.timetuple()[:6], value.microsecond, value.fold, value.tzinfo])
+
+
+def _time(packing: _Packing, value: Any) -> msgpack.ExtType:
+    parts = [value.hour, value.minute, value.second, value.microsecond, value.fold, value.tzinfo]
+    return packing._ext(Ext.TIME, parts)
+
+
+def _tzinfo(packing: _Packing, value: Any) -> msgpack.ExtType:
+    if type(value) is dt.timezone:
+        return packing._ext(Ext.TIMEZONE, list(value.__getinitargs__()))  # type: ignore[attr-defined]
+    if type(value) is zoneinfo.ZoneInfo and value.key is not None:
+        return packing._ext(Ext.ZONE, value.key)
+    raise NotPlainError(type(value))
+
+
+def _path(packing: _Packing, value: Any) -> msgpack.ExtType:
+    return packing._ext(Ext.PATH, [type(value).__name__, str(value)])
+
+
+def _sorted_items(packing: _Packing, value: Any) -> list[msgpack.ExtType]:
+    # Each element packed by itself, so that equal sets are equal bytes in every process.
+    return sorted(packing.pack(item) for item in value)
+
+
+_RULES: dict[type, Callable[[_Packing, Any], msgpack.ExtType]] = {
+    tuple: lambda p, v: p._ext(Ext.TUPLE, list(v)),
+    set: lambda p, v: p._ext(Ext.SET, _sorted_items(p, v)),
+    frozenset: lambda p, v: p._ext(Ext.FROZENSET, _sorted_items(p, v)),
+    complex: lambda p, v: p._ext(Ext.COMPLEX, [v.real, v.imag]),
+    int: lambda p, v: msgpack.ExtType(Ext.INT, v.to_bytes(v.bit_length() // 8 + 1, "little", signed=True)),
+    bytearray: lambda p, v: msgpack.ExtType(Ext.BYTEARRAY, bytes(v)),
+    range: lambda p, v: p._ext(Ext.RANGE, [v.start, v.stop, v.step]),
+    slice: lambda p, v: p._ext(Ext.SLICE, [v.start, v.stop, v.step]),
+    dt.datetime: _datetime,
+    dt.date: lambda p, v: p._ext(Ext.DATE, [v.year, v.month, v.day]),
+    dt.time: _time,
+    dt.timedelta: lambda p, v: p._ext(Ext.TIMEDELTA, [v.days, v.seconds, v.microseconds]),
+    Decimal: lambda p, v: p._ext(Ext.DECIMAL, str(v)),
+    Fraction: lambda p, v: p._ext(Ext.FRACTION, [v.numerator, v.denominator]),
+    uuid.UUID: lambda p, v: msgpack.ExtType(Ext.UUID, v.bytes),
+    pathlib.PosixPath: _path,
+    pathlib.WindowsPath: _path,
+    pathlib.PurePosixPath: _path,
+    pathlib.PureWindowsPath: _path,
+    np.ndarray: _ndarray,
+    OrderedDict: lambda p, v: p._ext(Ext.ORDERED, dict(v)),
+    Counter: lambda p, v: p._ext(Ext.COUNTER, dict(v)),
+    deque: lambda p, v: p._ext(Ext.DEQUE, [list(v), v.maxlen]),
+    type(...): lambda p, v: msgpack.ExtType(Ext.ELLIPSIS, b""),
+}
+
+
+class _Unpacking:
+    def __init__(self, resolver: ClassResolver, trusted: bool, frames: Callable[[bytes], Any]) -> None:
+        self._resolver, self._trusted, self._frames = resolver, trusted, frames
+        self._classes: dict[tuple[str, str], type] = {}
+
+    def unpack(self, data: bytes) -> Any:
+        return msgpack.unpackb(
+            data, ext_hook=self._extended, strict_map_key=False, raw=False, unicode_errors="surrogatepass"
+        )
+
+    def _extended(self, code: int, data: bytes) -> Any:
+        match code:
+            case Ext.INT:
+                return int.from_bytes(data, "little", signed=True)
+            case Ext.BYTEARRAY:
+                return bytearray(data)
+            case Ext.UUID:
+                return uuid.UUID(bytes=data)
+            case Ext.ELLIPSIS:
+                return ...
+            case Ext.ARROW:
+                return self._frames(data)
+        content = self.unpack(data)
+        if code in (Ext.ENUM, Ext.NAMEDTUPLE, Ext.DATACLASS, Ext.PYDANTIC):
+            return self._instance(code, *content)
+        return _MADE[code](self, content)
+
+    def _instance(self, code: int, module: str, qualname: str, content: Any) -> Any:
+        name = (module, qualname)
+        if name not in self._classes:
+            self._classes[name] = find_class(module, qualname, resolver=self._resolver, trusted=self._trusted)
+        cls: Any = self._classes[name]
+        try:
+            return _REMADE[code](cls, content)
+        except (_ChangedError, KeyError, ValueError) as error:
+            raise CheckpointNotFoundError(f"a stored {module}.{qualname} doesn't fit that class any more") from error
+
+
+class _ChangedError(Exception):
+    """The class of a stored value isn't what it was."""
+
+
+def _require(unchanged: bool) -> None:
+    if not unchanged:
+        raise _ChangedError
+
+
+def _enum(cls: Any, content: Any) -> Any:
+    _require(issubclass(cls, enum.Enum))
+    is_flag, member = content
+    return cls(member) if is_flag else cls[member]
+
+
+def _namedtuple(cls: Any, content: Any) -> Any:
+    _require(issubclass(cls, tuple) and tuple(content) == getattr(cls, "_fields", None))
+    return tuple.__new__(cls, content.values())
+
+
+def _dataclass(cls: Any, content: Any) -> Any:
+    _require(dataclasses.is_dataclass(cls) and [field.name for field in dataclasses.fields(cls)] == list(content))
+    made = object.__new__(cls)
+    for name, value in content.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def _model(cls: Any, content: Any) -> Any:
+    _require(issubclass(cls, pydantic.BaseModel))
+    fields, extra, fields_set, private = content
+    _require(set(fields) <= set(cls.model_fields))
+    made = cls.__new__(cls)
+    made.__setstate__(
+        {
+            "__dict__": fields,
+            "__pydantic_extra__": extra,
+            "__pydantic_fields_set__": set(fields_set),
+            "__pydantic_private__": private,
+        }
+    )
+    return made
+
+
+_REMADE: dict[int, Callable[[Any, Any], Any]] = {
+    Ext.ENUM: _enum,
+    Ext.NAMEDTUPLE: _namedtuple,
+    Ext.DATACLASS: _dataclass,
+    Ext.PYDANTIC: _model,
+}
+
+
+def _remade_scalar(_: _Unpacking, content: Any) -> Any:
+    dtype, data = content
+    return np.frombuffer(data, dtype=_safe_dtype(dtype))[0]
+
+
+def _remade_array(_: _Unpacking, content: Any) -> Any:
+    dtype, shape, data = content
+    return np.ndarray(tuple(shape), dtype=_safe_dtype(dtype), buffer=data).copy()
+
+
+def _remade_objects(_: _Unpacking, content: Any) -> Any:
+    shape, items = content
+    array = np.empty(len(items), dtype=object)
+    for position, item in enumerate(items):  # assigning a slice would take nested lists apart
+        array[position] = item
+    return array.reshape(tuple(shape))
+
+
+def _safe_dtype(name: str) -> np.dtype[Any]:
+    dtype = np.dtype(name)
+    if dtype.kind not in _PLAIN_KINDS:  # an object dtype would read addresses out of stored bytes
+        raise ValueError(f"dtype {name!r} isn't plain")
+    return dtype
+
+
+_PATHS: dict[str, type[pathlib.PurePath]] = {
+    # A concrete path of the other system comes back as a pure one: it can't be opened here anyway.
+    "PosixPath": pathlib.PurePosixPath if os.name == "nt" else pathlib.PosixPath,
+    "WindowsPath": pathlib.WindowsPath if os.name == "nt" else pathlib.PureWindowsPath,
+    "PurePosixPath": pathlib.PurePosixPath,
+    "PureWindowsPath": pathlib.PureWindowsPath,
+}
+
+_MADE: dict[int, Callable[[_Unpacking, Any], Any]] = {
+    Ext.TUPLE: lambda _, c: tuple(c),
+    Ext.SET: lambda u, c: {u.unpack(item) for item in c},
+    Ext.FROZENSET: lambda u, c: frozenset(u.unpack(item) for item in c),
+    Ext.COMPLEX: lambda _, c: complex(*c),
+    Ext.RANGE: lambda _, c: range(*c),
+    Ext.SLICE: lambda _, c: slice(*c),
+    Ext.DATETIME: lambda _, c: dt.datetime(*c[:7]).replace(fold=c[7], tzinfo=c[8]),
+    Ext.DATE: lambda _, c: dt.date(*c),
+    Ext.TIME: lambda _, c: dt.time(*c[:4]).replace(fold=c[4], tzinfo=c[5]),
+    Ext.TIMEDELTA: lambda _, c: dt.timedelta(*c),
+    Ext.TIMEZONE: lambda _, c: dt.UTC if c == [dt.timedelta(0)] else dt.timezone(*c),
+    Ext.ZONE: lambda _, c: zoneinfo.ZoneInfo(c),
+    Ext.DECIMAL: lambda _, c: Decimal(c),
+    Ext.FRACTION: lambda _, c: Fraction(*c),
+    Ext.PATH: lambda _, c: _PATHS[c[0]](c[1]),
+    Ext.NDARRAY: _remade_array,
+    Ext.SCALAR: _remade_scalar,
+    Ext.OBJECTS: _remade_objects,
+    Ext.NUMPY_TEXT: lambda _, c: np.str_(c) if isinstance(c, str) else np.bytes_(c),
+    Ext.ORDERED: lambda _, c: OrderedDict(c),
+    Ext.COUNTER: lambda _, c: Counter(c),
+    Ext.DEQUE: lambda _, c: deque(c[0], maxlen=c[1]),
+}

@@ -1,0 +1,140 @@
+"""Outputs out of a segment's objects, each object checked before anything of it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from blake3 import blake3
+
+from tensorlake_nb.errors import CorruptCheckpointError
+from tensorlake_nb.store.arrays import CHUNK_BYTES, Layout, chunks_of
+from tensorlake_nb.store.compression import decompress
+from tensorlake_nb.store.filesystem import Filesystem
+from tensorlake_nb.store.memory import Recent
+from tensorlake_nb.store.paths import segment_path
+from tensorlake_nb.store.segment import Segment
+
+
+class Reader:
+    """Reads outputs, and keeps the small chunks that it has checked for the outputs beside them."""
+
+    def __init__(self, filesystem: Filesystem, most_bytes: int) -> None:
+        self._filesystem = filesystem
+        self.recent: Recent[bytes] = Recent(most_bytes)
+
+    def stored(self, segment: Segment, output: int) -> bytes | np.ndarray[Any, Any]:
+        """An output's encoded bytes, or its array, as memory of its own.
+
+        Raises
+        ------
+        CorruptCheckpointError
+            An object is missing or isn't what the record says.
+        """
+        layout, is_row, start, stop = segment.place(output)
+        if not is_row:
+            return self._bytes(segment, layout, start, stop)
+        array = np.empty(layout.shape[1:], dtype=layout.dtype)
+        if array.ndim == 0:
+            array = array.reshape(1)
+        flat = array.reshape(-1).view(np.uint8)
+        first_row = start - start % layout.chunks[0]
+        skipped = (start - first_row) * layout.row_bytes
+        pieces = chunks_of(layout, first_row, first_row + 1 if layout.chunks[0] == 1 else _end(layout, first_row))
+        for index, begin, end in pieces:
+            low, high = max(begin, skipped), min(end, skipped + layout.row_bytes)
+            if low < high:
+                chunk = self._chunk(segment, layout, index)
+                flat[low - skipped : high - skipped] = np.frombuffer(chunk, np.uint8, high - low, low - begin)
+        return array.reshape(layout.shape[1:])
+
+    def prefetch(self, segment: Segment, outputs: Sequence[int]) -> None:
+        """Bring the objects of many outputs at once, where each by itself would be a request of its own."""
+        wanted: dict[str, Layout] = {}
+        size = 0
+        for output in outputs:
+            layout, is_row, start, stop = segment.place(output)
+            if layout.chunk_bytes > CHUNK_BYTES or (is_row and layout.row_bytes > CHUNK_BYTES):
+                continue
+            unit = layout.chunks[0]
+            tail = (0,) * (len(layout.shape) - 1)
+            for number in range(start // unit, -(-stop // unit)):
+                path = layout.object_name((number, *tail))
+                if path not in wanted and self.recent.get((segment.name, path)) is None:
+                    wanted[path] = layout
+                    size += layout.chunk_bytes
+            if size > self.recent.most_bytes // 2:
+                break
+        if len(wanted) < 2:
+            return
+        base = segment_path(segment.name)
+        found = self._filesystem.get_many([f"{base}/{path}" for path in wanted])
+        for (path, layout), raw in zip(wanted.items(), found, strict=True):
+            self._keep(segment, path, layout, verified(segment, path, raw, layout))
+
+    def object(self, segment: Segment, path: str) -> bytes:
+        """One object as it is stored, checked; for readers other than ours."""
+        try:
+            raw = self._filesystem.get(f"{segment_path(segment.name)}/{path}")
+        except FileNotFoundError:
+            raw = None
+        return verified(segment, path, raw, None)
+
+    def _bytes(self, segment: Segment, layout: Layout, start: int, stop: int) -> bytes:
+        unit = layout.chunks[0]
+        parts = []
+        for number in range(start // unit, -(-stop // unit)):
+            chunk = self._chunk(segment, layout, (number,))
+            parts.append(chunk[max(0, start - number * unit) : stop - number * unit])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _chunk(self, segment: Segment, layout: Layout, index: tuple[int, ...]) -> bytes:
+        path = layout.object_name(index)
+        chunk = self.recent.get((segment.name, path))
+        if chunk is None:
+            try:
+                raw = self._filesystem.get(f"{segment_path(segment.name)}/{path}")
+            except FileNotFoundError:
+                raw = None
+            chunk = verified(segment, path, raw, layout)
+            self._keep(segment, path, layout, chunk)
+        return chunk
+
+    def _keep(self, segment: Segment, path: str, layout: Layout, chunk: bytes) -> None:
+        if layout.chunk_bytes <= CHUNK_BYTES:  # larger ones hold a single value: nothing else will ask for them
+            self.recent.put((segment.name, path), chunk, len(chunk))
+
+
+def verified(segment: Segment, path: str, raw: bytes | None, layout: Layout | None) -> bytes:
+    """An object's bytes (decompressed, given its layout), once length and digest are right.
+
+    Raises
+    ------
+    CorruptCheckpointError
+        They aren't. Zarr itself would take a missing chunk for zeros, and notice few flipped bits.
+    """
+    where = f"{segment.path.rpartition('/')[0]}/{path}"
+    listed = segment.objects.get(path)
+    if listed is None:
+        raise CorruptCheckpointError(f"{where} isn't among the objects that its record lists")
+    if raw is None:
+        raise CorruptCheckpointError(f"{where} is missing")
+    if len(raw) != listed.size_bytes:
+        raise CorruptCheckpointError(f"{where} has {len(raw)} bytes instead of {listed.size_bytes}")
+    if blake3(raw).digest() != listed.digest:
+        raise CorruptCheckpointError(f"{where} is damaged: its digest isn't the one in its record")
+    if layout is None:
+        return raw
+    if layout.compressed:
+        try:
+            return decompress(raw, layout.chunk_bytes)
+        except ValueError as error:
+            raise CorruptCheckpointError(f"{where} is damaged: {error}") from error
+    if len(raw) != layout.chunk_bytes:
+        raise CorruptCheckpointError(f"{where} has {len(raw)} bytes instead of {layout.chunk_bytes}")
+    return raw
+
+
+def _end(layout: Layout, first_row: int) -> int:
+    return min(first_row + layout.chunks[0], layout.shape[0])

@@ -1,0 +1,147 @@
+"""A run's own record: a header written once, and its events in numbered parts.
+
+    runs/<run id>/header
+    runs/<run id>/events/00000001, 00000002, …
+
+Each part is written whole under a number that nobody else can take, so a reader sees complete parts only, in an order
+that is everybody's. Run ids begin with the time in UTC, so sorting them sorts runs.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tensorlake_nb.errors import CorruptCheckpointError
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.paths import RUNS, checked_part
+
+Event = dict[str, Any]
+
+_PARTS_AT_ONCE = 200
+_TRIES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RunEntry:
+    """A run that the store knows.
+
+    Attributes
+    ----------
+    header
+        What was given to `RunLog.create`; ``None`` if it is damaged or was never written.
+    """
+
+    run_id: str
+    header: Mapping[str, Any] | None
+
+
+class RunLog:
+    """The header and events of one run; thread-safe, and several processes may append."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._store, self.run_id = store, checked_part(run_id)
+        self._base = f"{RUNS}/{run_id}"
+        self._lock = threading.Lock()
+        self._next: int | None = None
+
+    def create(self, header: Mapping[str, Any]) -> bool:
+        """Write the header; ``False`` if the run has one already, which stays."""
+        return self._store.put_bytes(f"{self._base}/header", json.dumps(header).encode())
+
+    def header(self) -> dict[str, Any]:
+        """What `create` was given.
+
+        Raises
+        ------
+        CheckpointNotFoundError, CorruptCheckpointError, StoreVersionError
+        """
+        return _mapping(f"{self._base}/header", self._store.get_bytes(f"{self._base}/header"))
+
+    def append(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Write events as the next part; they are JSON-ready mappings."""
+        if not events:
+            return
+        lines = "".join(json.dumps(event, separators=(",", ":")) + "\n" for event in events).encode()
+        with self._lock:
+            if self._next is None:
+                self._next = max(self._numbers(), default=0) + 1
+            for _ in range(_TRIES):
+                number = self._next
+                self._next += 1
+                if self._store.put_bytes(self._part(number), lines):
+                    return
+        raise CorruptCheckpointError(f"{self._base}/events can't be appended to: its numbers are taken")
+
+    def events(self, after: int = 0) -> Iterator[Event]:
+        """Every event so far, in order; damaged parts are reported to the store and left out.
+
+        Parameters
+        ----------
+        after
+            Leave out the parts up to this number.
+        """
+        for _, events in self.parts(after):
+            yield from events
+
+    def parts(self, after: int = 0) -> Iterator[tuple[int, list[Event]]]:
+        """The parts after a number, each with its own number."""
+        numbers = sorted(number for number in self._numbers() if number > after)
+        for start in range(0, len(numbers), _PARTS_AT_ONCE):
+            some = numbers[start : start + _PARTS_AT_ONCE]
+            paths = [self._part(number) for number in some]
+            for number, path, data in zip(some, paths, self._store.get_all_bytes(paths), strict=True):
+                if data is None:
+                    continue
+                try:
+                    yield number, [_mapping(path, line) for line in data.splitlines()]
+                except CorruptCheckpointError as error:
+                    self._store.report(str(error))
+
+    def _numbers(self) -> list[int]:
+        return [int(name) for name in self._store.list(f"{self._base}/events") if name.isascii() and name.isdigit()]
+
+    def _part(self, number: int) -> str:
+        return f"{self._base}/events/{number:08d}"
+
+
+def list_runs(store: Store, limit: int | None = None) -> list[RunEntry]:
+    """The store's runs, newest first."""
+    ids = [name for name in reversed(store.list(RUNS)) if _is_run_id(name)][:limit]
+    found = []
+    for start in range(0, len(ids), _PARTS_AT_ONCE):
+        some = ids[start : start + _PARTS_AT_ONCE]
+        headers = store.get_all_bytes([f"{RUNS}/{run_id}/header" for run_id in some])
+        found += [RunEntry(run_id, _header(store, run_id, data)) for run_id, data in zip(some, headers, strict=True)]
+    return found
+
+
+def _header(store: Store, run_id: str, data: bytes | None) -> dict[str, Any] | None:
+    if data is None:
+        return None
+    try:
+        return _mapping(f"{RUNS}/{run_id}/header", data)
+    except CorruptCheckpointError as error:
+        store.report(str(error))
+        return None
+
+
+def _is_run_id(name: str) -> bool:
+    try:
+        checked_part(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _mapping(path: str, data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise CorruptCheckpointError(f"{path} isn't JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise CorruptCheckpointError(f"{path} doesn't hold what it should")
+    return found

@@ -1,0 +1,374 @@
+"""Outputs ↔ the objects of one segment and its record; no I/O.
+
+A segment is a Zarr group. Equal-shaped arrays are stacked in arrays of it (``values``, ``values_1``, …), everything
+else lies end to end in the byte string ``payload``, and a large value that is no array has a byte string of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from tensorlake_nb.core.batch import BARE, Span
+from tensorlake_nb.core.keys import Digest, TaskKey
+from tensorlake_nb.errors import CorruptCheckpointError
+from tensorlake_nb.store.arrays import CHUNK_BYTES, LARGE_CHUNK_BYTES, Layout, byte_string, cut, large_rows, stacked
+from tensorlake_nb.store.codec import NDARRAY, Encoded
+from tensorlake_nb.store.compression import Buffer, compress, pays
+from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject, TaskOutcome
+from tensorlake_nb.store.record import base64_of, bytes_of, folded, numbers_of, read_record, unfolded, write_record
+
+PAYLOAD = "payload"
+#: A value of this size is written at once, in chunks of its own.
+LARGE_BYTES = 2**20
+#: Small arrays of more different shapes than this go to the payload: an object for each would be too many.
+_MOST_SHAPES = 4
+_UNUSED = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSegment:
+    """All that is to be put for a segment: its objects by path, then its record."""
+
+    name: str
+    objects: tuple[tuple[str, Buffer], ...]
+    record: bytes
+
+
+class SegmentBuilder:
+    """Gathers the entries of one segment to be.
+
+    Large values are placed as they come: the caller puts their objects at once, so that they are held in memory no
+    longer than needed.
+    """
+
+    def __init__(self, segment: str, written: str) -> None:
+        self.segment = segment
+        self._written = written
+        self._entries: dict[TaskKey, Entry] = {}
+        self._large: dict[str, Placed] = {}  # by array: its last row
+        self._shapes: dict[tuple[str, tuple[int, ...]], str] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        return tuple(self._entries.values())
+
+    def place(self, value: Encoded) -> tuple[Placed, list[tuple[str, Buffer]]]:
+        """Give a large value its place, and say which objects to put there before `add` is told of it."""
+        array = np.frombuffer(value.data, dtype=np.uint8) if isinstance(value.data, bytes) else value.data
+        if value.codec == NDARRAY:
+            shape = (array.dtype.str, array.shape)
+            name = self._shapes.get(shape) or self._new_name("values")
+            last = self._large.get(name)
+            compressed = last.layout.compressed if last else pays(_bytes_of(array))
+            row = last.row + 1 if last else 0
+            layout, block, first = large_rows(name, array, row + 1, compressed), array[np.newaxis], row
+            self._shapes[shape] = name
+        else:
+            name, row, first = self._new_name("large"), 0, 0
+            layout, block = byte_string(name, len(array), pays(_bytes_of(array)), LARGE_CHUNK_BYTES), array
+        objects = _objects(layout, block, first)
+        listed = tuple(StoredObject(path, len(data), blake3(data).digest()) for path, data in objects)
+        placed = Placed(value.codec, value.digest, self.segment, layout, row, listed)
+        self._large[name] = placed
+        return placed, objects
+
+    def add(self, entry: Entry) -> None:
+        """Take in an entry, in place of the one that it supersedes."""
+        if entry.supersedes is not None:
+            earlier = self._entries.get(entry.supersedes)
+            if earlier is not None and earlier.is_droppable:
+                del self._entries[entry.supersedes]
+        self._entries.setdefault(entry.key, entry)
+
+    def seal(self, interrupted: Sequence[bytes] = ()) -> SealedSegment:
+        """The segment as it is to be put.
+
+        Parameters
+        ----------
+        interrupted
+            Keys of tasks that the writer had begun and not ended when it died.
+        """
+        entries = list(self._entries.values())
+        values = [value for entry in entries for value in entry.values]
+        arrays: list[dict[str, Any]] = []
+        layouts: list[Layout] = []
+        objects: list[tuple[str, Buffer]] = []
+        listed = [item for value in values if isinstance(value, Placed) for item in value.objects]
+        in_payload = self._arrange(values, arrays, layouts, objects)
+
+        ends = np.zeros(len(values), dtype="<u8")
+        parts: list[bytes] = []
+        codecs: list[str] = []
+        for position, value in enumerate(values):
+            codecs.append(value.codec)
+            if position in in_payload and isinstance(value, Encoded):
+                packed = value.packed()
+                assert isinstance(packed.data, bytes)
+                codecs[-1] = packed.codec
+                parts.append(packed.data)
+                ends[position] = len(packed.data)
+        payload = b"".join(parts)
+        if payload:
+            layout = byte_string(PAYLOAD, len(payload), pays(payload), CHUNK_BYTES)
+            layouts.append(layout)
+            objects.extend(_objects(layout, np.frombuffer(payload, dtype=np.uint8), 0))
+        listed += [StoredObject(path, len(data), blake3(data).digest()) for path, data in objects]
+
+        fingerprint, _, name = self.segment.partition("/")
+        about: dict[str, Any] = {
+            "kind": "segment",
+            "fingerprint": fingerprint,
+            "name": name,
+            "written": self._written,
+            "tasks": len(entries),
+            "outputs": len(values),
+            "keys": base64_of(b"".join(entry.key for entry in entries)),
+            "counts": base64_of(np.array([entry.count for entry in entries], dtype="<i4")),
+            "durations_s": base64_of(np.array([entry.duration_s for entry in entries], dtype="<f4")),
+            "digests": base64_of(b"".join(value.digest for value in values)),
+            **_codecs_of(codecs),
+            "ends": base64_of(np.cumsum(ends).astype("<u8")),
+            "arrays": arrays,
+            "objects": {item.path: [item.size_bytes, item.digest.hex()] for item in listed},
+        }
+        routes = {position: entry.routes for position, entry in enumerate(entries) if entry.routes is not None}
+        effects = {position: entry.effects for position, entry in enumerate(entries) if entry.effects is not None}
+        if routes:
+            about["routes"] = folded(_tabled(routes))
+        if effects:
+            about["effects"] = folded(effects)
+        if interrupted:
+            about["interrupted"] = base64_of(b"".join(interrupted))
+        record = write_record(about, {layout.name: layout.metadata() for layout in layouts})
+        return SealedSegment(self.segment, tuple(objects), record)
+
+    def _arrange(
+        self,
+        values: Sequence[Encoded | Placed],
+        arrays: list[dict[str, Any]],
+        layouts: list[Layout],
+        objects: list[tuple[str, Buffer]],
+    ) -> set[int]:
+        """Give every array its place, and say which values are left for the payload."""
+        used: dict[str, dict[int, int]] = {}  # array → row → output
+        groups: dict[tuple[str, tuple[int, ...]], list[int]] = {}
+        rest: set[int] = set()
+        for position, value in enumerate(values):
+            if isinstance(value, Placed):
+                used.setdefault(value.layout.name, {})[value.row] = position
+            elif isinstance(value.data, bytes):
+                rest.add(position)
+            else:
+                groups.setdefault((value.data.dtype.str, value.data.shape), []).append(position)
+        for name, rows in used.items():
+            last = self._large[name]
+            outputs = np.full(last.row + 1, _UNUSED, dtype="<u4")
+            outputs[list(rows)] = list(rows.values())
+            is_array = last.codec == NDARRAY
+            shape = (last.row + 1, *last.layout.shape[1:]) if is_array else last.layout.shape
+            layouts.append(replace(last.layout, shape=shape))
+            arrays.append({"name": name, "holds": "rows" if is_array else "bytes", "outputs": base64_of(outputs)})
+        kept = sorted(groups.values(), key=len, reverse=True)[:_MOST_SHAPES]
+        for positions in groups.values():
+            if positions not in kept:
+                rest.update(positions)
+                continue
+            block = np.stack([np.asarray(values[position].data) for position in positions])  # type: ignore[union-attr]
+            name = self._new_name("values", used)
+            used[name] = {}
+            layout = stacked(name, block[0], len(block), pays(_bytes_of(block)))
+            layouts.append(layout)
+            arrays.append({"name": name, "holds": "rows", "outputs": base64_of(np.array(positions, dtype="<u4"))})
+            objects.extend(_objects(layout, block, 0))
+        return rest
+
+    def _new_name(self, stem: str, others: Mapping[str, Any] | None = None) -> str:
+        taken = {*self._large, *(others or ())}
+        number = 0
+        while (name := stem if not number else f"{stem}_{number}") in taken:
+            number += 1
+        return name
+
+
+def _bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
+    view: Any = array.reshape(-1).view(np.uint8)
+    return memoryview(view)
+
+
+def _objects(layout: Layout, block: np.ndarray[Any, Any], first: int) -> list[tuple[str, Buffer]]:
+    chunks = cut(layout, block, first)
+    return [(layout.object_name(index), compress(data) if layout.compressed else data) for index, data in chunks]
+
+
+def _codecs_of(codecs: Sequence[str]) -> dict[str, Any]:
+    table = list(dict.fromkeys(codecs))
+    if len(table) < 2:
+        return {"codecs": table}
+    return {"codecs": table, "codec_of": base64_of(np.array([table.index(codec) for codec in codecs], dtype="u1"))}
+
+
+def _tabled(routes: Mapping[int, Routes]) -> list[Any]:
+    """Routes with each different one written once."""
+    table: dict[Routes, int] = {}
+    for route in routes.values():
+        table.setdefault(route, len(table))
+    return [list(table), {position: table[route] for position, route in routes.items()}]
+
+
+class Segment:
+    """A committed segment, as its record tells.
+
+    Attributes
+    ----------
+    keys, counts, digests
+        Per task: 32-byte keys (as ``S32``) and counts (int32, `BARE` for one value); per output: digests end to end.
+    starts
+        Position of each task's first output, and one more at the end.
+    objects
+        Every object of the segment by path, with its length and digest.
+    interrupted
+        Keys of tasks that its writer had begun and not ended when it died.
+    record
+        The record as it is stored.
+    """
+
+    def __init__(self, name: str, path: str, raw: bytes) -> None:
+        """Raises CorruptCheckpointError or StoreVersionError if the record isn't right."""
+        about, arrays = read_record(path, raw)
+        try:
+            self._read(name, about, arrays)
+        except Exception as error:  # whatever a well-signed but senseless record makes of this
+            raise CorruptCheckpointError(f"{path} isn't the record of {name}: {error!r}") from error
+        self.name, self.path, self.record = name, path, raw
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory it takes."""
+        return 3 * len(self.record)
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs it holds."""
+        return len(self.digests) // 32
+
+    @property
+    def written(self) -> str:
+        """When it was made, as ISO text; also what tells the newer of two."""
+        return str(self._about["written"])
+
+    def outcome(self, task: int) -> TaskOutcome:
+        """The task at a position."""
+        start, stop = int(self.starts[task]), int(self.starts[task + 1])
+        spans = (Span(self.name, start, stop),) if stop > start else ()
+        return TaskOutcome(
+            TaskKey(self._keys[32 * task : 32 * task + 32]),
+            int(self.counts[task]),
+            spans,
+            self.digests[32 * start : 32 * stop],
+            self._routes().get(task),
+            self._effects().get(task),
+            float(self._durations[task]),
+        )
+
+    def outcomes(self) -> dict[TaskKey, TaskOutcome]:
+        """All tasks by key."""
+        return {outcome.key: outcome for outcome in map(self.outcome, range(len(self)))}
+
+    def all_keys(self) -> Iterable[TaskKey]:
+        """Keys of its tasks, in order."""
+        return map(TaskKey, _split(self._keys))
+
+    def digest(self, output: int) -> Digest:
+        return Digest(self.digests[32 * output : 32 * output + 32])
+
+    def codec(self, output: int) -> str:
+        return self._codecs[int(self._codec_of[output])] if len(self._codec_of) else self._codecs[0]
+
+    def place(self, output: int) -> tuple[Layout, bool, int, int]:
+        """Where an output lies: the array, whether it is a row of it, and from where to where.
+
+        Rows for an array's row, bytes for anything else.
+        """
+        home = int(self._home[output])
+        if home < 0:
+            return self.layouts[PAYLOAD], False, int(self._ends[output]), int(self._ends[output + 1])
+        name, is_row = self._arrays[home]
+        layout, row = self.layouts[name], int(self._row[output])
+        return (layout, True, row, row + 1) if is_row else (layout, False, 0, layout.shape[0])
+
+    def _read(self, name: str, about: dict[str, Any], arrays: dict[str, Any]) -> None:
+        if about["kind"] != "segment" or f"{about['fingerprint']}/{about['name']}" != name:
+            raise ValueError("it belongs to something else")
+        self._about = about
+        tasks, outputs = int(about["tasks"]), int(about["outputs"])
+        self._keys = bytes_of(about["keys"])
+        self.keys: NDArray[np.bytes_] = np.frombuffer(self._keys, dtype="S32")
+        self.counts: NDArray[np.int32] = numbers_of(about["counts"], "<i4")
+        self._durations = numbers_of(about["durations_s"], "<f4")
+        self.digests = bytes_of(about["digests"])
+        sizes = np.where(self.counts == BARE, 1, self.counts).astype(np.int64)
+        self.starts: NDArray[np.int64] = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
+        self._codecs = [str(codec) for codec in about["codecs"]]
+        self._codec_of = numbers_of(about["codec_of"], "u1") if "codec_of" in about else np.empty(0, "u1")
+        self._ends = np.concatenate((np.zeros(1, np.int64), numbers_of(about["ends"], "<u8").astype(np.int64)))
+        self.objects = {
+            str(path): StoredObject(str(path), int(size), bytes.fromhex(digest))
+            for path, (size, digest) in about["objects"].items()
+        }
+        self.interrupted = tuple(_split(bytes_of(about.get("interrupted", ""))))
+        self.layouts = {str(key): Layout.of(str(key), value) for key, value in arrays.items()}
+        self._arrays = [(str(item["name"]), item["holds"] == "rows") for item in about["arrays"]]
+        self._home = np.full(outputs, -1, dtype=np.int16)
+        self._row = np.zeros(outputs, dtype=np.int64)
+        for number, item in enumerate(about["arrays"]):
+            held = numbers_of(item["outputs"], "<u4")
+            rows = np.flatnonzero(held != _UNUSED)
+            self._home[held[rows]] = number
+            self._row[held[rows]] = rows
+        lengths = (len(self.keys), len(self.counts), len(self._durations))
+        if lengths != (tasks, tasks, tasks) or len(self.digests) != 32 * outputs or len(self._ends) != outputs + 1:
+            raise ValueError("its parts don't fit each other")
+        if self.starts[-1] != outputs or (tasks and sizes.min() < 0) or (outputs and not self._codecs):
+            raise ValueError("its counts don't fit its outputs")
+        if len(self._codec_of) and (len(self._codec_of) != outputs or self._codec_of.max() >= len(self._codecs)):
+            raise ValueError("its codecs don't fit its outputs")
+
+    def _routes(self) -> Mapping[int, Routes]:
+        if "routes" not in self._about:
+            return {}
+        return self._unfolded("routes")
+
+    def _effects(self) -> Mapping[int, bytes]:
+        if "effects" not in self._about:
+            return {}
+        return self._unfolded("effects")
+
+    def _unfolded(self, part: str) -> Mapping[int, Any]:
+        found: Mapping[int, Any] | None = getattr(self, f"_{part}_read", None)
+        if found is None:
+            try:
+                stored = unfolded(self._about[part])
+                if part == "routes":
+                    table = [tuple(tuple(map(str, names)) for names in route) for route in stored[0]]
+                    stored = {position: table[number] for position, number in stored[1].items()}
+                found = dict(stored)
+            except Exception as error:
+                raise CorruptCheckpointError(f"{self.path} has senseless {part}: {error!r}") from error
+            setattr(self, f"_{part}_read", found)
+        return found
+
+
+def _split(keys: bytes) -> Iterable[bytes]:
+    return (keys[i : i + 32] for i in range(0, len(keys), 32))

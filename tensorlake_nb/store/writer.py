@@ -1,0 +1,189 @@
+"""One writer: takes finished tasks, keeps them safe in its spool, and commits them as segments."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tensorlake_nb.core.keys import TaskKey
+from tensorlake_nb.errors import CheckpointNotFoundError
+from tensorlake_nb.store.codec import Encoded
+from tensorlake_nb.store.entry import Entry, Placed, Routes, TaskOutcome
+from tensorlake_nb.store.filesystem import LocalFilesystem
+from tensorlake_nb.store.paths import segment_path, unique_name, writer_part
+from tensorlake_nb.store.segment import LARGE_BYTES, SealedSegment, Segment, SegmentBuilder
+from tensorlake_nb.store.spool import Spool
+
+if TYPE_CHECKING:
+    from tensorlake_nb.store.checkpoints import Store
+
+
+class Writer:
+    """Writes outcomes under one fingerprint; made by `Store.writer`, thread-safe.
+
+    On a local store what was added is safe from the process's death at once; on any other once it is flushed.
+    """
+
+    def __init__(self, store: Store, fingerprint: str, name: str, *, spooled: bool = True) -> None:
+        self._store, self.fingerprint, self.name = store, fingerprint, writer_part(name)
+        self._lock = threading.RLock()
+        self._spool: Spool | None = None
+        if spooled and isinstance(store.filesystem, LocalFilesystem):
+            self._spool = Spool(store.filesystem, fingerprint, self.name)
+        self._begun: dict[bytes, None] = {}
+        self._builder = self._new_builder()
+        self._sealed: list[SealedSegment] = []
+        self._flushed: dict[TaskKey, tuple[str, int]] = {}
+        self._left: tuple[dict[TaskKey, TaskOutcome], tuple[bytes, ...]] | None = None
+        #: Seconds of compute, and bytes of outputs, added since the last flush.
+        self.at_risk_s = 0.0
+        self.pending_bytes = 0
+
+    def known(self) -> dict[TaskKey, TaskOutcome]:
+        """What earlier writers of this name left, by key: safe, and not to be computed again."""
+        return self._earlier()[0]
+
+    def interrupted(self) -> tuple[bytes, ...]:
+        """Keys that earlier writers of this name had begun and not finished: what they were at when they died."""
+        return self._earlier()[1]
+
+    def begin(self, key: bytes) -> None:
+        """Note that a task is being computed."""
+        with self._lock:
+            self._begun[key] = None
+            if self._spool is not None:
+                self._spool.begun(key)
+
+    def add(
+        self,
+        key: bytes,
+        count: int,
+        values: Sequence[Encoded],
+        *,
+        routes: Routes | None = None,
+        effects: bytes | None = None,
+        duration_s: float = 0.0,
+        supersedes: bytes | None = None,
+    ) -> None:
+        """Take in a finished task.
+
+        Parameters
+        ----------
+        count
+            `BARE` (-1) for one value, else how many outputs its list holds; 0 for none.
+        values
+            As many as that says.
+        routes
+            Target names, for each output or for whatever the caller passes on.
+        effects
+            What else the call did, in the caller's own form.
+        supersedes
+            Key of an earlier task of this writer that needs no place in the store once this one has: the
+            accumulator before it.
+
+        Raises
+        ------
+        StoreUnavailableError
+            It isn't safe: nothing was taken in, and the same may be added again.
+        """
+        with self._lock:
+            kept = [self._kept(value) for value in values]
+            followed = None if supersedes is None else TaskKey(supersedes)
+            entry = Entry(TaskKey(key), count, tuple(kept), routes, effects, duration_s, followed)
+            if self._spool is not None:
+                self._spool.add(entry)
+            self._builder.add(entry)
+            self._begun.pop(key, None)
+            self.at_risk_s += duration_s
+            self.pending_bytes += entry.size_bytes
+            for value, held in zip(values, kept, strict=True):
+                if isinstance(held, Encoded):
+                    self._store.remember_value(held)
+                elif value.size_bytes <= self._store.largest_remembered_bytes:
+                    self._store.remember_value(value.detached())
+
+    def flush(self) -> None:
+        """Commit what was added as a segment: its objects, then its record.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Not committed, but kept: flush again.
+        """
+        with self._lock:
+            if len(self._builder):
+                self._sealed.append(self._builder.seal())
+                self._builder = self._new_builder()
+            while self._sealed:
+                self._commit(self._sealed[0])
+                del self._sealed[0]
+            if self._spool is not None:
+                self._spool.restart(tuple(self._begun))
+            self.at_risk_s, self.pending_bytes = 0.0, 0
+
+    def close(self) -> None:
+        """Flush, and end the spool."""
+        with self._lock:
+            self.flush()
+            if self._spool is not None:
+                self._spool.remove()
+
+    def abandon(self) -> None:
+        """Let go without flushing, as if the process had died: what is in the spool can be recovered."""
+        with self._lock:
+            if self._spool is not None:
+                self._spool.release()
+
+    def commit_all(self, entries: Iterable[Entry], interrupted: Sequence[bytes]) -> Segment | None:
+        """Commit entries that another writer left, as a segment; ``None`` if there are none."""
+        with self._lock:
+            for entry in entries:
+                values = [value for value in entry.values if isinstance(value, Encoded)]
+                self._builder.add(replace(entry, values=tuple(self._kept(value) for value in values)))
+            if not len(self._builder) and not interrupted:
+                return None
+            return self._commit(self._builder.seal(interrupted))
+
+    def locate(self, key: bytes) -> TaskOutcome:
+        """Where a task's outputs lie, once it is flushed.
+
+        Raises
+        ------
+        CheckpointNotFoundError
+            It wasn't added, isn't flushed yet, or was superseded.
+        """
+        with self._lock:
+            place = self._flushed.get(TaskKey(key))
+        if place is None:
+            raise CheckpointNotFoundError(f"task {key.hex()} isn't among what writer {self.name} has flushed")
+        segment, position = place
+        return self._store.segment(segment).outcome(position)
+
+    def _new_builder(self) -> SegmentBuilder:
+        written = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
+        return SegmentBuilder(f"{self.fingerprint}/{unique_name(self.name)}", written)
+
+    def _kept(self, value: Encoded) -> Encoded | Placed:
+        if value.size_bytes < LARGE_BYTES:
+            return value.detached()
+        placed, objects = self._builder.place(value)
+        base = segment_path(placed.segment)
+        for path, data in objects:
+            self._store.filesystem.put(f"{base}/{path}", data)
+        return placed
+
+    def _commit(self, sealed: SealedSegment) -> Segment:
+        segment = self._store.commit(sealed)
+        for position, key in enumerate(segment.all_keys()):
+            self._flushed[key] = (segment.name, position)
+        return segment
+
+    def _earlier(self) -> tuple[dict[TaskKey, TaskOutcome], tuple[bytes, ...]]:
+        with self._lock:
+            if self._left is None:
+                own = None if self._spool is None else self._spool.name
+                self._left = self._store.left_by(self.fingerprint, self.name, own)
+            return self._left
