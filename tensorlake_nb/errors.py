@@ -43,7 +43,15 @@ class TensorlakeError(Exception):
 
 
 class UsageError(TensorlakeError, ValueError):
-    """Something to change in the cell: shown as one line in a notebook."""
+    """Something to change in the cell: shown in a notebook as its message alone, with the line of the cell."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows instead of a traceback, whose frames would all be ours."""
+        step = self.__traceback__
+        while step is not None and step.tb_frame.f_globals.get("__name__") != "__main__":
+            step = step.tb_next
+        where = f" (line {step.tb_lineno} of the cell)" if step is not None else ""
+        return [f"{type(self).__name__}: {self}{where}"]
 
 
 class GraphError(UsageError):
