@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     runs.set_defaults(perform=_runs)
 
     show = commands.add_parser("show", help="show how far a run is, or how it ended")
-    show.add_argument("run", nargs="?", metavar="RUN", help="its id, or how it begins; by default the latest")
+    show.add_argument("run", nargs="?", metavar="RUN", help="its id, or how it ends; by default the latest")
     show.set_defaults(perform=_show)
     for reader in (runs, show):
         reader.add_argument("--store", metavar="URL", help="by default TENSORLAKE_NB_STORE, else ./.tensorlake")

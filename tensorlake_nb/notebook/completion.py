@@ -79,7 +79,7 @@ def _functions(subject: str, namespace: dict[str, Any]) -> list[str]:
 
 
 def _runs() -> list[str]:
-    return [run.id for run in _workspace().runs(MOST_RUNS)]
+    return [str(run_id) for run_id in import_module("tensorlake_nb.notebook.reports").run_ids(MOST_RUNS)]
 
 
 def _workspace() -> Any:

@@ -146,9 +146,8 @@ def inject(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:
         declared = _assigned(notebook.cells[at].source)
         unknown = [name for name in parameters if declared is not None and name not in declared]
         if unknown:
-            raise OptionError(
-                f"the notebook has no parameter {', '.join(map(repr, unknown))} (parameters: {', '.join(declared or ())})"
-            )
+            known = ", ".join(declared or ())
+            raise OptionError(f"the notebook has no parameter {', '.join(map(repr, unknown))} (parameters: {known})")
     lines = ["# Parameters", *(f"{name} = {value!r}" for name, value in parameters.items())]
     cell = nbformat.v4.new_code_cell("\n".join(lines), metadata={"tags": ["injected-parameters"]})
     notebook.cells.insert(0 if at is None else at + 1, cell)
@@ -221,7 +220,7 @@ class TerminalClient(NotebookClient):
     # -- interrupts --
 
     def _take_over_interrupts(self, notebook: NotebookNode) -> None:
-        """Interrupt the cell at the first Ctrl-C; nbclient would take the kernel away, in the middle of its clean-up."""
+        """Interrupt the cell at the first Ctrl-C, where nbclient would take the kernel away, finished or not."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt)
 
     def _interrupt(self) -> None:

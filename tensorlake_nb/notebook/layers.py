@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 #: A box, or the place (wire number, column) where a long wire passes a column.
 Spot = str | tuple[int, int]
@@ -68,7 +69,7 @@ def place(
     before: dict[Spot, list[Spot]] = {}
     after: dict[Spot, list[Spot]] = {}
     for chain in chains:
-        for left, right in zip(chain, chain[1:], strict=False):
+        for left, right in pairwise(chain):
             after.setdefault(left, []).append(right)
             before.setdefault(right, []).append(left)
 

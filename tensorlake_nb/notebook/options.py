@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True, slots=True)
 class CellOptions:
-    """``%%tensorlake [NAME] [--run k=v ...] [--start k=v ...] [--wire "a -> b; a -> c"] [--store URL] [--cluster ADDR]``.
+    """What stands behind ``%%tensorlake``.
 
     ``mode`` says whether a run follows, and whether the cell waits for it.
     """
@@ -194,7 +194,7 @@ def _command_parser() -> tuple[Parser, dict[str, Parser]]:
     by_verb["show"].add_argument("subject", nargs="?", metavar="GRAPH|RUN")
     by_verb["runs"].add_argument("subject", nargs="?", metavar="GRAPH", help="only its runs")
     by_verb["runs"].add_argument("--limit", type=int, default=20, metavar="N", help="how many (20)")
-    by_verb["resume"].add_argument("subject", metavar="RUN", help="a run's id, or how it begins")
+    by_verb["resume"].add_argument("subject", metavar="RUN", help="a run's id, or how it ends")
     by_verb["why"].add_argument("subject", nargs="?", metavar="GRAPH|RUN", help="by default the latest run")
     by_verb["why"].add_argument("function", nargs="?", metavar="FUNCTION", help="by default every function")
     by_verb["store"].add_argument("subject", nargs="?", metavar="URL")

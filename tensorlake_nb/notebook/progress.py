@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
+from weakref import WeakSet
 
 from tensorlake_nb.notebook.faces import picture_of
 from tensorlake_nb.notebook.messages import TRANSIENT, to_message
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 UPDATES_PER_S = 4.0
 
 _waiting = threading.local()
+#: Runs whose progress was shown: asking a finished run for its result again shows nothing.
+_shown: WeakSet[Run] = WeakSet()
 
 
 class Face(Protocol):
@@ -42,11 +45,13 @@ class Face(Protocol):
 @contextmanager
 def watching(run: Run) -> Iterator[None]:
     """Show progress while the body waits for a run; a wait inside a wait on the same thread shows nothing more."""
-    face = None if getattr(_waiting, "run", None) else face_here(run)
+    is_news = run not in _shown or run.status == "running"
+    face = face_here() if is_news and not getattr(_waiting, "run", None) else None
     if face is None:
         yield
         return
     _waiting.run = run
+    _shown.add(run)
     stop = threading.Event()
     face.show(picture_of(run))  # from here, so that a cell's outputs stand in the order of its statements
     context = contextvars.copy_context()  # ipykernel finds the cell that a message belongs to in it
@@ -72,7 +77,7 @@ def _update(face: Face, run: Run, stop: threading.Event) -> None:
             before = picture
 
 
-def face_here(run: Run, stream: TextIO | None = None) -> Face | None:
+def face_here(stream: TextIO | None = None) -> Face | None:
     """A display in a kernel, lines in a terminal, nothing in a script whose output goes to a file."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None and hasattr(shell, "kernel"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import pairwise
 
 from tensorlake_nb.notebook.layers import Placement, Point, place
 from tensorlake_nb.notebook.picture import GLYPHS, Box, Counts, Picture, State, Wire, paths, state_of
@@ -73,7 +74,7 @@ def flow(picture: Picture) -> str:
 
 def html(picture: Picture) -> str:
     """The drawing, and a table of the same facts; everything that comes from the user is escaped."""
-    head = f'<div class="tlk-head"><strong>{_text(_shortened(picture.name, LONGEST_CELL))}</strong>{_headline(picture)}</div>'
+    head = f'<div class="tlk-head">{_headline(picture)}</div>'
     problems = "".join(
         f'<div class="tlk-problem">✕ {_text(problem[:LONGEST_PROBLEM])}</div>' for problem in picture.problems
     )
@@ -85,9 +86,9 @@ def html(picture: Picture) -> str:
 
 
 def _headline(picture: Picture) -> str:
-    if picture.status is not None:
-        return f" · {_text(picture.status)}"
-    return f" · {_text(_shortened(picture.about, LONGEST_CELL))}" if picture.about else ""
+    name = f"<strong>{_text(_shortened(picture.name, LONGEST_CELL))}</strong>"
+    more = picture.status or _shortened(picture.about, LONGEST_CELL)
+    return f"{name} · {_text(more)}" if more else name
 
 
 def table(picture: Picture) -> str:
@@ -104,9 +105,19 @@ def table(picture: Picture) -> str:
         if with_counts:
             cells += [f"{GLYPHS[state]} {state}" if state else "", box.counts.words(picture.over) if box.counts else ""]
         cells.append(box.about)
-        rows.append("".join(f"<td>{_text(_shortened(cell, LONGEST_CELL))}</td>" for cell in cells))
-    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
+        rows.append(cells)
+    return _rows(titles, rows)
+
+
+def html_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Any table, in the same looks."""
+    return f'<div class="tlk"><style>{_STYLE}</style>{_rows(titles, rows)}</div>'
+
+
+def _rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{_text(title)}</th>' for title in titles)
+    cells = ("".join(f"<td>{_text(_shortened(cell, LONGEST_CELL))}</td>" for cell in row) for row in rows)
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -117,7 +128,7 @@ def _source_words(wire: Wire) -> str:
 
 def progress_html(picture: Picture) -> str:
     """How far a run is: a bar per node while it goes on, one line when it is over; as small as it can be."""
-    head = f'<div class="tlk-head"><strong>{_text(_shortened(picture.name, LONGEST_CELL))}</strong>{_headline(picture)}'
+    head = f'<div class="tlk-head">{_headline(picture)}'
     if picture.over:
         words = [f"{box.name}: {box.counts.words(True)}" for box in picture.boxes if box.counts]
         return (
@@ -274,10 +285,11 @@ def _arrow(points: Sequence[Point], dash: str, opacity: float) -> str:
     end = Point(points[-1].x - side * ARROW, points[-1].y)
     through = [*points[:-1], end]
     curve = f"M{through[0].x:.1f} {through[0].y:.1f}"
-    for a, b in zip(through, through[1:], strict=False):
+    for a, b in pairwise(through):
         middle = (a.x + b.x) / 2
         curve += f"C{middle:.1f} {a.y:.1f} {middle:.1f} {b.y:.1f} {b.x:.1f} {b.y:.1f}"
-    head = f"M{end.x:.1f} {end.y - ARROW / 2:.1f}L{end.x + side * ARROW:.1f} {end.y:.1f}L{end.x:.1f} {end.y + ARROW / 2:.1f}Z"
+    tip = end.x + side * ARROW
+    head = f"M{end.x:.1f} {end.y - ARROW / 2:.1f}L{tip:.1f} {end.y:.1f}L{end.x:.1f} {end.y + ARROW / 2:.1f}Z"
     dashes = f' stroke-dasharray="{dash}"' if dash else ""
     colour = "var(--jp-ui-font-color2, currentColor)"
     return (

@@ -64,6 +64,18 @@ def find_graph(name: str, namespace: Namespace) -> Graph:
     raise UsageError(f"no graph {name!r} in this notebook (graphs: {known})")
 
 
+def has_graph(name: str, namespace: Namespace) -> bool:
+    """Whether `find_graph` would find one, or several."""
+    graphs = graphs_in(namespace)
+    return name in graphs or any(graph.name == name for graph in graphs.values())
+
+
+def inputs_of(graph: GraphBuilder) -> list[str]:
+    """Return the names of a run's inputs: the parameters of the start function, without those the engine fills."""
+    function = graph.nodes[graph.start_node]
+    return list(function.signature.parameters)[function.first_value :]
+
+
 @dataclass(frozen=True, slots=True)
 class Before:
     """What the namespace held before a cell ran, to tell what the cell made."""
@@ -103,10 +115,8 @@ def graph_of_cell(name: str | None, namespace: Namespace, before: Before) -> Gra
     named = [graph for graph in new if graph.name == name]
     if len(named) == 1:
         return named[0]
-    if name is not None and not named:
-        known = graphs_in(namespace)
-        if name in known or any(graph.name == name for graph in known.values()):
-            return find_graph(name, namespace)
+    if name is not None and not named and has_graph(name, namespace):
+        return find_graph(name, namespace)
     if len(new) == 1:
         return new[0]
     if len(new) > 1:

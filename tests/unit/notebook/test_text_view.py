@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -217,7 +218,7 @@ def test_progress_shows_bars_while_it_runs_and_one_line_when_it_is_over() -> Non
 def test_paths_use_every_wire_exactly_once(pairs: list[tuple[str, str]]) -> None:
     wires = [Wire(a, b) for a, b in pairs]
 
-    walked = [pair for path in paths("a", wires) for pair in zip(path, path[1:], strict=False)]
+    walked = [pair for path in paths("a", wires) for pair in pairwise(path)]
 
     assert sorted(walked) == sorted(pairs)
 
