@@ -20,7 +20,7 @@ from tensorlake_nb.core.digest_arrays import array_rule
 from tensorlake_nb.core.digest_plain import attribute_parts, dict_parts, tuple_parts
 from tensorlake_nb.core.digest_tables import table_rule
 from tensorlake_nb.core.encoding import Encoding, Refusal, Rule, count, parts, type_name
-from tensorlake_nb.core.origin import Origin, origin_of_class
+from tensorlake_nb.core.origin import Origin, origin_of, origin_of_class
 
 #: Types of things that are code rather than data.
 CODE_TYPES: tuple[type, ...] = (
@@ -91,7 +91,9 @@ def _is_known(cls: type) -> bool:
         return True
     for name in ("__reduce_ex__", "__reduce__", "__getstate__"):
         owner = next((base for base in cls.__mro__ if name in vars(base)), object)
-        if origin_of_class(owner) is Origin.INSTALLED and owner.__module__.partition(".")[0] not in _KNOWN:
+        if origin_of_class(owner) is not Origin.INSTALLED or owner.__module__.partition(".")[0] in _KNOWN:
+            continue
+        if origin_of(vars(owner)[name]) is not Origin.STDLIB:  # dataclasses puts its own into others' classes
             return False
     reducer = copyreg.dispatch_table.get(cls)
     return reducer is None or cls.__module__.partition(".")[0] in _KNOWN or origin_of_class(cls) is Origin.STDLIB

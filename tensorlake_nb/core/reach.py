@@ -1,0 +1,392 @@
+"""What a function reaches: helpers, classes, globals by value, closures, defaults, modules, packages.
+
+Everything reached becomes a *part* with a label (``"helper clean"``, ``"global LIMIT"``). The part of a function is its
+canonical source and, for every name that it reads, the label of what the name stands for now. So all parts together
+say what the function does: functions may call each other in circles, and the order of definitions doesn't show. Labels
+are given in the order of discovery, which follows sorted names and is the same in every process.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import types
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.encoding import field, name_of, type_name
+from tensorlake_nb.core.imports import absolute_name
+from tensorlake_nb.core.names import Chain, Reads, reads_of
+from tensorlake_nb.core.origin import Origin, origin_of, origin_of_class, origin_of_module, package_of, version_of
+from tensorlake_nb.core.reach_classes import class_refs
+from tensorlake_nb.core.reach_imports import ImportReach
+from tensorlake_nb.core.reach_values import short_repr, value_part
+from tensorlake_nb.core.source import code_digest, function_source, has_text
+
+_MISSING = object()
+#: Names that a module has by itself: where it lies and how it was loaded is no part of what it does.
+_MODULE_NAMES = frozenset(
+    (
+        "__name__",
+        "__file__",
+        "__doc__",
+        "__builtins__",
+        "__spec__",
+        "__package__",
+        "__loader__",
+        "__path__",
+        "__cached__",
+    )
+)
+#: Builtins through which code reads what no name in it tells.
+_DYNAMIC = frozenset(("eval", "exec", "globals", "__import__"))
+_DOCSTRING_READERS = frozenset(("__doc__", "getdoc", "model_json_schema", "json_schema", "openapi"))
+_CACHED = type(functools.lru_cache(print))
+
+
+class Reach:
+    """Collects everything that some functions reach.
+
+    Attributes
+    ----------
+    parts
+        Label → digest as hex, label of another part, or version.
+    sources
+        Label → canonical source or short repr.
+    opaque
+        What couldn't be seen, as sentences; in order, without repeats.
+    classes
+        The project's own classes, by module and qualified name.
+    """
+
+    def __init__(self, home: str, *, docstrings: bool = False) -> None:
+        self.home, self.docstrings = home, docstrings
+        self.parts: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
+        self.opaque: dict[str, None] = {}
+        self.classes: dict[tuple[str, str], type] = {}
+        self.reads_docstrings = False
+        self.imports = ImportReach(self)
+        self._labels: dict[int | tuple[int, str], str] = {}
+        self._kept: list[Any] = []
+        self._queue: deque[Callable[[], None]] = deque()
+
+    def finish(self) -> None:
+        """Follow everything that was found until nothing new turns up."""
+        while self._queue:
+            while self._queue:
+                self._queue.popleft()()
+            self.imports.finish()
+
+    # ----------------------------------------------------------------------------------------------------- labels
+
+    def _new_label(self, wanted: str, key: int | tuple[int, str], obj: Any) -> str:
+        label, n = wanted, 1
+        while label in self.parts:
+            n += 1
+            label = f"{wanted} ({n})"
+        self.parts[label] = ""  # taken; filled when its turn comes
+        self._labels[key] = label
+        self._kept.append(obj)
+        return label
+
+    def name_in(self, module: str | None, name: str) -> str:
+        """A name as seen from the function that is fingerprinted."""
+        return name if module == self.home else f"{module}.{name}"
+
+    def note(self, sentence: str) -> None:
+        """Say what couldn't be seen."""
+        self.opaque[sentence] = None
+
+    def package(self, package: str) -> str:
+        """The label of an installed package, whose version becomes a part."""
+        label = f"package {package}"
+        self.parts.setdefault(label, version_of(package))
+        self.sources.setdefault(label, self.parts[label])
+        return label
+
+    def text_part(self, label: str, text: str, refs: Mapping[str, str]) -> None:
+        """Fill a part from its text and what the names in it stand for."""
+        fields = [text.encode("utf-8", "surrogatepass")]
+        for name in sorted(refs):
+            fields += [name.encode("utf-8", "surrogatepass"), refs[name].encode("utf-8", "surrogatepass")]
+        self.parts[label] = digest(b"part/1" + b"".join(map(field, fields))).hex()
+
+    # ------------------------------------------------------------------------------------------------- references
+
+    def ref(self, obj: Any, label: str) -> str:
+        """What stands for an object that is referred to: code by its own label, a value under the label given."""
+        code = self.code_ref(obj)
+        return code if code is not None else self.value_ref(obj, label)
+
+    def value_ref(self, value: Any, label: str) -> str:
+        """The label of a value, which becomes a part."""
+        key = (id(value), label)
+        if key in self._labels:
+            return self._labels[key]
+        module = getattr(value, "__module__", None) if callable(value) else None
+        if isinstance(module, str):
+            self.installed(module)
+        taken = self._new_label(label, key, value)
+        self.parts[taken] = value_part(self, value, label).hex()
+        self.sources[taken] = short_repr(value)
+        return taken
+
+    def installed(self, module: str) -> None:
+        """Note the package of a module, if it is an installed one."""
+        if module != "__main__" and origin_of_module(module) is Origin.INSTALLED:
+            self.package(package_of(module))
+
+    def code_ref(self, obj: Any) -> str | None:
+        """What stands for a function, class, module or the like; None for a value."""
+        if getattr(type(obj), "__tensorlake_function__", False):
+            call = obj.call
+            return self.code_ref(call) or f"call {digest(self.encode(call, 'helper ' + str(obj.name))).hex()}"
+        if isinstance(obj, types.FunctionType):
+            return self.function_ref(obj)
+        if isinstance(obj, type):
+            return self.class_ref(obj)
+        if isinstance(obj, types.ModuleType):
+            return self.module_ref(obj)
+        if isinstance(obj, types.MethodType):
+            owner = self.code_ref(obj.__self__) or self.encode(obj.__self__, f"self of {obj.__qualname__}").hex()
+            return f"method({self.code_ref(obj.__func__)}, {owner})"
+        if isinstance(obj, staticmethod | classmethod):
+            return f"{type(obj).__name__}({self.ref(obj.__func__, 'value')})"
+        if isinstance(obj, property):
+            return f"property({', '.join(str(self.code_ref(f)) for f in (obj.fget, obj.fset, obj.fdel) if f)})"
+        if isinstance(obj, _CACHED):
+            return f"cached({self.code_ref(obj.__wrapped__)})"
+        if isinstance(obj, types.CodeType):
+            return f"bytecode {code_digest(obj).hex()}"
+        if type(obj).__module__.partition(".")[0] == "numba" and hasattr(obj, "py_func"):
+            return f"compiled({self.package('numba')}, {self.code_ref(obj.py_func)})"
+        if isinstance(obj, types.BuiltinFunctionType | types.MethodWrapperType):
+            return self._builtin_ref(obj)
+        if isinstance(obj, types.WrapperDescriptorType | types.MethodDescriptorType | types.ClassMethodDescriptorType):
+            self.class_ref(obj.__objclass__)
+            return f"builtin {name_of(obj)}"
+        if isinstance(obj, types.GetSetDescriptorType | types.MemberDescriptorType):
+            return f"slot {obj.__name__}"
+        return None
+
+    def _builtin_ref(self, obj: Any) -> str:
+        owner = obj.__self__
+        if owner is not None and not isinstance(owner, types.ModuleType | type):
+            return f"method(builtin {obj.__name__}, {self.encode(owner, f'self of {obj.__name__}').hex()})"
+        module = getattr(obj, "__module__", None) or name_of(owner).partition(":")[0]
+        if origin_of_module(module) is Origin.PROJECT:
+            self.note(f"`{name_of(obj)}` is compiled: it is known by its name only")
+        self.installed(module)
+        return f"builtin {module}:{obj.__qualname__}"
+
+    def encode(self, value: Any, label: str) -> bytes:
+        """The digest of a value inside this reach; ``label`` names it in notes."""
+        return value_part(self, value, label)
+
+    # -------------------------------------------------------------------------------------------------- functions
+
+    def function_ref(self, function: types.FunctionType, label: str | None = None) -> str:
+        """The label of a function; what it reaches is followed later."""
+        held = self._labels.get(id(function))
+        if held is not None:
+            return held
+        origin, code = origin_of(function), function.__code__
+        if origin is not Origin.PROJECT:
+            module = str(function.__globals__.get("__name__"))
+            name = f"{origin.value} {module}:{code.co_qualname}"
+            if origin is Origin.INSTALLED:
+                self.package(package_of(module, code.co_filename))
+            if hasattr(function, "registry") and hasattr(function, "dispatch"):
+                return self._dispatch_ref(function)
+            if function.__closure__ is None:
+                return name
+            taken = self._new_label(label or f"wrapper {code.co_qualname}", id(function), function)
+            self._queue.append(lambda: self._wrapper(function, taken, name))
+            return taken
+        if label is None:
+            parent = code.co_qualname.rpartition(".")[0]
+            kind = "method" if parent and not parent.endswith("<locals>") else "helper"
+            label = f"{kind} {self.name_in(function.__globals__.get('__name__'), code.co_qualname)}"
+        taken = self._new_label(label, id(function), function)
+        self._queue.append(lambda: self._function(function, taken))
+        return taken
+
+    def _dispatch_ref(self, function: Any) -> str:
+        """A ``functools.singledispatch`` function: its implementations by the class that they are for."""
+        pairs = sorted(function.registry.items(), key=lambda pair: name_of(pair[0]))
+        return f"dispatch({', '.join(f'{self.class_ref(cls)}: {self.code_ref(made)}' for cls, made in pairs)})"
+
+    def _wrapper(self, function: types.FunctionType, label: str, name: str) -> None:
+        """A closure of somebody else's code: its version counts, and what the project gave it to hold."""
+        owner = label.partition(" ")[2]
+        refs = self._closure(function, owner)
+        refs.update(self._defaults(function, owner))
+        self.text_part(label, name, refs)
+        self.sources[label] = name
+
+    def _function(self, function: types.FunctionType, label: str) -> None:
+        code, namespace = function.__code__, function.__globals__
+        owner = "" if label == "code" else label.partition(" ")[2]
+        text = function_source(code, namespace)
+        if text is None:
+            name = owner or code.co_qualname
+            if has_text(code):
+                self.note(
+                    f"the source of `{name}` isn't what is loaded: it is known by its bytecode until it is reloaded"
+                )
+            else:
+                self.note(f"`{name}` has no source: it is known by its bytecode")
+            self.sources[label] = f"<bytecode of {code.co_qualname}, {len(code.co_code)} bytes>"
+            text = f"bytecode {code_digest(code).hex()}"
+        else:
+            self.sources[label] = text
+        reads = reads_of(code)
+        refs = self._globals(reads, namespace, owner or code.co_qualname)
+        refs.update(self._closure(function, owner, reads))
+        refs.update(self._defaults(function, owner))
+        for name, value in sorted(vars(function).items()):
+            if not name.startswith("__"):
+                refs[f"attribute {name}"] = self.ref(value, f"attribute {owner or code.co_name}.{name}")
+        package = namespace.get("__package__")
+        for found in reads.imports:
+            self.imports.follow(absolute_name(found.module, found.level, package), found)
+        if reads.attributes & _DOCSTRING_READERS or reads.globals.keys() & _DOCSTRING_READERS:
+            self.reads_docstrings = True
+        if self.docstrings:
+            refs["docstring"] = repr(function.__doc__)
+        self.text_part(label, text, refs)
+
+    def _globals(self, reads: Reads, namespace: dict[str, Any], owner: str) -> dict[str, str]:
+        refs = {}
+        names = set(reads.globals) - _MODULE_NAMES
+        dynamic = sorted(name for name in _DYNAMIC & names if name not in namespace)
+        if dynamic:
+            self.note(f"`{owner}` calls {' and '.join(dynamic)}: what it reads that way isn't seen")
+            names |= {text for text in reads.strings if text in namespace} - _MODULE_NAMES
+        for name in sorted(names):
+            found = namespace.get(name, _MISSING)
+            if found is _MISSING:
+                found = getattr(builtins, name, _MISSING)
+                if found is _MISSING:
+                    refs[f"global {name}"] = "undefined"
+                    self.note(f"`{name}`, which `{owner}` reads, isn't defined")
+                    continue
+                if origin_of_builtin(found):
+                    continue
+            chains = reads.globals.get(name, {()})
+            refs[f"global {name}"] = self.follow(found, chains, name, namespace.get("__name__"))
+            if name in reads.writes:
+                self.note(f"`{owner}` assigns the global `{name}`: its value when the run starts counts")
+        return refs
+
+    def _closure(self, function: types.FunctionType, owner: str, reads: Reads | None = None) -> dict[str, str]:
+        refs = {}
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                held = cell.cell_contents
+            except ValueError:
+                refs[f"closure {name}"] = "empty"
+                continue
+            chains = reads.closures.get(name, {()}) if reads is not None else {()}
+            label = f"closure {owner}.{name}" if owner else f"closure {name}"
+            if isinstance(held, types.ModuleType):
+                refs[f"closure {name}"] = self.follow(held, chains, name, None)
+            else:
+                refs[f"closure {name}"] = self.ref(held, label)
+        return refs
+
+    def _defaults(self, function: types.FunctionType, owner: str) -> dict[str, str]:
+        code, refs = function.__code__, {}
+        positional = code.co_varnames[: code.co_argcount]
+        values = function.__defaults__ or ()
+        found = [*zip(positional[len(positional) - len(values) :], values, strict=True)]
+        found += sorted((function.__kwdefaults__ or {}).items())
+        for name, value in found:
+            refs[f"default {name}"] = self.ref(value, f"default {owner}.{name}" if owner else f"default {name}")
+        return refs
+
+    def follow(self, obj: Any, chains: Iterable[Chain], name: str, module: str | None) -> str:
+        """What stands for a global: of a module, only the attributes that are taken of it."""
+        if not isinstance(obj, types.ModuleType) or origin_of(obj) is not Origin.PROJECT:
+            return self.ref(obj, f"global {self.name_in(module, name)}")
+        found = {chain: self._attribute(obj, chain) for chain in sorted(chains)}
+        return "module(" + ", ".join(f"{'.'.join(chain)}: {ref}" for chain, ref in found.items()) + ")"
+
+    def _attribute(self, module: types.ModuleType, chain: Chain) -> str:
+        current: Any = module
+        for i, name in enumerate(chain):
+            found = vars(current).get(name, _MISSING)
+            if found is _MISSING:
+                try:
+                    found = getattr(current, name)
+                except Exception:
+                    self.note(f"`{current.__name__}.{name}` isn't defined")
+                    return "undefined"
+            if not (isinstance(found, types.ModuleType) and origin_of(found) is Origin.PROJECT):
+                return self.ref(found, f"global {self.name_in(current.__name__, chain[i])}")
+            current = found
+        return self.module_ref(current)
+
+    # ---------------------------------------------------------------------------------------- classes and modules
+
+    def class_ref(self, cls: type, label: str | None = None) -> str:
+        """The label of a class; what it reaches is followed later."""
+        held = self._labels.get(id(cls))
+        if held is not None:
+            return held
+        origin = origin_of_class(cls)
+        if origin is not Origin.PROJECT:
+            if origin is Origin.INSTALLED:
+                self.package(package_of(cls.__module__))
+            return f"{origin.value} {name_of(cls)}"
+        wanted = label or f"class {self.name_in(cls.__module__, cls.__qualname__)}"
+        taken = self._new_label(wanted, id(cls), cls)
+        self.classes.setdefault((cls.__module__, cls.__qualname__), cls)
+        self._queue.append(lambda: self._class(cls, taken))
+        return taken
+
+    def _class(self, cls: type, label: str) -> None:
+        text, refs = class_refs(self, cls)
+        if self.docstrings:
+            refs["docstring"] = repr(cls.__doc__)
+        self.sources[label] = text
+        self.text_part(label, "class", refs)
+
+    def module_ref(self, module: types.ModuleType) -> str:
+        """The label of a module that is used as a whole; of a project's own, all that it holds is followed."""
+        origin = origin_of(module)
+        if origin is Origin.INSTALLED:
+            self.package(package_of(module.__name__))
+        if origin is not Origin.PROJECT:
+            return f"{origin.value} module {module.__name__}"
+        held = self._labels.get(id(module))
+        if held is not None:
+            return held
+        label = self._new_label(f"module {module.__name__}", id(module), module)
+        self._queue.append(lambda: self._module(module, label))
+        return label
+
+    def _module(self, module: types.ModuleType, label: str) -> None:
+        refs = {}
+        for name, value in sorted(vars(module).items()):
+            if not (name.startswith("__") and name.endswith("__")):
+                refs[name] = self.ref(value, f"global {self.name_in(module.__name__, name)}")
+        self.text_part(label, "module", refs)
+        self.sources[label] = "\n".join(f"{name}: {ref}" for name, ref in refs.items())
+
+
+def origin_of_builtin(found: Any) -> bool:
+    """Whether a name from ``builtins`` is Python's own, rather than put there by the project."""
+    if isinstance(found, types.FunctionType | type | types.BuiltinFunctionType):
+        return origin_of(found) is not Origin.PROJECT
+    if isinstance(found, types.MethodType):
+        return origin_of(found.__func__) is not Origin.PROJECT
+    return origin_of_class(type(found)) is not Origin.PROJECT and type_name(found) not in (
+        "int",
+        "str",
+        "float",
+        "list",
+    )

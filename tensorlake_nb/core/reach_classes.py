@@ -1,0 +1,149 @@
+"""Classes that a function reaches, as they are now: bases, methods, attributes by value, fields, members.
+
+A class is read off its own namespace rather than its text, since cells leave no text of a class behind, and since a
+namespace says what decorators and metaclasses made of it. What Python or a library generated is left out where it
+follows from the fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from tensorlake_nb.core.encoding import name_of
+from tensorlake_nb.core.origin import OWN
+from tensorlake_nb.core.reach_annotations import annotation_ref
+from tensorlake_nb.core.source import class_source
+
+if TYPE_CHECKING:
+    from tensorlake_nb.core.reach import Reach
+
+_SKIPPED = frozenset(
+    (
+        "__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__",
+        "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__dataclass_fields__",
+        "__dataclass_params__", "__match_args__", "__abstractmethods__", "_abc_impl", "__parameters__", "__orig_bases__",
+        "__signature__", "__class_vars__", "__private_attributes__", "__attrs_attrs__", "__attrs_own_setattr__",
+        "__attrs_props__", "__protocol_attrs__", "__non_callable_proto_members__", "__weakrefoffset__", "__slotnames__",
+        "model_fields", "model_computed_fields", "_member_names_", "_member_map_", "_value2member_map_",
+        "_unhashable_values_", "_hashable_values_", "_new_member_", "_use_args_", "_member_type_", "_value_repr_",
+        "_generate_next_value_", "__new_member__",
+    )
+)  # fmt: skip
+#: Options of a function written as a class: they say where and how often it runs, or enter the key as options.
+_CLASS_OPTIONS = frozenset(
+    (
+        "name", "description", "next", "inject_ctx", "retries", "timeout", "cpu", "memory", "ephemeral_disk", "gpu",
+        "region", "max_concurrency", "secrets", "cacheable", "version", "image", "input_encoder", "output_encoder",
+        "accumulate", "combine",
+    )
+)  # fmt: skip
+_FIELD_INFO_SKIPPED = frozenset(
+    ("_attributes_set", "_original_annotation", "_original_assignment", "_complete", "_qualifiers"),
+)
+_GENERATED_FILES = ("<attrs generated", "namedtuple_")
+
+
+def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
+    """What people should see of a class, and what every name in it stands for."""
+    name = reach.name_in(cls.__module__, cls.__qualname__)
+    refs = {f"base {i}": reach.class_ref(base) for i, base in enumerate(cls.__bases__)}
+    refs["metaclass"] = reach.class_ref(type(cls))
+    own = vars(cls)
+    is_function = any(
+        base.__module__.partition(".")[0] == OWN and base.__name__ == "TensorlakeCompute" for base in cls.__mro__
+    )
+    for attribute, value in sorted(own.items()):
+        if attribute in _SKIPPED or attribute.startswith("__pydantic_") or _is_generated(value):
+            continue
+        if is_function and attribute in _CLASS_OPTIONS:
+            continue
+        if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
+            continue
+        if issubclass(cls, enum.Enum) and attribute in cls.__members__:
+            continue
+        if getattr(own.get("__dataclass_fields__", {}).get(attribute), "default", _SKIPPED) is value:
+            continue
+        refs[f"attribute {attribute}"] = reach.ref(value, f"attribute {name}.{attribute}")
+    refs.update(_fields(reach, cls, name))
+    annotations = own.get("__annotations__") or {}
+    namespace = getattr(sys.modules.get(cls.__module__), "__dict__", {})
+    for i, (attribute, annotation) in enumerate(annotations.items()):
+        ref = annotation_ref(reach, annotation, namespace, f"annotation {name}.{attribute}")
+        refs[f"annotation {attribute}"] = f"{i} {ref}"  # the order of fields is that of their annotations
+    shown = class_source(cls, [item.__code__ for item in own.values() if isinstance(item, types.FunctionType)])
+    return shown or "\n".join([f"class {name}", *(f"    {key}: {refs[key]}" for key in sorted(refs))]), refs
+
+
+def _is_generated(value: Any) -> bool:
+    """Whether a method was made from the fields of a dataclass, an attrs class or a named tuple."""
+    below = getattr(value, "__func__", value)
+    codes = [getattr(item, "__code__", None) for item in (below, getattr(below, "__wrapped__", None))]
+    found = [code for code in codes if isinstance(code, types.CodeType)]
+    if not found:
+        return type(value).__name__ == "_tuplegetter"
+    return any(
+        code.co_qualname.startswith("__create_fn__.") or code.co_filename.startswith(_GENERATED_FILES) for code in found
+    )
+
+
+def _fields(reach: Reach, cls: type, name: str) -> dict[str, str]:
+    refs: dict[str, str] = {}
+    own = vars(cls)
+    if "__dataclass_fields__" in own:
+        refs["dataclass"] = repr(own.get("__dataclass_params__"))
+        for i, (key, item) in enumerate(own["__dataclass_fields__"].items()):
+            refs[f"field {key}"] = f"{i} {_dataclass_field(reach, item, f'field {name}.{key}')}"
+    if issubclass(cls, BaseModel) or "__pydantic_fields__" in own:
+        refs.update(_model(reach, cls, name))
+    if "__attrs_attrs__" in own:
+        refs["attrs"] = reach.encode(tuple(own["__attrs_attrs__"]), f"fields {name}").hex()
+    if issubclass(cls, enum.Enum):
+        for i, (key, member) in enumerate(cls.__members__.items()):
+            extra = {
+                k: v for k, v in vars(member).items() if k not in ("_name_", "_value_", "__objclass__", "_sort_order_")
+            }
+            held = (i, member._name_, member._value_, sorted(extra.items()))
+            refs[f"member {key}"] = reach.value_ref(held[2:] if extra else member._value_, f"member {name}.{key}")
+            refs[f"member {key}"] += f" {i} {member._name_}"
+    return refs
+
+
+def _dataclass_field(reach: Reach, item: Any, label: str) -> str:
+    flags = (item.init, item.repr, item.hash, item.compare, item.kw_only, str(getattr(item, "_field_type", "")))
+    default = "none" if item.default is dataclasses.MISSING else reach.ref(item.default, label)
+    factory = "none" if item.default_factory is dataclasses.MISSING else reach.ref(item.default_factory, label)
+    metadata = reach.encode(dict(item.metadata), label).hex() if item.metadata else "none"
+    return f"{flags} {default} {factory} {metadata}"
+
+
+def _model(reach: Reach, cls: Any, name: str) -> dict[str, str]:
+    """A pydantic model: fields with defaults and constraints, private attributes, and what validators apply to."""
+    refs: dict[str, str] = {}
+    for i, (key, info) in enumerate(cls.__pydantic_fields__.items()):
+        slots = [slot for slot in type(info).__slots__ if slot not in _FIELD_INFO_SKIPPED]
+        held = {slot: getattr(info, slot, None) for slot in slots}
+        refs[f"field {key}"] = f"{i} {reach.encode(held, f'field {name}.{key}').hex()}"
+    for key, private in (vars(cls).get("__private_attributes__") or {}).items():
+        held = {slot: getattr(private, slot, None) for slot in ("default", "default_factory")}
+        refs[f"private {key}"] = reach.encode(held, f"field {name}.{key}").hex()
+    decorators = vars(cls).get("__pydantic_decorators__")
+    for group in getattr(type(decorators), "__slots__", ()) or getattr(decorators, "__dict__", {}):
+        found = getattr(decorators, group, None)
+        for key, decorator in found.items() if isinstance(found, dict) else ():
+            made = getattr(decorator.func, "__func__", decorator.func)
+            info = {k: v for k, v in _info_of(decorator.info).items() if not callable(v) or isinstance(v, type)}
+            called = reach.code_ref(made) or name_of(made)
+            refs[f"{group} {key}"] = f"{called} {reach.encode(info, f'validator {name}.{key}').hex()}"
+    return refs
+
+
+def _info_of(info: Any) -> dict[str, Any]:
+    if dataclasses.is_dataclass(info):
+        return {item.name: getattr(info, item.name) for item in dataclasses.fields(info)}
+    return {}

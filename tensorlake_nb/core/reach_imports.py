@@ -1,0 +1,127 @@
+"""Modules that a function imports when it is called, followed through the project's own files."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import TYPE_CHECKING
+
+from tensorlake_nb.core.imports import Location, absolute_name, locate, module_text, slice_module
+from tensorlake_nb.core.names import Import
+from tensorlake_nb.core.origin import Origin, package_of
+from tensorlake_nb.core.source import index_source
+
+if TYPE_CHECKING:
+    from tensorlake_nb.core.reach import Reach
+
+
+class ImportReach:
+    """Collects which names of which of the project's modules are needed, then makes a part of each module."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        self._needed: dict[str, set[str] | None] = {}  # None: all of it
+        self._fresh: list[str] = []
+        self._locations: dict[str, Location | None] = {}
+
+    def follow(self, module: str, found: Import) -> None:
+        """Follow one import statement; ``module`` is its full name."""
+        if found.names is not None:
+            for name, chains in found.names:
+                self._name(module, name, {chain[0] if chain else None for chain in chains})
+            return
+        self._parents(module)
+        for chain in found.chains:
+            self._attribute(module, list(chain))
+
+    def _attribute(self, module: str, chain: list[str]) -> None:
+        """``module.a.b``: as far as ``a`` is a submodule, else the name ``a`` of the module."""
+        if not chain:
+            self.need(module, None)
+            return
+        below = f"{module}.{chain[0]}"
+        self.need(module, chain[0])
+        location = self._locate(module)
+        if location is not None and location.origin is Origin.PROJECT and location.is_package and self._locate(below):
+            self._attribute(below, chain[1:])
+
+    def _name(self, module: str, name: str, firsts: set[str | None]) -> None:
+        self._parents(module)
+        below = f"{module}.{name}"
+        location = self._locate(module)
+        if location is not None and location.origin is Origin.PROJECT and location.is_package and self._locate(below):
+            for first in sorted(firsts, key=str):
+                self.need(below, first)
+        self.need(module, name)
+
+    def _parents(self, module: str) -> None:
+        steps = module.split(".")
+        for i in range(1, len(steps)):
+            self.need(".".join(steps[:i]), "")
+
+    def need(self, module: str, name: str | None) -> None:
+        """Say that a name of a module is needed: all of it for None, only what runs on import for ``""``."""
+        location = self._locate(module)
+        if location is None:
+            self._reach.note(f"module `{module}` isn't found")
+            self._reach.parts[f"module {module}"] = "missing"
+            return
+        if location.origin is Origin.INSTALLED:
+            self._reach.package(package_of(module))
+        if location.origin is not Origin.PROJECT:
+            return
+        held = self._needed.get(module, set())
+        if held is None or (module in self._needed and name in held):
+            return
+        if name is None:
+            self._needed[module] = None
+        else:
+            self._needed[module] = held | {name}
+        self._fresh.append(module)
+
+    def _locate(self, module: str) -> Location | None:
+        if module not in self._locations:
+            self._locations[module] = locate(module)
+        return self._locations[module]
+
+    def finish(self) -> None:
+        """Make or renew the part of every module that something new is needed of."""
+        while self._fresh:
+            self._module(self._fresh.pop())
+
+    def _module(self, module: str) -> None:
+        location, label = self._locate(module), f"module {module}"
+        if location is None or location.filename is None:
+            return
+        text = module_text(location.filename)
+        names = self._needed[module]
+        found = slice_module(text, names - {""} if names is not None else None) if text is not None else None
+        if found is None:
+            self._reach.note(f"module `{module}` has no source: it is known by its name only")
+            self._reach.text_part(label, module, {})
+            return
+        self._reach.text_part(label, found.text, {})
+        self._reach.sources[label] = found.text
+        package = module if location.is_package else module.rpartition(".")[0]
+        for imported, level, name in found.imports:
+            whole = absolute_name(imported, level, package)
+            if name is None:
+                self._parents(whole)
+                self.need(whole, None)
+            else:
+                self._name(whole, name, {None})
+        loaded = sys.modules.get(module)
+        if loaded is not None and text is not None and not _is_current(loaded, location.filename, text):
+            self._reach.note(f"module `{module}` was edited after it was loaded: both texts count until it is reloaded")
+            self._reach.module_ref(loaded)
+
+
+def _is_current(module: types.ModuleType, filename: str, text: str) -> bool:
+    """Whether the functions of a loaded module are those of its file."""
+    for value in vars(module).values():
+        code = getattr(value, "__code__", None)
+        if isinstance(code, types.CodeType) and code.co_filename == filename:
+            index = index_source(text, code.co_flags)
+            if index is None or index.find(code) is None:
+                return False
+    return True
