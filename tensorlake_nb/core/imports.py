@@ -185,7 +185,7 @@ def _is_guarded(statement: ast.stmt) -> bool:
 
 def module_text(filename: str) -> str | None:
     """What stands in a module's file now."""
-    last = None
+    last = "" if filename.endswith(".py") else None  # an empty file has no lines to show
     for text in texts_of(filename):
         last = text
     return last

@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import sys
 import types
+import typing
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
@@ -27,12 +28,12 @@ _SKIPPED = frozenset(
     (
         "__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__",
         "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__dataclass_fields__",
-        "__dataclass_params__", "__match_args__", "__abstractmethods__", "_abc_impl", "__parameters__", "__orig_bases__",
-        "__signature__", "__class_vars__", "__private_attributes__", "__attrs_attrs__", "__attrs_own_setattr__",
+        "__dataclass_params__", "__match_args__", "__abstractmethods__", "_abc_impl", "__parameters__",
+        "__orig_bases__", "__signature__", "__class_vars__", "__private_attributes__", "__attrs_attrs__", "__attrs_own_setattr__",
         "__attrs_props__", "__protocol_attrs__", "__non_callable_proto_members__", "__weakrefoffset__", "__slotnames__",
         "model_fields", "model_computed_fields", "_member_names_", "_member_map_", "_value2member_map_",
         "_unhashable_values_", "_hashable_values_", "_new_member_", "_use_args_", "_member_type_", "_value_repr_",
-        "_generate_next_value_", "__new_member__",
+        "_generate_next_value_",
     )
 )  # fmt: skip
 #: Options of a function written as a class: they say where and how often it runs, or enter the key as options.
@@ -44,8 +45,10 @@ _CLASS_OPTIONS = frozenset(
     )
 )  # fmt: skip
 _FIELD_INFO_SKIPPED = frozenset(
-    ("_attributes_set", "_original_annotation", "_original_assignment", "_complete", "_qualifiers"),
+    ("_attributes_set", "_original_annotation", "_original_assignment", "_complete", "_qualifiers")
 )
+_MEMBER_NAMES = frozenset(("_name_", "_value_", "__objclass__", "_sort_order_"))
+_GENERATED_NAMES = ("__create_fn__.", "_no_init_or_replace_init")
 _GENERATED_FILES = ("<attrs generated", "namedtuple_")
 
 
@@ -63,6 +66,8 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
             continue
         if is_function and attribute in _CLASS_OPTIONS:
             continue
+        if attribute == "__init__" and value is object.__init__ and typing.Protocol in cls.__mro__:
+            continue  # put there by typing with the first instance
         if isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
             continue
         if issubclass(cls, enum.Enum) and attribute in cls.__members__:
@@ -88,7 +93,7 @@ def _is_generated(value: Any) -> bool:
     if not found:
         return type(value).__name__ == "_tuplegetter"
     return any(
-        code.co_qualname.startswith("__create_fn__.") or code.co_filename.startswith(_GENERATED_FILES) for code in found
+        code.co_qualname.startswith(_GENERATED_NAMES) or code.co_filename.startswith(_GENERATED_FILES) for code in found
     )
 
 

@@ -118,6 +118,8 @@ def short_repr(value: Any) -> str:
     if isinstance(value, list | tuple | set | frozenset | dict | str | bytes) and len(value) > 200:
         shown = repr(value[:100]) if isinstance(value, str | bytes | list | tuple) else ""
         return f"{type_name(value)} of {len(value)}: {shown:.500}..."
+    if isinstance(value, set | frozenset):
+        return f"{type_name(value)}({', '.join(sorted(map(short_repr, value)))})"
     try:
         shown = _ADDRESS.sub("", repr(value))
     except Exception:
