@@ -148,14 +148,17 @@ class Batch:
 
 
 class FailureKind(StrEnum):
-    """What kind of failure an element met; only ERROR, TIMEOUT and WORKER_LOST may be tried again."""
+    """What kind of failure an element met; only ERROR, TIMEOUT and WORKER_LOST may be tried again.
+
+    DAMAGE says that stored inputs could not be read as they were written: what gave them is computed again.
+    """
 
     ERROR = "error"
     TIMEOUT = "timeout"
     WORKER_LOST = "worker lost"
     REQUEST = "request"
     USAGE = "usage"
-    UPSTREAM = "upstream"
+    DAMAGE = "damage"
 
     @property
     def retryable(self) -> bool:
@@ -226,7 +229,8 @@ class Receipt:
     """What a batch did at one node.
 
     A chain sends one receipt per node that it reached. ``done`` counts the elements that were begun and ended,
-    from the front: those after it are as they were.
+    from the front: those after it are as they were. ``effects`` are what calls did beside returning, in the order
+    of the elements, as their checkpoints hold it.
     """
 
     batch: str
@@ -237,6 +241,7 @@ class Receipt:
     seconds: float = 0.0
     timers: Mapping[str, float] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
+    effects: tuple[bytes, ...] = ()
     logs: tuple[LogLine, ...] = ()
     notes: tuple[str, ...] = ()
     worker: str = ""

@@ -39,9 +39,7 @@ def task_key(fingerprint: Fingerprint, given: Digest) -> TaskKey:
 def task_keys(fingerprint: Fingerprint, given: bytes) -> bytes:
     """Name many calls at once: ``given`` is n digests end to end, the answer n keys end to end."""
     prefix = b"task/1" + bytes.fromhex(fingerprint)
-    return b"".join(
-        blake3(prefix + given[i : i + DIGEST_SIZE]).digest() for i in range(0, len(given), DIGEST_SIZE)
-    )
+    return b"".join(blake3(prefix + given[i : i + DIGEST_SIZE]).digest() for i in range(0, len(given), DIGEST_SIZE))
 
 
 def confined(fingerprint: Fingerprint, run: RunId) -> Fingerprint:
@@ -49,14 +47,19 @@ def confined(fingerprint: Fingerprint, run: RunId) -> Fingerprint:
     return Fingerprint(_hash(b"confined/1", [bytes.fromhex(fingerprint), run.encode()]).hex())
 
 
+def level(fingerprint: Fingerprint, name: str) -> Fingerprint:
+    """The fingerprint of one level of a reducer's combine tree: what it folds differs from level to level."""
+    return Fingerprint(_hash(b"level/1", [bytes.fromhex(fingerprint), name.encode()]).hex())
+
+
 def row_digest(columns: Iterable[tuple[str, Digest]]) -> Digest:
     """The digest of what a joined call is given: one digest per parameter name, in any order."""
     return Digest(_hash(b"row/1", (part for name, value in sorted(columns) for part in (name.encode(), value))))
 
 
-def fold_start(mode: str) -> Digest:
+def fold_start() -> Digest:
     """The rolling digest of a fold before its first element."""
-    return Digest(_hash(b"fold/1", [mode.encode()]))
+    return Digest(_hash(b"fold/1", []))
 
 
 def fold_next(rolling: Digest, element: Digest) -> Digest:

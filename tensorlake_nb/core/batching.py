@@ -1,0 +1,55 @@
+"""How large the next batch is: from measured times and free slots, and nothing else.
+
+A batch that is too small pays Dask's overhead (some milliseconds) again and again; one that is too large keeps work
+from idle workers and shows progress late. A worker also stops beginning elements once `BUDGET_S` is over, so a wrong
+guess here costs little.
+"""
+
+from __future__ import annotations
+
+import math
+
+#: What a batch should take (s).
+TARGET_S = 0.4
+#: After how long a worker begins no further element of a batch (s), once times are known, and before.
+BUDGET_S = 0.6
+FIRST_BUDGET_S = 0.15
+#: The most elements of one batch: bounds what a receipt holds.
+MOST = 5_000
+#: The most elements while nothing is known of their time.
+FIRST_MOST = 500
+
+
+def batch_size(n_ready: int, slots: int, mean_s: float | None, concurrency: int = 1) -> int:
+    """How many elements the next batch takes.
+
+    Parameters
+    ----------
+    n_ready
+        Elements that could be begun now, at least 1.
+    slots
+        How many batches the cluster works on at once.
+    mean_s
+        Measured time of one element (s), ``None`` when there is none yet.
+    concurrency
+        How many elements of a batch run at once.
+    """
+    # Several shares per slot, so that no worker is left with a large batch at the end.
+    share = math.ceil(n_ready / (slots * (4 if mean_s is None else 2)))
+    if mean_s is None:
+        wanted = FIRST_MOST
+    else:
+        wanted = MOST if mean_s * MOST <= TARGET_S else max(1, int(TARGET_S / mean_s))
+    return max(1, min(max(share, min(concurrency, n_ready)), max(wanted, concurrency), MOST))
+
+
+def window(slots: int) -> int:
+    """How many batches of one node may be under way: one at work and one waiting in every slot."""
+    return 2 * max(1, slots)
+
+
+def fold_size(mean_s: float | None) -> int:
+    """How many elements the next batch of a fold takes at most."""
+    if mean_s is None:
+        return FIRST_MOST
+    return MOST if mean_s * MOST <= TARGET_S else max(1, int(TARGET_S / mean_s))

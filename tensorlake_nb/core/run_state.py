@@ -1,0 +1,460 @@
+"""What a run's events add up to so far.
+
+`evolve` is the only way in which a `RunState` changes, so a run is replayed, tested and shown by folding its
+events. It changes the state in place: a run of a million elements has thousands of events.
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tensorlake_nb.core import events as ev
+from tensorlake_nb.core.batch import FailureKind
+from tensorlake_nb.core.events import Chunk, ElementFailed, Event
+from tensorlake_nb.core.node_state import Cursor, NodeState, given
+from tensorlake_nb.core.plan import Plan, PlanNode
+from tensorlake_nb.core.slices import END, Address, Slice
+
+#: Where the start node's only element, the run's inputs, comes from.
+INPUTS: Address = (0,)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of the rest of a node's stream; see the `RunState` methods of the same names."""
+
+    has_ended: bool
+    is_whole: bool
+    frontier: Address
+
+
+def _look(node: NodeState, parents: list[Outlook]) -> Outlook:
+    if node.sealed:
+        return Outlook(True, True, END)
+    parents_ended = all(parent.has_ended for parent in parents)
+    inputs_whole = all(parent.is_whole for parent in parents)
+    if node.plan.kind == "fold":
+        # A fold ends by being sealed; else by a failure of its own, or above it.
+        return Outlook(bool(node.failures) or (parents_ended and not inputs_whole and node.is_quiet), False, ())
+    input_ended = node.gathered_all if node.plan.gather is not None else parents_ended
+    has_ended = input_ended and not node.open and node.is_quiet
+    frontier = min(node.open.lowest(), node.barrier)
+    if node.plan.gather is not None:
+        frontier = frontier if node.gathered_all else min(frontier, (0, node.gathered))
+    else:
+        above = [(index, *parent.frontier) for index, parent in enumerate(parents) if parent.frontier != END]
+        frontier = min([frontier, *above])
+    return Outlook(has_ended, has_ended and inputs_whole and not node.failures, frontier)
+
+
+@dataclass(slots=True)
+class RunState:
+    """The state of one run; ``status`` is ``None`` until it has ended."""
+
+    plan: Plan
+    nodes: dict[str, NodeState]
+    run_id: str = ""
+    slots: int = 1
+    batches: int = 0
+    node_of: dict[int, str] = field(default_factory=dict)
+    stopping: Literal["cancelled", "failed"] | None = None
+    halted: bool = False
+    error: str | None = None
+    status: Literal["succeeded", "failed", "cancelled"] | None = None
+    started_at: float = 0.0
+    ended_at: float | None = None
+    damage: list[str] = field(default_factory=list)
+    #: Derived from the rest when first asked for, forgotten with every event.
+    outlook: dict[str, Outlook] | None = None
+
+    @classmethod
+    def fresh(cls, plan: Plan) -> RunState:
+        return cls(plan, {name: NodeState(node) for name, node in plan.nodes.items()})
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is being done anywhere."""
+        return all(node.is_quiet for node in self.nodes.values())
+
+    @property
+    def failures(self) -> list[ElementFailed]:
+        return [failure for node in self.nodes.values() for failure in node.failures]
+
+    def next_due(self) -> float | None:
+        """When the next delayed retry may begin."""
+        dues = [node.delayed[0][0] for node in self.nodes.values() if node.delayed]
+        dues += [node.fold_due for node in self.nodes.values() if node.fold_due is not None]
+        return min(dues, default=None)
+
+    def has_ended(self, name: str) -> bool:
+        """A node will give nothing more: it is finished, or what is missing failed or depends on a failure."""
+        return self._outlook()[name].has_ended
+
+    def is_whole(self, name: str) -> bool:
+        """A node has ended and nothing of its stream is missing."""
+        return self._outlook()[name].is_whole
+
+    def frontier(self, name: str) -> Address:
+        """Everything in a node's stream below this address is final."""
+        return self._outlook()[name].frontier
+
+    def parents_ended(self, node: NodeState) -> bool:
+        return all(self.has_ended(port.parent) for port in node.plan.ports)
+
+    def inputs_whole(self, node: NodeState) -> bool:
+        return all(self.is_whole(port.parent) for port in node.plan.ports)
+
+    def input_ended(self, node: NodeState) -> bool:
+        """No further element will arrive at a node."""
+        return node.gathered_all if node.plan.gather is not None else self.parents_ended(node)
+
+    def _outlook(self) -> dict[str, Outlook]:
+        if self.outlook is None:
+            self.outlook = {}
+            for name, node in self.nodes.items():  # parents come first
+                self.outlook[name] = _look(node, [self.outlook[port.parent] for port in node.plan.ports])
+        return self.outlook
+
+    def upstream(self, node: NodeState, cursor: Cursor, limit: int) -> tuple[tuple[Slice, ...], bool]:
+        """The next final elements of a node's input streams, in order, and whether they are all that is left."""
+        found: list[Slice] = []
+        port, index, offset = cursor.port, cursor.index, cursor.offset
+        while port < len(node.plan.ports):
+            edge = node.plan.ports[port]
+            parent = self.nodes[edge.parent]
+            final = parent.chunks.below(self.frontier(edge.parent))
+            while index < final:
+                chunk = parent.chunks.at(index)
+                size = given(chunk, edge) - offset
+                if size > limit:
+                    found.append(Slice((port, *chunk.address), offset, offset + limit))
+                    return tuple(found), False
+                if size > 0:
+                    found.append(Slice((port, *chunk.address), offset, offset + size))
+                    limit -= size
+                index, offset = index + 1, 0
+            if not self.has_ended(edge.parent):
+                return tuple(found), False
+            port, index = port + 1, 0
+        return tuple(found), True
+
+
+def evolve(state: RunState, event: Event) -> None:
+    """Fold one event into the state."""
+    _evolve(state, event)
+    state.outlook = None
+
+
+def _evolve(state: RunState, event: Event) -> None:
+    match event:
+        case ev.RunStarted():
+            _start(state, event)
+        case ev.SlotsKnown(slots):
+            state.slots = slots
+        case ev.ProbeBegun(name, slices):
+            node = state.nodes[name]
+            node.probing = slices
+            node.began = node.began or bool(slices)
+            node.asked_whole = node.asked_whole or not slices
+            if slices:
+                node.arrived.clear()
+        case ev.StreamReplayed():
+            _replay_stream(state, state.nodes[event.node], event)
+        case ev.Probed():
+            _probed(state, event)
+        case ev.GatherBegun(name, slices, is_last):
+            node = state.nodes[name]
+            node.gathering, node.began = True, True
+            _advance(state, node, sum(piece.size for piece in slices))
+            node.gathered_all = is_last
+        case ev.Gathered(name, number, n_rows, error):
+            node = state.nodes[name]
+            node.gathering, node.gathered = False, number + 1
+            if error is not None:
+                whole = Slice((0, number), 0, 1)
+                _fail_for_good(state, node, ElementFailed(whole, FailureKind.USAGE, error, "its joined streams"))
+            elif n_rows:
+                node.arrive(Slice((0, number), 0, n_rows))
+        case ev.BatchSubmitted():
+            _submitted(state, event)
+        case ev.BatchStarted(number, worker):
+            node = state.nodes[state.node_of[number]]
+            if number in node.under_way:
+                node.workers[number] = worker
+        case ev.ProgressMade(number, current, total):
+            node = state.nodes[state.node_of[number]]
+            if number in node.under_way:
+                node.progress[number] = (current, total)
+        case ev.PartArrived(number, chunk, part):
+            _part_arrived(state, number, chunk, part)
+        case ev.BatchEnded():
+            _ended(state, event)
+        case ev.BatchLost():
+            _lost(state, event)
+        case ev.SealBegun(name):
+            state.nodes[name].sealing = True
+        case ev.Sealed(name, chunk):
+            node = state.nodes[name]
+            node.sealing, node.sealed = False, True
+            if chunk is not None:
+                _land(state, node, chunk)
+        case ev.StopRequested(reason, error):
+            state.stopping = state.stopping or reason
+            state.error = state.error or error
+            state.halted = True
+        case ev.DamageFound(reason):
+            state.damage.append(reason)
+        case ev.RunEnded(status, at, error):
+            state.status, state.ended_at = status, at
+            state.error = state.error or error
+
+
+def _start(state: RunState, event: ev.RunStarted) -> None:
+    fresh = RunState.fresh(state.plan)
+    state.nodes, state.run_id, state.node_of = fresh.nodes, event.run_id, {}
+    state.stopping, state.halted, state.error, state.status, state.ended_at = None, False, None, None, None
+    if not event.resumed:
+        state.started_at, state.damage = event.at, []
+    # Batch numbers go on rising: a batch of before may still be at work on a worker under its own number.
+    state.nodes[state.plan.start].arrive(Slice(INPUTS, 0, 1))
+
+
+def _replay_stream(state: RunState, node: NodeState, event: ev.StreamReplayed) -> None:
+    for piece in node.arrived:
+        node.open.discard(piece.order)
+    node.arrived.clear()
+    node.probing = None
+    node.sealed, node.gathered_all = True, True
+    node.seconds_saved, node.saved_by = event.seconds_saved, event.saved_by
+    node.add_metrics(event.timers, event.counters)
+    _land(state, node, event.chunk)
+
+
+def _probed(state: RunState, event: ev.Probed) -> None:
+    node = state.nodes[event.node]
+    node.add_metrics(event.timers, event.counters)
+    for piece in node.probing or ():
+        node.open.discard(piece.order)
+    node.probing = None
+    for piece in event.missing:
+        node.open.add(piece.order)
+        node.make_ready(piece)
+    for piece, twin in event.twins:
+        node.open.add(piece.order)
+        node.twins.setdefault(twin[:-1], []).append((twin[-1], piece))
+    for chunk in event.chunks:
+        _land(state, node, chunk)
+
+
+def _submitted(state: RunState, event: ev.BatchSubmitted) -> None:
+    node = state.nodes[event.node]
+    state.batches = max(state.batches, event.number + 1)
+    state.node_of[event.number] = event.node
+    node.under_way[event.number] = event.slices
+    node.began = True
+    if node.plan.kind == "fold":
+        node.fold_due = None
+        return
+    if event.attempt == 1 and event.slices and not _take_suspect(node, event.slices):
+        node.take_ready(event.slices)
+    elif event.attempt > 1 and not _take_suspect(node, event.slices):
+        wanted = set(event.slices)
+        node.delayed = [entry for entry in node.delayed if entry[2] not in wanted]
+        heapq.heapify(node.delayed)
+
+
+def _take_suspect(node: NodeState, slices: tuple[Slice, ...]) -> bool:
+    if node.suspects and slices == (node.suspects[0],):
+        node.suspects.popleft()
+        return True
+    return False
+
+
+def _part_arrived(state: RunState, number: int, chunk: Chunk, part: int) -> None:
+    node = state.nodes[state.node_of[number]]
+    if number not in node.under_way:
+        return
+    (piece,) = node.under_way[number]
+    before = node.parts.get(number)
+    # What follows this part is still open; the part itself is final.
+    node.open.discard(piece.order if before is None else piece.address(before + 1))
+    node.open.add(piece.address(part + 1))
+    node.parts[number] = part
+    _land(state, node, chunk)
+
+
+def _ended(state: RunState, event: ev.BatchEnded) -> None:
+    node = state.nodes[state.node_of[event.number]]
+    slices = _come_back(node, event.number)
+    if slices is None:
+        return
+    first, *others = event.outcomes
+    _note(node, first)
+    if node.plan.kind == "fold":
+        _folded(state, node, event, first)
+        return
+    for chunk in first.chunks:
+        _land(state, node, chunk)
+    _failed(state, node, first.failures, event.at)
+    for piece in reversed(event.returned):
+        _return(node, piece)
+    for outcome in others:
+        after = state.nodes[outcome.node]
+        if not outcome.chunks and not outcome.failures:
+            continue
+        for piece in after.arrived:
+            after.open.discard(piece.order)
+        after.arrived.clear()
+        after.began = True
+        _note(after, outcome)
+        for chunk in outcome.chunks:
+            _land(state, after, chunk)
+        _failed(state, after, outcome.failures, event.at)
+
+
+def _come_back(node: NodeState, number: int) -> tuple[Slice, ...] | None:
+    slices = node.under_way.pop(number, None)
+    node.progress.pop(number, None)
+    node.workers.pop(number, None)
+    part = node.parts.pop(number, None)
+    if slices is not None and node.plan.kind != "fold":
+        for piece in slices:
+            node.open.discard(piece.order if part is None else piece.address(part + 1))
+    return slices
+
+
+def _return(node: NodeState, piece: Slice) -> None:
+    node.open.add(piece.order)
+    if piece.attempt == 1:
+        node.make_ready(piece, first=True)
+    else:
+        heapq.heappush(node.delayed, (0.0, piece.order, piece))
+
+
+def _folded(state: RunState, node: NodeState, event: ev.BatchEnded, outcome: ev.NodeOutcome) -> None:
+    for chunk in outcome.chunks:
+        node.accumulator = chunk.spans[-1] if chunk.spans else node.accumulator
+        node.computed += chunk.computed
+        node.replayed += chunk.replayed
+    _advance(state, node, event.done)
+    node.folded += event.done
+    if event.done:
+        node.fold_attempt = 1
+    for failure in outcome.failures:
+        _fail_fold(state, node, failure, event.at)
+
+
+def _fail_fold(state: RunState, node: NodeState, failure: ElementFailed, at: float) -> None:
+    retries = node.plan.retries
+    if failure.kind.retryable and node.fold_attempt < retries.max_attempts:
+        node.fold_attempt += 1
+        node.fold_due = at + _delay(state, node.plan, failure.slice, node.fold_attempt)
+    else:
+        _fail_for_good(state, node, failure)
+
+
+def _lost(state: RunState, event: ev.BatchLost) -> None:
+    node = state.nodes[state.node_of[event.number]]
+    slices = _come_back(node, event.number)
+    if slices is None:
+        return
+    if node.plan.kind == "fold":
+        for failure in event.suspects[:1]:
+            _fail_fold(state, node, failure, event.at)
+        return
+    for chunk in event.chunks:
+        _land(state, node, chunk)
+    if len(event.suspects) == 1:
+        _failed(state, node, event.suspects, event.at)
+    else:
+        for failure in event.suspects:
+            node.open.add(failure.slice.order)
+            node.suspects.append(failure.slice)
+    for piece in reversed(event.returned):
+        _return(node, piece)
+
+
+def _failed(state: RunState, node: NodeState, failures: Iterable[ElementFailed], at: float) -> None:
+    for failure in failures:
+        piece = failure.slice
+        if failure.kind.retryable and piece.attempt < node.plan.retries.max_attempts:
+            again = Slice(piece.source, piece.start, piece.stop, piece.attempt + 1)
+            due = at + _delay(state, node.plan, again, again.attempt)
+            node.open.add(again.order)
+            heapq.heappush(node.delayed, (due, again.order, again))
+        else:
+            _fail_for_good(state, node, failure)
+
+
+def _fail_for_good(state: RunState, node: NodeState, failure: ElementFailed) -> None:
+    node.failures.append(failure)
+    node.barrier = min(node.barrier, failure.slice.order)
+    _wake_twins(node, failure.slice.source, failure.slice.start, failure.slice.stop)
+    if state.plan.stops_on_failure or failure.kind is FailureKind.REQUEST:
+        state.stopping = state.stopping or "failed"
+
+
+def _delay(state: RunState, plan: PlanNode, piece: Slice, attempt: int) -> float:
+    # Jitter has to be the same whenever the same events are folded, so it is drawn from a hash of what it is for.
+    draw = zlib.crc32(repr((state.run_id, plan.name, piece.order, attempt)).encode()) / 2**32
+    return plan.retries.delay_before(attempt, draw)
+
+
+def _land(state: RunState, node: NodeState, chunk: Chunk) -> None:
+    """A chunk is settled: its outputs arrive at the children."""
+    node.chunks.add(chunk)
+    node.computed += chunk.computed
+    node.replayed += chunk.replayed
+    for name, index in node.plan.children:
+        child = state.nodes[name]
+        if child.plan.kind == "fold" or child.plan.gather is not None or child.sealed:
+            continue
+        size = given(chunk, child.plan.ports[index])
+        if size:
+            child.arrive(Slice((index, *chunk.address), 0, size))
+    if node.twins and len(chunk.address) >= 2:
+        _wake_twins(node, chunk.address[:-2], chunk.address[-2], chunk.address[-2] + chunk.n_in)
+
+
+def _wake_twins(node: NodeState, source: Address, start: int, stop: int) -> None:
+    waiting = node.twins.pop(source, None)
+    if waiting is None:
+        return
+    still: list[tuple[int, Slice]] = []
+    for index, piece in waiting:
+        if start <= index < stop:
+            node.arrived.append(piece)
+        else:
+            still.append((index, piece))
+    if still:
+        node.twins[source] = still
+
+
+def _advance(state: RunState, node: NodeState, size: int) -> None:
+    """Move an ordered consumer's cursor past ``size`` elements."""
+    cursor = node.cursor
+    while cursor.port < len(node.plan.ports):
+        edge = node.plan.ports[cursor.port]
+        parent = state.nodes[edge.parent]
+        final = parent.chunks.below(state.frontier(edge.parent))
+        while cursor.index < final:
+            left = given(parent.chunks.at(cursor.index), edge) - cursor.offset
+            if left > size:
+                cursor.offset += size
+                return
+            size -= left
+            cursor.index, cursor.offset = cursor.index + 1, 0
+        if size == 0 or not state.has_ended(edge.parent):
+            return
+        cursor.port, cursor.index = cursor.port + 1, 0
+
+
+def _note(node: NodeState, outcome: ev.NodeOutcome) -> None:
+    node.seconds += outcome.seconds
+    node.logs.extend(outcome.logs)
+    node.notes.update(outcome.notes)
+    node.add_metrics(outcome.timers, outcome.counters)

@@ -1,0 +1,100 @@
+"""What a driver needs of whatever computes its batches, and what it is told by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tensorlake_nb.core.batch import Batch, Receipt
+from tensorlake_nb.core.policy import Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A batch to compute: its number, how urgent it is (higher first), and where it may run."""
+
+    number: int
+    batch: Batch
+    priority: int
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The backend can work on so many batches at once."""
+
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A worker began a batch."""
+
+    number: int
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A call said how far it is."""
+
+    number: int
+    current: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A generator that is still running has emitted items."""
+
+    number: int
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A batch's receipts are here."""
+
+    number: int
+    receipts: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A batch won't come back: its worker died, or it was given up."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The backend can't go on at all."""
+
+    error: BaseException
+
+
+Message = Ready | Started | Progress | Part | Finished | Lost | Broken
+
+
+class Backend(Protocol):
+    """Computes batches and posts `Message`s. All methods may block; the driver calls them on a thread."""
+
+    def submit(self, orders: Sequence[Order]) -> None:
+        """Have batches computed; connects on first use, and says how many slots there are."""
+
+    def halt(self, *, interrupt: bool) -> None:
+        """Ask for what is done: nothing more is begun, and what hasn't begun comes back as `Lost`.
+
+        With ``interrupt`` the calls under way are interrupted as well.
+        """
+
+    def refresh(self) -> None:
+        """Stored data was put aside: workers are to look again at what there is."""
+
+    def abandon(self, numbers: Iterable[int]) -> None:
+        """Stop waiting for batches: the workers that compute them are ended where that is possible."""
+
+    def close(self) -> None:
+        """Forget the run: its futures, topics and secrets."""

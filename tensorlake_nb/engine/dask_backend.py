@@ -1,0 +1,166 @@
+"""Batches on a Dask cluster: futures and topic events ↔ the driver's messages."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from distributed import Future
+
+from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.core.policy import Placement
+from tensorlake_nb.engine import backend as be
+from tensorlake_nb.engine import reporting
+from tensorlake_nb.engine.backend import Message, Order
+from tensorlake_nb.engine.cluster import Connection, death_of
+from tensorlake_nb.engine.functions import forget_listed
+from tensorlake_nb.engine.lowering import batch_key, lower
+from tensorlake_nb.engine.placing import required
+from tensorlake_nb.engine.secrets import install_secrets
+from tensorlake_nb.engine.stopping import forget_run, request_cancel, request_stop
+
+logger = logging.getLogger(__name__)
+
+
+class DaskBackend:
+    """Computes a run's batches on a cluster that it connects to when the first one is there.
+
+    Parameters
+    ----------
+    connect
+        Gives the connection; slow when the embedded cluster has to be started first.
+    secrets
+        Values that calls need in their environment, by name: sent to the workers' memory and nowhere else.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        run_id: RunId,
+        secrets: Mapping[str, str],
+        post: Callable[[Message], None],
+    ) -> None:
+        self._connect, self._run_id, self._secrets, self._post = connect, run_id, secrets, post
+        self._connection: Connection | None = None
+        self._futures: dict[int, Future[Any]] = {}
+        self._numbers: dict[str, int] = {}
+        self._workers: dict[int, str] = {}
+        self._lock = threading.Lock()
+
+    def submit(self, orders: Sequence[Order]) -> None:
+        connection = self._connected()
+        groups: dict[tuple[int, Placement], list[Order]] = defaultdict(list)
+        for order in orders:
+            groups[order.priority, order.placement].append(order)
+        for (priority, placement), group in groups.items():
+            self._submit(connection, group, priority, required(placement, connection.resources()))
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._connect()
+            client = self._connection.client
+            client.subscribe_topic(reporting.topic_of(self._run_id), self._on_event)
+            if self._secrets:
+                client.run(install_secrets, self._run_id, dict(self._secrets))
+            self._post(be.Ready(self._connection.slots()))
+        return self._connection
+
+    def _submit(
+        self, connection: Connection, orders: Sequence[Order], priority: int, resources: Mapping[str, float]
+    ) -> None:
+        graph = lower((order.number, order.batch) for order in orders)
+        keys = [batch_key(order.batch, order.number) for order in orders]
+        futures = connection.client.get(
+            graph, keys, sync=False, priority=priority, retries=0, resources=dict(resources) or None
+        )
+        for order, future in zip(orders, futures, strict=True):
+            with self._lock:
+                self._futures[order.number] = future
+                self._numbers[order.batch.name] = order.number
+            future.add_done_callback(lambda done, number=order.number: self._on_done(number, done))
+
+    def _on_done(self, number: int, future: Future[Any]) -> None:
+        with self._lock:
+            if self._futures.get(number) is not future:
+                return  # halted, abandoned or closed meanwhile
+        try:
+            receipts = future.result()
+        except BaseException as error:
+            self._post(be.Lost(number, self._why(number, future, error)))
+        else:
+            self._post(be.Finished(number, receipts))
+        with self._lock:
+            self._futures.pop(number, None)
+
+    def _why(self, number: int, future: Future[Any], error: BaseException) -> str:
+        worker = self._workers.get(number)
+        death = death_of(self._connection, worker) if self._connection is not None and worker is not None else None
+        if death is not None:
+            return f"its worker process ended ({death})"
+        if future.status == "cancelled":
+            return "the cluster gave it up: was it closed or restarted?"
+        return f"{type(error).__name__}: {error}"
+
+    def _on_event(self, event: Any) -> None:
+        _, body = event
+        message = reporting.decoded(body)
+        match message:
+            case reporting.Started(batch, _, worker, _) if batch in self._numbers:
+                self._workers[self._numbers[batch]] = worker
+                self._post(be.Started(self._numbers[batch], worker))
+            case reporting.Progress(batch, _, _, current, total) if batch in self._numbers:
+                self._post(be.Progress(self._numbers[batch], current, total))
+            case reporting.PartDone(receipt) if receipt.batch in self._numbers:
+                self._post(be.Part(self._numbers[receipt.batch], receipt))
+            case _:
+                pass
+
+    def refresh(self) -> None:
+        if self._connection is not None:
+            self._connection.client.run(forget_listed, self._run_id)
+
+    def halt(self, *, interrupt: bool) -> None:
+        if self._connection is None:
+            return
+        self._connection.client.run(request_cancel if interrupt else request_stop, self._run_id)
+        with self._lock:
+            waiting = {number: self._futures[number] for number in self._futures if number not in self._workers}
+        # A batch that no worker has begun is withdrawn; one that begins just now returns at once by itself.
+        self._withdraw(waiting, "it was withdrawn before it began")
+
+    def abandon(self, numbers: Iterable[int]) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        with self._lock:
+            left = {number: self._futures[number] for number in numbers if number in self._futures}
+        workers = {self._workers[number] for number in left if number in self._workers}
+        self._withdraw(left, "it was cancelled while it ran")
+        if connection.is_embedded and connection.has_processes:
+            for worker in workers:
+                connection.kill_worker(worker)
+
+    def _withdraw(self, futures: Mapping[int, Future[Any]], reason: str) -> None:
+        if not futures:
+            return
+        with self._lock:
+            for number in futures:
+                self._futures.pop(number, None)
+        assert self._connection is not None
+        self._connection.client.cancel(list(futures.values()), force=True)
+        for number in futures:
+            self._post(be.Lost(number, reason))
+
+    def close(self) -> None:
+        if self._connection is None:
+            return
+        client = self._connection.client
+        with self._lock:
+            left, self._futures = list(self._futures.values()), {}
+        if client.status == "running":
+            client.cancel(left, force=True)
+            client.unsubscribe_topic(reporting.topic_of(self._run_id))
+            client.run(forget_run, self._run_id, on_error="ignore")

@@ -1,0 +1,339 @@
+"""The store side of the planner's instructions: look up, form rows, make batches, settle receipts, seal streams.
+
+All of it runs on one thread of its own, away from the driver's loop, so the tables here need no lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tensorlake_nb.core import spans as sp
+from tensorlake_nb.core.batch import BARE, Batch, Call, Failure, FailureKind, Fold, Receipt, Span
+from tensorlake_nb.core.events import (
+    BatchEnded,
+    BatchLost,
+    Chunk,
+    ElementFailed,
+    Event,
+    Gathered,
+    NodeOutcome,
+    PartArrived,
+    Sealed,
+)
+from tensorlake_nb.core.gathering import group, join
+from tensorlake_nb.core.instructions import Gather, Probe, Seal, Submit
+from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, RunId, TaskKey, fold_next, fold_start, stream_digest, task_key
+from tensorlake_nb.core.node_state import NodeState
+from tensorlake_nb.core.plan import Plan
+from tensorlake_nb.core.slices import Address, Slice, take
+from tensorlake_nb.core.streams import ChunkData, Counts, Streams, from_piece, split
+from tensorlake_nb.engine.probing import Prober, chunk_of
+from tensorlake_nb.errors import JoinError
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.classes import ClassResolver
+from tensorlake_nb.store.entry import Routes, TaskOutcome
+from tensorlake_nb.store.streams import StreamRecord
+
+#: A fold emits one output, at this address.
+EMITTED: Address = (0,)
+
+
+class Desk:
+    """Everything about one run that needs the store or the digests.
+
+    Parameters
+    ----------
+    calls
+        Per node of the plan how a worker is to call it, with its fingerprint.
+    inputs, inputs_digest
+        Where the run's inputs lie.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        calls: Mapping[str, Call],
+        store: Store,
+        run_id: RunId,
+        inputs: Span,
+        inputs_digest: Digest,
+        resolver: ClassResolver,
+        checkpoint_interval_s: float,
+    ) -> None:
+        self._plan, self._calls, self._store, self.run_id = plan, calls, store, run_id
+        self._resolver, self._interval_s = resolver, checkpoint_interval_s
+        self.streams = Streams(plan, inputs, inputs_digest)
+        self._prober = Prober(plan, calls, self.streams, store, run_id)
+        self._rolling = {name: fold_start() for name in plan.nodes}
+        self._submitted: dict[int, tuple[Submit, Batch]] = {}
+        self._parts: dict[int, int] = {}
+
+    def probe(self, order: Probe) -> Event:
+        """Find out which elements, or whether the whole stream, are settled already."""
+        if order.slices:
+            return self._prober.elements(order.node, order.slices)
+        return self._prober.whole(order.node)
+
+    def gather(self, order: Gather) -> Event:
+        """Form the rows of a join, or groups of neighbours."""
+        joins = self._plan.nodes[order.node].gather == "join"
+        try:
+            rows = join(self.streams, order.node) if joins else group(self.streams, order.node, order.slices)
+        except JoinError as error:
+            return Gathered(order.node, 0, 0, str(error))
+        number, n_rows = self.streams.add_rows(order.node, rows)
+        return Gathered(order.node, number, n_rows)
+
+    # -- batches --
+
+    def batch(self, order: Submit) -> Batch:
+        """The batch that an instruction asks for."""
+        name = order.node
+        node = self._plan.nodes[name]
+        fold = None
+        if node.kind == "fold":
+            fold = Fold(order.accumulator, self._rolling[name], node.combines)
+        elif node.gather == "group":
+            fold = Fold(None, fold_start(), node.combines, self.streams.group_sizes(name, order.slices))
+        batch = Batch(
+            run_id=self.run_id,
+            graph=self._plan.graph,
+            name=f"{name}-{order.number}",
+            store_url=self._store.url,
+            calls=tuple(self._calls[step] for step in (name, *order.chain)),
+            columns=self.streams.columns(name, order.slices) if order.slices else (),
+            given=self.streams.given(name, order.slices),
+            attempt=order.attempt,
+            fold=fold,
+            budget_s=order.budget_s,
+            stop_on_failure=self._plan.stops_on_failure,
+            final=order.final,
+            emitted=self._emitted(name, order.slices) if node.lone else b"",
+            checkpoint_interval_s=self._interval_s,
+            trusted=self._store.trusted,
+        )
+        self._submitted[order.number] = (order, batch)
+        return batch
+
+    def _emitted(self, name: str, slices: Sequence[Slice]) -> bytes:
+        """The digests of what a generator emitted before this attempt."""
+        parts: list[bytes] = []
+        (piece,) = slices
+        while (data := self.streams.get(name, piece.address(len(parts)))) is not None:
+            parts.append(data.all_digests())
+        return b"".join(parts)
+
+    # -- receipts --
+
+    def part(self, number: int, receipt: Receipt) -> Event | None:
+        """Settle some items of a generator that is still running."""
+        order, _ = self._submitted[number]
+        children = (self._plan.nodes[child].ports[index] for child, index in self._plan.nodes[order.node].children)
+        (piece,) = receipt.pieces
+        (where,) = order.slices
+        known = self.streams.get(order.node, where.address(piece.part)) is not None
+        if known or any(port.whole for port in children):  # a list that is taken whole comes when it is complete
+            return None
+        chunk = self.streams.add(order.node, where.address(piece.part), from_piece(piece, where))
+        return PartArrived(number, chunk, piece.part)
+
+    def settle(self, number: int, receipts: Sequence[Receipt], at: float) -> Event:
+        """Turn a batch's receipts into the event that says what it did."""
+        order, batch = self._submitted.pop(number)
+        first = receipts[0]
+        if batch.fold is not None and batch.fold.groups is None:
+            outcomes = [self._settle_fold(order, batch, first)]
+        else:
+            outcomes = [self._settle_map(order.node, order.slices, first)]
+            for receipt in receipts[1:]:
+                (chunk,) = outcomes[-1].chunks
+                outcomes.append(self._settle_map(receipt.node, (Slice((0, *chunk.address), 0, 1),), receipt))
+        size = sum(piece.size for piece in order.slices)
+        return BatchEnded(
+            number,
+            tuple(outcomes),
+            take(order.slices, first.done, size),
+            first.done - len(first.failures),
+            at,
+            first.worker,
+            first.started_at,
+            first.ended_at,
+        )
+
+    def _settle_map(self, name: str, slices: tuple[Slice, ...], receipt: Receipt) -> NodeOutcome:
+        chunks: list[Chunk] = []
+        for piece in receipt.pieces:
+            where = take(slices, piece.start, piece.stop)
+            if self.streams.get(name, where[0].address(piece.part)) is not None:
+                continue  # a generator's part that arrived before
+            if piece.part:
+                chunks.append(self.streams.add(name, where[0].address(piece.part), from_piece(piece, where[0])))
+                continue
+            for data in split(from_piece(piece, None), where):
+                assert data.slice is not None
+                chunks.append(self.streams.add(name, data.slice.address(), data))
+        self._prober.happened(name, receipt.effects)
+        failures = tuple(self._failure(name, slices, failure) for failure in receipt.failures)
+        return _outcome(name, tuple(chunks), failures, receipt)
+
+    def _settle_fold(self, order: Submit, batch: Batch, receipt: Receipt) -> NodeOutcome:
+        self._prober.happened(order.node, receipt.effects)
+        self._roll(order.node, batch.given, receipt.done - len(receipt.failures))
+        chunks = tuple(
+            Chunk((order.number,), piece.stop - piece.start, 1, 1, piece.spans, None, piece.computed, piece.replayed)
+            for piece in receipt.pieces
+        )
+        failures = tuple(self._failure(order.node, order.slices, failure) for failure in receipt.failures)
+        return _outcome(order.node, chunks, failures, receipt)
+
+    def _roll(self, name: str, given: bytes, done: int) -> None:
+        rolling = self._rolling[name]
+        for i in range(done):
+            rolling = fold_next(rolling, Digest(given[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE]))
+        self._rolling[name] = rolling
+
+    def _failure(self, name: str, slices: tuple[Slice, ...], failure: Failure) -> ElementFailed:
+        (where,) = take(slices, failure.offset, failure.offset + 1)
+        self._prober.failed(name, where)
+        position = self._position(name, where)
+        return ElementFailed(where, failure.kind, failure.error, failure.input_repr, failure.traceback_text, position)
+
+    def _position(self, name: str, where: Slice) -> int:
+        """Where an element is in its node's input stream, as far as that is known now."""
+        node = self._plan.nodes[name]
+        if not node.ports or node.gather is not None:
+            return where.start
+        before = 0
+        for index in range(len(node.ports)):
+            for source, elements in self.streams.port_elements(name, index):
+                if source == where.source:
+                    return before + where.start
+                before += elements.size
+        return before + where.start
+
+    # -- lost batches --
+
+    def recover(self, number: int, reason: str, at: float, is_stopping: bool) -> Event:
+        """Find out what a batch that won't come back had committed, and which element may have killed its worker.
+
+        Nothing is suspected when the run ``is_stopping``: then the batch was withdrawn, or its worker ended, by us.
+        """
+        order, batch = self._submitted.pop(number)
+        call = batch.calls[0]
+        writer = self._store.writer(call.fingerprint, segment_name(batch), resolver=self._resolver)
+        known = writer.known()
+        interrupted = set(writer.interrupted())
+        writer.close()
+        if batch.fold is not None and batch.fold.groups is None:
+            return self._recover_fold(order, batch, known, bool(interrupted) and not is_stopping, reason, at)
+        given = [batch.given[i : i + DIGEST_SIZE] for i in range(0, len(batch.given), DIGEST_SIZE)]
+        keys = [task_key(call.fingerprint, Digest(digest)) for digest in given]
+        chunks: list[Chunk] = []
+        open_: list[int] = []
+        for i, key in enumerate(keys):
+            if key not in known:
+                open_.append(i)
+                continue
+            (where,) = take(order.slices, i, i + 1)
+            elements = self.streams.elements(order.node, where) if self._plan.nodes[order.node].gather is None else None
+            data = chunk_of([known[key]], elements)
+            data.slice, data.computed, data.replayed = where, 1, 0
+            chunks.append(self.streams.add(order.node, where.address(), data))
+        culprits = [] if is_stopping else [i for i in open_ if keys[i] in interrupted] or open_
+        suspects = tuple(
+            self._failure(order.node, order.slices, Failure(i, FailureKind.WORKER_LOST, reason, "")) for i in culprits
+        )
+        left = [take(order.slices, i, i + 1)[0] for i in open_ if i not in set(culprits)]
+        return BatchLost(number, reason, at, tuple(chunks), suspects, tuple(left))
+
+    def _recover_fold(
+        self,
+        order: Submit,
+        batch: Batch,
+        known: Mapping[TaskKey, TaskOutcome],
+        was_folding: bool,
+        reason: str,
+        at: float,
+    ) -> Event:
+        rolling = self._rolling[order.node]
+        done = 0
+        spans: tuple[Span, ...] = ()
+        for i in range(batch.size):
+            rolling = fold_next(rolling, Digest(batch.given[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE]))
+            outcome = known.get(task_key(batch.calls[0].fingerprint, rolling))
+            if outcome is not None:
+                done, spans = i + 1, outcome.spans
+        self._roll(order.node, batch.given, done)
+        chunks = (Chunk((order.number,), done, 1, 1, spans, None, done, 0),) if done else ()
+        failures: tuple[ElementFailed, ...] = ()
+        if was_folding and done < batch.size:
+            lost = Failure(done, FailureKind.WORKER_LOST, reason, "")
+            failures = (self._failure(order.node, order.slices, lost),)
+        return BatchEnded(order.number, (NodeOutcome(order.node, chunks, failures),), (), done, at)
+
+    # -- the end of a stream --
+
+    def seal(self, order: Seal, node: NodeState) -> Event:
+        """Record a finished stream, so that the next run finds it with one look-up."""
+        name = order.node
+        chunk = None
+        if node.plan.kind == "fold":
+            assert node.accumulator is not None
+            spans = (node.accumulator,)
+            counts = np.array([BARE], dtype=np.int32)
+            data = ChunkData(None, counts, spans, self._store.digests(spans))
+            chunk = self.streams.add(name, EMITTED, data)
+        chunks = list(self.streams.chunks(name))
+        counts = _counts(chunks)
+        record = StreamRecord(
+            spans=sp.joined(span for data in chunks for span in data.spans),
+            n_tasks=node.folded if node.plan.kind == "fold" else len(counts),
+            n_outputs=sum(data.n_out for data in chunks),
+            counts=None if (counts == BARE).all() else counts.tobytes(),
+            routes=_all_routes(chunks),
+            digest=stream_digest(data.all_digests() for data in chunks),
+            seconds=node.seconds,
+            run_id=self.run_id,
+            extra=self._prober.effects(name) or None,
+        )
+        self._store.put_stream(self._calls[name].fingerprint, self.streams.digest_given(name), record)
+        return Sealed(name, chunk)
+
+
+def segment_name(batch: Batch) -> str:
+    """The name under which a batch's segments are kept; the same when Dask runs the batch again."""
+    return f"{batch.run_id}-{batch.name}"
+
+
+def _outcome(
+    name: str, chunks: tuple[Chunk, ...], failures: tuple[ElementFailed, ...], receipt: Receipt
+) -> NodeOutcome:
+    return NodeOutcome(
+        name, chunks, failures, receipt.seconds, receipt.timers, receipt.counters, receipt.logs, receipt.notes
+    )
+
+
+def _counts(chunks: Sequence[ChunkData]) -> Counts:
+    """Outputs per element of a whole stream; the parts of one generator count as one."""
+    counts: list[Counts] = [np.zeros(0, dtype=np.int32)]
+    before: Slice | None = None
+    for data in chunks:
+        if data.slice is not None and data.slice == before:
+            counts[-1] = counts[-1] + data.counts
+        else:
+            counts.append(data.counts)
+        before = data.slice
+    return np.concatenate(counts).astype(np.int32)
+
+
+def _all_routes(chunks: Sequence[ChunkData]) -> Routes | None:
+    """For each output of a whole stream the targets that it travels to, if anything is routed in it at all."""
+    if all(data.routes is None for data in chunks):
+        return None
+    routes: list[tuple[str, ...]] = []
+    for data in chunks:
+        masks = data.routes or {}
+        routes += [tuple(name for name in masks if masks[name][i]) for i in range(data.n_out)]
+    return tuple(routes)

@@ -1,0 +1,189 @@
+"""From a graph and inputs to a run: name everything, store what travels, and start the driver."""
+
+from __future__ import annotations
+
+import os
+import secrets as random_secrets
+import socket
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import psutil
+from blake3 import blake3
+
+from tensorlake_nb.core.batch import BARE, Call, Span
+from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.fingerprint import FunctionPrint
+from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.graph import FrozenGraph
+from tensorlake_nb.core.keys import Digest, Fingerprint, RunId, TaskKey, confined, level
+from tensorlake_nb.core.plan import Plan, plan_graph
+from tensorlake_nb.core.run_state import RunState
+from tensorlake_nb.engine.backend import Backend, Message
+from tensorlake_nb.engine.blueprint import Blueprint, Part
+from tensorlake_nb.engine.code import pack
+from tensorlake_nb.engine.dask_backend import DaskBackend
+from tensorlake_nb.engine.desk import Desk
+from tensorlake_nb.engine.driver import Driver
+from tensorlake_nb.engine.failures import short_repr
+from tensorlake_nb.engine.loop_thread import spawn
+from tensorlake_nb.engine.naming import fingerprints, resolver_of
+from tensorlake_nb.engine.placing import check
+from tensorlake_nb.engine.recorder import Recorder
+from tensorlake_nb.engine.session import Session
+from tensorlake_nb.errors import OptionError
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.classes import ClassResolver
+from tensorlake_nb.store.codec import encode
+from tensorlake_nb.store.run_log import RunLog
+
+#: Where the inputs of runs are kept, beside the outputs of functions.
+INPUTS_FINGERPRINT = Fingerprint(blake3(b"inputs/1").hexdigest())
+
+
+def new_run_id() -> RunId:
+    """``<UTC date>-<UTC time>-<random>``: ids sort by time."""
+    return RunId(time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + random_secrets.token_hex(3))
+
+
+def this_process() -> dict[str, Any]:
+    """What tells this process from any other that ever was."""
+    process = psutil.Process()
+    return {"host": socket.gethostname(), "pid": process.pid, "created": process.create_time()}
+
+
+def is_alive(owner: Mapping[str, Any]) -> bool:
+    """Whether the process that drives a run still is; one on another host is taken to be."""
+    if owner["host"] != socket.gethostname():
+        return True
+    try:
+        return abs(psutil.Process(owner["pid"]).create_time() - float(owner["created"])) < 1
+    except psutil.Error:
+        return False
+
+
+def draw_up(
+    graph: FrozenGraph, definition: Mapping[str, Any], inputs: Mapping[str, Any], session: Session
+) -> tuple[Blueprint, ClassResolver]:
+    """Everything that a run needs, stored where workers and later kernels find it.
+
+    Raises
+    ------
+    UsageError
+        A function or an input that has no digest, or can't travel; a secret that isn't in the environment.
+    """
+    store = session.store()
+    run_id = new_run_id()
+    names = tuple(sorted({name for node in graph.nodes.values() for name in node.function.options.secrets}))
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise OptionError(f"graph {graph.name!r} needs the secrets {', '.join(missing)}: set them in the environment")
+    plan = plan_graph(graph)
+    prints = fingerprints(graph, inputs)
+    resolver = resolver_of(prints)
+    calls = _calls(graph, plan, prints, run_id, store)
+    given = dict(inputs)
+    inputs_digest = digest(given)
+    inputs_span = _store_inputs(store, run_id, given, inputs_digest, resolver)
+    blueprint = Blueprint(
+        run_id=run_id,
+        graph=graph.name,
+        definition=definition,
+        plan=plan,
+        calls=calls,
+        placements={name: graph.nodes[node.of].function.options.placement for name, node in plan.nodes.items()},
+        prints={
+            name: Part(each.fingerprint, dict(each.parts), dict(each.sources), tuple(each.opaque))
+            for name, each in prints.items()
+        },
+        inputs=inputs_span,
+        inputs_digest=inputs_digest,
+        inputs_repr={name: short_repr(value) for name, value in given.items()},
+        created_at=time.time(),
+        owner=this_process(),
+        secrets=names,
+    )
+    return blueprint, resolver
+
+
+def _calls(
+    graph: FrozenGraph, plan: Plan, prints: Mapping[str, FunctionPrint], run_id: RunId, store: Store
+) -> dict[str, Call]:
+    calls: dict[str, Call] = {}
+    for name, node in graph.nodes.items():
+        options = node.function.options
+        own = Fingerprint(prints[name].fingerprint)
+        if not options.cacheable:
+            own = confined(own, run_id)
+        code = pack(prints[name], node.function)
+        path = f"runs/{run_id}/code/{prints[name].fingerprint}"
+        store.put_bytes(path, code)
+        for part in plan.parts_of(name):
+            under = own if options.combine is None else level(own, part.removeprefix(name))
+            calls[part] = Call(
+                node=part,
+                kind=node.kind,
+                fingerprint=under,
+                code_path=path,
+                code_digest=Digest(blake3(code).digest()),
+                routes=_routes(node.function, graph, name),
+                cold=not store.holds(under),
+                timeout_s=options.timeout,
+                max_concurrency=plan.nodes[part].concurrency,
+                input_encoder=options.input_encoder,
+                output_encoder=options.output_encoder,
+                inject_ctx=options.inject_ctx,
+                secrets=tuple(options.secrets),
+            )
+    return calls
+
+
+def _routes(function: Function, graph: FrozenGraph, name: str) -> tuple[str, ...] | None:
+    routed = tuple(edge.target for edge in graph.nodes[name].children if edge.routed)
+    return routed if routed or function.is_router else None
+
+
+def _store_inputs(store: Store, run_id: RunId, inputs: dict[str, Any], named: Digest, resolver: ClassResolver) -> Span:
+    key = TaskKey(blake3(run_id.encode()).digest())
+    encoded = encode(inputs, digest=named, resolver=resolver)
+    writer = store.writer(INPUTS_FINGERPRINT, f"{run_id}-inputs", resolver=resolver)
+    writer.add(key, BARE, (encoded,))
+    writer.flush()
+    (span,) = writer.locate(key).spans
+    writer.close()
+    return span
+
+
+def drive(
+    session: Session, blueprint: Blueprint, state: RunState, resolver: ClassResolver, *, resumed: bool
+) -> tuple[Driver, Future[None]]:
+    """Start a run's driver on the private loop."""
+    store = session.store()
+
+    def make_desk() -> Desk:
+        return Desk(
+            blueprint.plan,
+            blueprint.calls,
+            store,
+            blueprint.run_id,
+            blueprint.inputs,
+            blueprint.inputs_digest,
+            resolver,
+            session.settings.checkpoint_interval,
+        )
+
+    def make_backend(post: Callable[[Message], None]) -> Backend:
+        values = {name: os.environ[name] for name in blueprint.secrets}
+        return DaskBackend(session.connection, blueprint.run_id, values, post)
+
+    recorder = Recorder(RunLog(store, blueprint.run_id))
+    driver = Driver(state, blueprint.run_id, make_desk, make_backend, recorder, blueprint.placements, resumed=resumed)
+    return driver, spawn(driver.drive())
+
+
+def check_placement(session: Session, blueprint: Blueprint) -> None:
+    """Refuse nodes that no worker can run; the embedded cluster declares nothing and takes all."""
+    if session.settings.cluster != "embedded":
+        check(blueprint.placements, session.connection().resources())

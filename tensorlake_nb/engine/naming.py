@@ -1,0 +1,111 @@
+"""The fingerprints of a graph's functions, and the classes that their values are instances of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from tensorlake_nb.core.batch import Call
+from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
+from tensorlake_nb.core.graph import FrozenGraph
+from tensorlake_nb.engine.code import ClassTable, unpack
+from tensorlake_nb.errors import StoreError
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
+
+
+def fingerprints(graph: FrozenGraph, inputs: Mapping[str, Any]) -> dict[str, FunctionPrint]:
+    """Per node what names its outputs.
+
+    A function may call the methods of what it is given without naming a class, so the project's classes that the
+    functions before it reach, and those of the inputs, count for it too.
+    """
+    prints: dict[str, FunctionPrint] = {}
+    arriving: dict[str, frozenset[type]] = {}
+    given = frozenset(_classes_within(inputs))
+    for name, node in graph.nodes.items():
+        parents = [edge.source for edge in node.parents]
+        arriving[name] = given.union(*(arriving[each].union(prints[each].classes.values()) for each in parents))
+        prints[name] = fingerprint(node.function, arriving=arriving[name])
+    return prints
+
+
+def _classes_within(value: Any) -> Iterator[type]:
+    """The classes of a value and of all that plain containers and records in it hold."""
+    seen: set[int] = set()
+    left = [value]
+    while left:
+        here = left.pop()
+        if id(here) in seen:
+            continue
+        seen.add(id(here))
+        if type(here).__module__ != "builtins":
+            yield type(here)
+        left.extend(_parts(here))
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return value
+    if isinstance(value, BaseModel):
+        return [item for _, item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [getattr(value, each.name, None) for each in dataclasses.fields(value)]
+    return ()
+
+
+class KernelResolver:
+    """Finds the notebook's classes: as they are in this kernel now, else as a run's functions had them."""
+
+    def __init__(self, table: ClassResolver) -> None:
+        self._now, self._table = ModuleResolver(), table
+
+    def name_of(self, cls: type) -> tuple[str, str] | None:
+        return self._now.name_of(cls) or self._table.name_of(cls)
+
+    def find(self, module: str, qualname: str) -> type:
+        try:
+            return self._now.find(module, qualname)
+        except LookupError:
+            return self._table.find(module, qualname)
+
+
+class StoredClasses:
+    """The classes that a run's functions travelled with, unpickled from the store when one is first asked for."""
+
+    def __init__(self, store: Store, calls: Iterable[Call]) -> None:
+        self._store, self._paths = store, {call.code_path for call in calls}
+        self._table: ClassTable | None = None
+
+    def name_of(self, cls: type) -> tuple[str, str] | None:
+        return self._loaded().name_of(cls)
+
+    def find(self, module: str, qualname: str) -> type:
+        return self._loaded().find(module, qualname)
+
+    def _loaded(self) -> ClassTable:
+        if self._table is None:
+            classes: dict[tuple[str, str], type] = {}
+            if self._store.trusted:  # a pickle is code
+                for path in self._paths:
+                    try:
+                        classes.update(unpack(self._store.get_bytes(path)).classes)
+                    except StoreError:
+                        continue
+            self._table = ClassTable(classes)
+        return self._table
+
+
+def resolver_of(prints: Mapping[str, FunctionPrint]) -> ClassResolver:
+    """The resolver of a run that this kernel begins."""
+    return KernelResolver(ClassTable({key: cls for each in prints.values() for key, cls in each.classes.items()}))
+
+
+def stored_resolver(store: Store, calls: Iterable[Call]) -> ClassResolver:
+    """The resolver of a run that another kernel began."""
+    return KernelResolver(StoredClasses(store, calls))

@@ -1,0 +1,196 @@
+"""Ask the store what is settled already: whole streams first, then elements."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tensorlake_nb.core import spans as sp
+from tensorlake_nb.core.batch import BARE, Call
+from tensorlake_nb.core.events import Chunk, Event, Probed, StreamReplayed
+from tensorlake_nb.core.keys import DIGEST_SIZE, RunId, task_keys
+from tensorlake_nb.core.plan import Plan
+from tensorlake_nb.core.slices import Address, Slice
+from tensorlake_nb.core.streams import ChunkData, Elements, Streams, sizes
+from tensorlake_nb.engine.context import Effects
+from tensorlake_nb.engine.twins import Seen
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.entry import TaskOutcome
+
+_MISSING, _FOUND, _TWIN = 0, 1, 2
+
+
+class Prober:
+    """Looks elements up, by store and by equality with others of the same run."""
+
+    def __init__(self, plan: Plan, calls: Mapping[str, Call], streams: Streams, store: Store, run_id: RunId) -> None:
+        self._plan, self._calls, self._streams, self._store, self._run_id = plan, calls, streams, store, run_id
+        self._seen = {name: Seen() for name in plan.nodes}
+        self._failed: dict[str, set[tuple[Address, int]]] = {name: set() for name in plan.nodes}
+        self._effects: dict[str, list[bytes]] = {name: [] for name in plan.nodes}
+
+    def happened(self, name: str, effects: Iterable[bytes]) -> None:
+        """Remember what calls of this run did beside returning."""
+        self._effects[name] += effects
+
+    def effects(self, name: str) -> list[str]:
+        """What all calls of a node did beside returning, as text for its stream's record."""
+        return [base64.b64encode(packed).decode() for packed in self._effects[name]]
+
+    def failed(self, name: str, piece: Slice) -> None:
+        """An element failed for good: one that equals it has to be tried by itself."""
+        self._failed[name].add((piece.source, piece.start))
+
+    def whole(self, name: str) -> Event:
+        """Look a node's whole stream up by the digest of its input stream."""
+        call = self._calls[name]
+        record = None if call.cold else self._store.get_stream(call.fingerprint, self._streams.digest_given(name))
+        if record is None:
+            return Probed(name, (), ())
+        counts = np.full(record.n_outputs, BARE, dtype=np.int32)
+        if record.counts is not None:
+            counts = np.frombuffer(record.counts, dtype=np.int32)
+        spans = record.spans
+        data = ChunkData(
+            None,
+            counts,
+            spans,
+            lambda: self._store.digests(spans),
+            masks(record.routes or ()),
+            replayed=record.n_tasks,
+        )
+        effects = [base64.b64decode(text) for text in record.extra or ()]
+        self._effects[name] += effects
+        done = self._replay(effects)
+        chunk = self._streams.add(name, (), data)
+        return StreamReplayed(name, chunk, record.seconds, record.run_id, done.timers, done.counters)
+
+    def _replay(self, effects: Iterable[bytes]) -> Effects:
+        """Do again what calls did beside returning; gives what they timed and counted."""
+        done = Effects()
+        for packed in effects:
+            one = Effects.unpacked(packed)
+            one.apply_state(self._store, self._run_id)
+            done.add(one)
+        return done
+
+    def elements(self, name: str, slices: tuple[Slice, ...]) -> Event:
+        """Look elements up one by one."""
+        call = self._calls[name]
+        given = self._streams.given(name, slices)
+        firsts = self._seen[name].first(given, slices)
+        state = np.where(firsts >= 0, _TWIN, _MISSING)
+        positions = np.full(len(firsts), -1, dtype=np.int64)
+        if not call.cold:
+            index = self._store.index(call.fingerprint)
+            positions = np.asarray(index.find(task_keys(call.fingerprint, given)), dtype=np.int64)
+            state[positions >= 0] = _FOUND
+        chunks: list[Chunk] = []
+        missing: list[Slice] = []
+        twins: list[tuple[Slice, Address]] = []
+        effects: list[bytes] = []
+        base = 0
+        for piece in slices:
+            mine = state[base : base + piece.size]
+            for start, stop, what in _runs(mine):
+                run = piece.cut(start, stop)
+                if what == _MISSING:
+                    missing.append(run)
+                elif what == _FOUND:
+                    outcomes = [index.outcome(int(at)) for at in positions[base + start : base + stop]]
+                    effects += [outcome.effects for outcome in outcomes if outcome.effects is not None]
+                    chunks.append(self._add_found(name, run, outcomes))
+                else:
+                    self._ask_twins(name, run, firsts[base + start : base + stop], chunks, missing, twins)
+            base += piece.size
+        self._effects[name] += effects
+        done = self._replay(effects)
+        return Probed(name, tuple(chunks), tuple(missing), tuple(twins), done.timers, done.counters)
+
+    def _ask_twins(
+        self,
+        name: str,
+        run: Slice,
+        firsts: NDArray[np.int64],
+        chunks: list[Chunk],
+        missing: list[Slice],
+        twins: list[tuple[Slice, Address]],
+    ) -> None:
+        for offset, first in enumerate(firsts.tolist()):
+            one = run.cut(offset, offset + 1)
+            source, index = self._seen[name].place(first)
+            if (source, index) in self._failed[name]:
+                missing.append(one)
+                continue
+            data = self._streams.covering(name, source, index)
+            if data is None:
+                twins.append((one, (*source, index)))
+                continue
+            copied = _one_of(data, index)
+            if self._streams.given(name, (one,)) != self._streams.given(name, (Slice(source, index, index + 1),)):
+                missing.append(one)  # only the beginnings of the digests were equal
+                continue
+            copied.slice = one
+            chunks.append(self._streams.add(name, one.address(), copied))
+
+    def _add_found(self, name: str, run: Slice, outcomes: Sequence[TaskOutcome]) -> Chunk:
+        """Make a chunk of checkpoints that were found."""
+        elements = None
+        if any(is_passing(outcome) for outcome in outcomes):
+            elements = self._streams.elements(name, run)
+        return self._streams.add(name, run.address(), replace(chunk_of(outcomes, elements), slice=run))
+
+
+def is_passing(outcome: TaskOutcome) -> bool:
+    """Whether a router's input travels on by reference."""
+    return outcome.count == 0 and outcome.routes is not None
+
+
+def chunk_of(outcomes: Sequence[TaskOutcome], passing: Elements | None) -> ChunkData:
+    """Chunk data of consecutive outcomes, all replayed; ``passing`` are their inputs, for a router."""
+    spans, digests, counts = [], [], np.zeros(len(outcomes), dtype=np.int32)
+    routes: list[tuple[str, ...] | None] = []
+    for i, outcome in enumerate(outcomes):
+        if passing is not None and is_passing(outcome):
+            counts[i] = BARE
+            spans += sp.cut(passing.spans, i, i + 1)
+            digests.append(passing.digests[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE])
+            routes += outcome.routes or ()
+            continue
+        counts[i] = outcome.count
+        spans += outcome.spans
+        digests.append(outcome.digests)
+        routes += outcome.routes if outcome.routes is not None else [None] * (len(outcome.digests) // DIGEST_SIZE)
+    return ChunkData(None, counts, sp.joined(spans), b"".join(digests), masks(routes), replayed=len(outcomes))
+
+
+def masks(routes: Sequence[tuple[str, ...] | None]) -> dict[str, NDArray[np.bool_]] | None:
+    """Per target which outputs travel there. An output that says nothing travels everywhere."""
+    if all(route is None for route in routes):
+        return None
+    targets = sorted({target for route in routes if route is not None for target in route})
+    return {
+        target: np.array([route is None or target in route for route in routes], dtype=np.bool_) for target in targets
+    }
+
+
+def _one_of(data: ChunkData, index: int) -> ChunkData:
+    """One element of a chunk, as if it were replayed."""
+    assert data.slice is not None
+    offset = index - data.slice.start
+    ends = np.concatenate(([0], np.cumsum(sizes(data.counts))))
+    low, high = int(ends[offset]), int(ends[offset + 1])
+    routes = None if data.routes is None else {name: mask[low:high] for name, mask in data.routes.items()}
+    digests = data.all_digests()[low * DIGEST_SIZE : high * DIGEST_SIZE]
+    counts = data.counts[offset : offset + 1]
+    return ChunkData(None, counts, sp.cut(data.spans, low, high), digests, routes, replayed=1)
+
+
+def _runs(state: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Runs of equal numbers: where each begins and ends, and the number."""
+    edges = np.concatenate(([0], np.flatnonzero(np.diff(state)) + 1, [len(state)])).tolist()
+    return [(start, stop, int(state[start])) for start, stop in zip(edges, edges[1:], strict=False) if start < stop]

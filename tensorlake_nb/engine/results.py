@@ -1,0 +1,105 @@
+"""A node's outputs, read from the store when they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from tensorlake_nb.core import spans as sp
+from tensorlake_nb.core.batch import Span
+from tensorlake_nb.errors import UsageError
+
+if TYPE_CHECKING:
+    import dask.array
+    import zarr
+
+#: How many values an iteration reads at once.
+_AT_ONCE = 256
+
+
+class Outputs(Sequence[Any]):
+    """A lazy sequence of a node's outputs, in stream order.
+
+    Indexing and iterating read and check values; a slice is again lazy.
+
+    Parameters
+    ----------
+    read, open_array
+        Read the values of some spans; open them as one array.
+    """
+
+    def __init__(
+        self,
+        node: str,
+        spans: Sequence[Span],
+        read: Callable[[Sequence[Span]], list[Any]],
+        open_array: Callable[[Sequence[Span]], Any],
+    ) -> None:
+        self._node, self._spans = node, tuple(spans)
+        self._read, self._open_array = read, open_array
+        self._size = sp.total(spans)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Where the outputs lie in the store."""
+        return self._spans
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> Outputs: ...
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            picked = range(*index.indices(self._size))
+            if picked.step == 1:
+                spans = sp.cut(self._spans, picked.start, max(picked.stop, picked.start))
+            else:
+                spans = tuple(span for i in picked for span in sp.cut(self._spans, i, i + 1))
+            return Outputs(self._node, spans, self._read, self._open_array)
+        position = index + self._size if index < 0 else index
+        if not 0 <= position < self._size:
+            raise IndexError(f"{self._node!r} has {self._size} outputs, there is none at {index}")
+        (value,) = self._read(sp.cut(self._spans, position, position + 1))
+        return value
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, self._size, _AT_ONCE):
+            yield from self._read(sp.cut(self._spans, start, min(start + _AT_ONCE, self._size)))
+
+    def __repr__(self) -> str:
+        return f"<{self._size} output{'' if self._size == 1 else 's'} of {self._node!r}>"
+
+    def as_dask(self) -> dask.array.Array:
+        """All outputs as one lazy Dask array of shape ``(n, *shape)``.
+
+        Raises
+        ------
+        UsageError
+            They aren't arrays of one shape and dtype.
+        """
+        import dask.array  # here and not at the top: it takes a quarter of a second, and few runs need it
+
+        opened = self._open_array(self._spans)
+        if isinstance(opened, dask.array.Array):
+            return opened
+        return dask.array.from_zarr(opened)
+
+    def as_zarr(self) -> zarr.Array[Any]:
+        """All outputs as one ``zarr.Array`` of shape ``(n, *shape)``.
+
+        Raises
+        ------
+        UsageError
+            They aren't arrays of one shape and dtype, or lie in several segments: `as_dask` opens those.
+        """
+        import zarr
+
+        opened = self._open_array(self._spans)
+        if isinstance(opened, zarr.Array):
+            return opened
+        segments = len({span.segment for span in self._spans})
+        raise UsageError(f"the outputs of {self._node!r} lie in {segments} segments: open them with as_dask()")

@@ -1,0 +1,435 @@
+"""`Run`: one execution of a graph, under way, ended, or found in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, TypeVar
+
+from tensorlake_nb.core import events as ev
+from tensorlake_nb.core.batch import FailureKind, LogLine, Span
+from tensorlake_nb.core.events import Event
+from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.engine import session as sessions
+from tensorlake_nb.engine.blueprint import Blueprint, from_json
+from tensorlake_nb.engine.driver import Driver
+from tensorlake_nb.engine.launch import drive, is_alive
+from tensorlake_nb.engine.loop_thread import spawn
+from tensorlake_nb.engine.naming import stored_resolver
+from tensorlake_nb.engine.reasons import Reasons, reasons
+from tensorlake_nb.engine.results import Outputs
+from tensorlake_nb.engine.session import Session
+from tensorlake_nb.engine.snapshot import FailedElement, failed_elements, snapshot
+from tensorlake_nb.errors import (
+    CheckpointNotFoundError,
+    CorruptCheckpointError,
+    InternalError,
+    RequestException,
+    RunCancelledError,
+    RunError,
+    RunNotFoundError,
+    TaskFailedError,
+    UsageError,
+)
+from tensorlake_nb.store.classes import ClassResolver
+from tensorlake_nb.store.run_log import RunLog, run_ids
+
+T = TypeVar("T")
+#: `Run.list` hides the builtin inside the class.
+Values = list[Any]
+
+#: Entered around every blocking wait: how faces show progress while a cell waits.
+waiters: list[Callable[[Run], AbstractContextManager[None]]] = []
+
+#: How long an interrupted wait gives a run to end cleanly (s) before it gives up on it.
+_DRAIN_S = 10.0
+#: How often a read that met damage has what is missing computed again before it gives up.
+_MOST_HEALINGS = 3
+#: How often a log that another kernel writes is looked at (s).
+_FOLLOW_S = 0.2
+
+
+class Run:
+    """One run of a graph. Made by `Graph.run`, `Graph.start` and `Run.open`."""
+
+    def __init__(self, session: Session, blueprint: Blueprint, resolver: ClassResolver) -> None:
+        self._session, self._blueprint, self._resolver = session, blueprint, resolver
+        self._store = session.store()
+        self._log = RunLog(self._store, blueprint.run_id)
+        self._state = RunState.fresh(blueprint.plan)
+        self._driver: Driver | None = None
+        self._done: Future[None] | None = None
+        self._parts_read = 0
+
+    @classmethod
+    def _begin(cls, session: Session, blueprint: Blueprint, resolver: ClassResolver) -> Run:
+        run = cls(session, blueprint, resolver)
+        run._log.create(blueprint.to_json())
+        run._drive(resumed=False)
+        return run
+
+    def _drive(self, *, resumed: bool) -> None:
+        self._driver, self._done = drive(self._session, self._blueprint, self._state, self._resolver, resumed=resumed)
+
+    @classmethod
+    def open(cls, run_id: str) -> Run:
+        """Open a run from the store, whatever kernel it ran in; the end of its id is enough if it is the only one.
+
+        Raises
+        ------
+        RunNotFoundError
+            The store holds no such run, or several.
+        """
+        session = sessions.current()
+        store = session.store()
+        found = [known for known in run_ids(store) if known.endswith(run_id)]
+        if len(found) != 1:
+            what = "several runs end" if found else "no run ends"
+            raise RunNotFoundError(f"{what} with {run_id!r} in {store.url}. Run.list() shows them all.")
+        blueprint = from_json(RunLog(store, found[0]).header())
+        run = cls(session, blueprint, stored_resolver(store, blueprint.calls.values()))
+        run._refresh()
+        return run
+
+    @classmethod
+    def list(cls, graph: str | None = None, limit: int = 50) -> Sequence[Run]:
+        """The store's runs, newest first; of one graph if it is named.
+
+        Runs whose record is damaged are left out.
+        """
+        runs: list[Run] = []
+        for run_id in run_ids(sessions.current().store()):
+            try:
+                run = cls.open(run_id)
+            except (CorruptCheckpointError, CheckpointNotFoundError, RunNotFoundError):
+                continue
+            if graph is None or run.graph == graph:
+                runs.append(run)
+            if len(runs) == limit:
+                break
+        return runs
+
+    def __repr__(self) -> str:
+        return f"<run of {self.graph!r}: {self.status}>"
+
+    # -- how it stands --
+
+    @property
+    def id(self) -> RunId:
+        """Names the run in its store."""
+        return self._blueprint.run_id
+
+    @property
+    def graph(self) -> str:
+        """The name of its graph."""
+        return self._blueprint.graph
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """Its graph as it was when the run began, as `Graph.definition` gives it."""
+        return dict(self._blueprint.definition)
+
+    @property
+    def status(self) -> str:
+        """``running``, ``succeeded``, ``failed``, ``cancelled`` or ``interrupted`` (its kernel died)."""
+        if self._done is not None:
+            return "running" if not self._done.done() else self._state.status or "failed"
+        self._refresh()
+        if self._state.status is not None:
+            return self._state.status
+        return "running" if is_alive(self._owner()) else "interrupted"
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed, if it did: the first failure in a sentence."""
+        failures = self.failures
+        return f"{failures[0].node}: {failures[0].error}" if failures else self._state.error
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Wait for the end. An interrupt (Stop) cancels the run, keeps what is finished, and is raised again.
+
+        Parameters
+        ----------
+        timeout
+            Seconds after which `TimeoutError` is raised; the run goes on.
+
+        Raises
+        ------
+        RunError
+            The run failed or was cancelled; ``.run`` is this run. With ``on_error="continue"`` failed calls
+            don't raise: see `failures`.
+        """
+        with ExitStack() as faces:
+            for waiter in waiters:
+                faces.enter_context(waiter(self))
+            if self._done is None:
+                self._follow(timeout)
+            else:
+                self._wait(self._done, timeout)
+        self._raise()
+        return self
+
+    def _wait(self, done: Future[None], timeout: float | None) -> None:
+        try:
+            done.result(timeout)
+        except FutureTimeout:
+            if not done.done():
+                raise TimeoutError(
+                    f"run {self.id} of {self.graph!r} didn't end within {timeout} s; it goes on"
+                ) from None
+            raise
+        except KeyboardInterrupt:
+            self.cancel()
+            try:
+                done.result(_DRAIN_S)
+            except FutureTimeout:
+                pass  # a second Stop, or a cluster that doesn't answer: the cell ends all the same
+            raise
+
+    def _follow(self, timeout: float | None) -> None:
+        """Wait for a run that another kernel drives."""
+        end = None if timeout is None else time.monotonic() + timeout
+        while self.status == "running":
+            if end is not None and time.monotonic() > end:
+                raise TimeoutError(f"run {self.id} of {self.graph!r} didn't end within {timeout} s; it goes on")
+            time.sleep(_FOLLOW_S)
+
+    def __await__(self) -> Generator[Any, None, Run]:
+        return self._awaited().__await__()
+
+    async def _awaited(self) -> Run:
+        # In slices: an interrupt does not wake a loop that waits for a thread (ipykernel 6 and 7).
+        done = self._done
+        while done is not None and not done.done():
+            await asyncio.wait({asyncio.wrap_future(done)}, timeout=0.2)
+        if done is None:
+            await asyncio.to_thread(self._follow, None)
+        self._raise()
+        return self
+
+    def _raise(self) -> None:
+        error = self._failure()
+        if error is not None:
+            raise error
+
+    def _failure(self) -> BaseException | None:
+        error: RunError
+        if self._driver is not None and self._driver.exception is not None:
+            failed = self._driver.exception
+            if isinstance(failed, RunError):
+                failed.run = self
+            return failed
+        status = self.status
+        failures = self.failures
+        requested = next((each for each in failures if each.kind is FailureKind.REQUEST), None)
+        if requested is not None:
+            error = RequestException(requested.error.partition(": ")[2])
+        elif status == "failed" and failures and self._blueprint.plan.stops_on_failure:
+            first = failures[0]
+            error = TaskFailedError(
+                first.node, first.index, first.input_repr, first.attempt, first.error, first.traceback_text
+            )
+        elif status == "failed" and not failures:
+            return InternalError(self._state.error or "the run failed and left no reason")
+        elif status in ("cancelled", "interrupted"):
+            error = RunCancelledError(f"run {self.id} of {self.graph!r} was {status}; resume() goes on with it")
+        else:
+            return None
+        error.run = self
+        return error
+
+    def cancel(self) -> None:
+        """Ask the run to stop. What is finished is kept; running calls are interrupted, then their workers ended.
+
+        Raises
+        ------
+        UsageError
+            Another kernel drives it.
+        """
+        if self._driver is None:
+            if self.status == "running":
+                raise UsageError(f"run {self.id} is driven by another process: {self._owner()}. Cancel it there.")
+            return
+        self._driver.cancel()
+
+    def resume(self, *, wait: bool = True) -> Run:
+        """Go on with a run that was cancelled, interrupted or failed: only what is missing is computed.
+
+        It uses the functions and the inputs that the run began with, so a new kernel need not define them.
+
+        Parameters
+        ----------
+        wait
+            ``False`` returns at once.
+        """
+        if self.status == "running":
+            if self._driver is None:
+                raise UsageError(f"run {self.id} is driven by another process: {self._owner()}.")
+        else:
+            self._session.check()
+            self._store.recover()
+            self._refresh()
+            self._blueprint = self._blueprint.warmed()
+            self._drive(resumed=True)
+        return self.wait() if wait else self
+
+    # -- what it gave --
+
+    def output(self, function: Function | str) -> Values:
+        """The outputs of a function, in stream order; of a reducer the one that it emitted."""
+        return [*self.outputs(function)]
+
+    def outputs(self, function: Function | str) -> Outputs:
+        """The outputs of a function so far, as a lazy sequence."""
+        name = self._name(function)
+        spans = self._on_loop(lambda: [span for chunk in self._state.nodes[name].chunks for span in chunk.spans])
+        return Outputs(name, spans, lambda wanted: self._read(name, wanted), self._store.open_array)
+
+    def result(self) -> Any:
+        """Wait for the end; then what the last functions gave.
+
+        Returns
+        -------
+        result
+            For one last function its outputs as a list, or the value itself where nothing on the way was mapped
+            (or it is a reducer); for several a dict of those by name.
+        """
+        self.wait()
+        leaves = [name for name, node in self._blueprint.plan.nodes.items() if not node.children]
+        results = {name: self._result_of(name) for name in leaves}
+        return results[leaves[0]] if len(leaves) == 1 else results
+
+    def _result_of(self, name: str) -> Any:
+        outputs = self.output(name)
+        if self._is_single(name):
+            return outputs[0] if outputs else None
+        return outputs
+
+    def _is_single(self, name: str) -> bool:
+        node = self._state.nodes[name]
+        if node.plan.kind == "fold":
+            return True
+        chunks = [*node.chunks]
+        if len(chunks) > 1 or not all(chunk.is_bare for chunk in chunks):
+            return False
+        return len(node.plan.ports) <= 1 and all(self._is_single(port.parent) for port in node.plan.ports)
+
+    def _read(self, name: str, spans: Sequence[Span]) -> Values:
+        """Read values; what is found damaged is computed again, visibly, and read once more."""
+        for _ in range(_MOST_HEALINGS):
+            try:
+                return self._store.read(spans, self._resolver)
+            except (CorruptCheckpointError, CheckpointNotFoundError):
+                if self.status == "running":
+                    raise
+                before = self._spans_before(name, spans)
+                self.resume()
+                spans = self._spans_at(name, *before)
+        return self._store.read(spans, self._resolver)
+
+    def _spans_before(self, name: str, spans: Sequence[Span]) -> tuple[int, int]:
+        """Where in a node's stream some outputs are."""
+        position = 0
+        wanted = spans[0]
+        for chunk in self._state.nodes[name].chunks:
+            for span in chunk.spans:
+                if span.segment == wanted.segment and span.start <= wanted.start < span.stop:
+                    return position + wanted.start - span.start, sum(len(each) for each in spans)
+                position += len(span)
+        raise CheckpointNotFoundError(f"{name!r} has no output in {wanted.segment} any more")
+
+    def _spans_at(self, name: str, start: int, size: int) -> tuple[Span, ...]:
+        return self.outputs(name)[start : start + size].spans
+
+    def counts(self, function: Function | str) -> dict[str, int]:
+        """How many elements of a function were ``computed``, ``replayed``, ``failed``, ``cancelled``, ``pending``."""
+        node = self.snapshot()[self._name(function)]
+        counted = {name: node[name] or 0 for name in ("computed", "replayed", "failed", "cancelled")}
+        return {**counted, "pending": (node["pending"] or 0) + (node["running"] or 0)}
+
+    def snapshot(self) -> dict[str, dict[str, int | None]]:
+        """How many elements of every function are where; see `counts`, and ``total`` once it is known."""
+        if self._done is None:
+            self._refresh()
+        return self._on_loop(lambda: snapshot(self._state))
+
+    @property
+    def failures(self) -> tuple[FailedElement, ...]:
+        """Every element that failed after its retries, the first first."""
+        return self._on_loop(lambda: failed_elements(self._state))
+
+    def logs(self, function: Function | str) -> Sequence[LogLine]:
+        """What the calls of a function printed, warned and logged, as far as it was kept."""
+        name = self._name(function)
+        return self._on_loop(
+            lambda: [line for part in self._blueprint.plan.parts_of(name) for line in self._state.nodes[part].logs]
+        )
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """What functions timed (s) and counted through their `RequestContext`."""
+
+        def collect() -> dict[str, dict[str, float]]:
+            timers: dict[str, float] = {}
+            counters: dict[str, float] = {}
+            for node in self._state.nodes.values():
+                for name, seconds in node.timers.items():
+                    timers[name] = timers.get(name, 0.0) + seconds
+                for name, count in node.counters.items():
+                    counters[name] = counters.get(name, 0) + count
+            return {"timers": timers, "counters": counters}
+
+        return self._on_loop(collect)
+
+    def why(self, function: Function | str) -> Reasons:
+        """Why a function's elements were computed or replayed, and what changed since they last were."""
+        return reasons(self._store, self._blueprint, self.snapshot(), self._name(function))
+
+    def events(self) -> Iterator[Event]:
+        """Everything recorded of the run, then what happens until its end."""
+        seen = 0
+        while True:
+            is_over = self.status != "running"
+            for number, part in self._log.parts(seen):
+                seen = number
+                yield from (ev.from_json(plain) for plain in part)
+            if is_over:
+                return
+            time.sleep(_FOLLOW_S)
+
+    # -- within --
+
+    def _name(self, function: Function | str) -> str:
+        name = function if isinstance(function, str) else function.name
+        if name not in self._blueprint.prints:
+            names = ", ".join(self._blueprint.prints)
+            raise UsageError(f"run {self.id} of {self.graph!r} has no function {name!r}. It has {names}.")
+        return name
+
+    def _owner(self) -> dict[str, Any]:
+        return dict(self._blueprint.owner)
+
+    def _on_loop(self, look: Callable[[], T]) -> T:
+        """Look at the state from the thread that changes it."""
+        if self._done is None or self._done.done():
+            return look()
+
+        async def looked() -> T:
+            return look()
+
+        return spawn(looked()).result()
+
+    def _refresh(self) -> None:
+        """Fold in what the log has that was not seen before; only for runs that this object doesn't drive."""
+        if self._done is not None:
+            return
+        for number, part in self._log.parts(self._parts_read):
+            self._parts_read = number
+            for plain in part:
+                evolve(self._state, ev.from_json(plain))

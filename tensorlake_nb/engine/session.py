@@ -1,0 +1,157 @@
+"""The store and the cluster that runs use, opened when they are first needed and kept for the kernel's life."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from tensorlake_nb.engine.cluster import Connection, connect
+from tensorlake_nb.engine.settings import Settings, read_settings
+from tensorlake_nb.errors import StoreUnavailableError
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.opening import open_store
+
+
+class Session:
+    """The settings in force, and what was opened under them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._store: Store | None = None
+        self._connection: Connection | None = None
+        self._lock = threading.RLock()
+
+    def store(self) -> Store:
+        """The checkpoint store.
+
+        Raises
+        ------
+        StoreUnavailableError, StoreVersionError
+            It can't be opened.
+        """
+        with self._lock:
+            if self._store is None:
+                self._store = open_store(self.settings.store, trusted=self.settings.trust_store)
+            return self._store
+
+    def connection(self) -> Connection:
+        """The cluster, started or connected to now if it wasn't before, or was closed.
+
+        Raises
+        ------
+        ClusterError
+            It can't be reached or started.
+        """
+        with self._lock:
+            if self._connection is None or self._connection.client.status not in ("running", "connecting"):
+                self._connection = connect(self.settings.cluster, workers=self.settings.workers)
+            return self._connection
+
+    def check(self) -> None:
+        """Refuse settings that can't work, before a run begins.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The store is in this process's memory, and the workers are other processes.
+        ClusterError
+            An address or a client that doesn't answer.
+        """
+        store = self.store()
+        if self.settings.cluster == "embedded":
+            has_processes = True
+        else:  # somebody's cluster: connecting starts nothing
+            has_processes = self.connection().has_processes
+        if has_processes and not store.is_shared:
+            raise StoreUnavailableError(
+                f"{store.url} is in the memory of this process, and the workers are processes of their own, which "
+                'can\'t see it. Use configure(cluster="threads"), or a store on disk.'
+            )
+
+    def close(self) -> None:
+        """Close the cluster if it was started here; leave anybody else's as it is."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = self._store = None
+
+
+_lock = threading.RLock()
+_session: Session | None = None
+_given: dict[str, Any] = {}
+
+
+def current() -> Session:
+    """The session of this process."""
+    global _session
+    with _lock:
+        if _session is None:
+            _session = Session(read_settings(**_given))
+        return _session
+
+
+def configure(
+    *,
+    store: str | os.PathLike[str] | None = None,
+    cluster: Any = None,
+    workers: int | None = None,
+    trust_store: bool | None = None,
+    checkpoint_interval: float | None = None,
+) -> Settings:
+    """Choose where checkpoints are kept and where functions run; what isn't given stays as it is.
+
+    Parameters
+    ----------
+    store
+        Path or fsspec URL (``"s3://bucket/path"``). Default: ``TENSORLAKE_NB_STORE``, else ``./.tensorlake``.
+    cluster
+        ``"embedded"`` (worker processes on this machine, started on first need), ``"threads"`` (in this process), a
+        ``distributed.Client``, or a scheduler's address. Default: ``TENSORLAKE_NB_CLUSTER``, else ``"embedded"``.
+    workers
+        Worker processes of the embedded cluster; one per CPU by default.
+    trust_store
+        Load pickled values from this store. Default: only if it is the user's own.
+    checkpoint_interval
+        Seconds of finished work that may be at risk on an object store; a local disk risks nothing.
+
+    Returns
+    -------
+    Settings
+        What is in force now.
+
+    Raises
+    ------
+    OptionError
+        A value doesn't fit.
+    StoreUnavailableError, StoreVersionError, ClusterError
+        The store or the cluster that was given can't be used.
+    """
+    global _session, _given
+    given = {
+        "store": os.fspath(store) if store is not None else None,
+        "cluster": cluster,
+        "workers": workers,
+        "trust_store": trust_store,
+        "checkpoint_interval": checkpoint_interval,
+    }
+    with _lock:
+        wanted = {**_given, **{name: value for name, value in given.items() if value is not None}}
+        session = Session(read_settings(**wanted))
+        before = _session
+        if before is not None:
+            if before.settings.store == session.settings.store and trust_store is None:
+                session._store = before._store
+            same = before.settings.cluster is session.settings.cluster or (
+                isinstance(before.settings.cluster, str) and before.settings.cluster == session.settings.cluster
+            )
+            if same and before.settings.workers == session.settings.workers:
+                session._connection = before._connection
+            else:
+                before.close()
+        if store is not None:
+            session.store()
+        if cluster is not None and cluster not in ("embedded", "threads"):
+            session.connection()
+        _session, _given = session, wanted
+        return session.settings

@@ -1,0 +1,51 @@
+"""What can be configured, and where it is read from: ``configure()``, then the environment, then the defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tensorlake_nb.errors import OptionError
+
+
+class Settings(BaseSettings):
+    """Settings and their environment variables (``TENSORLAKE_NB_STORE`` and so on).
+
+    Attributes
+    ----------
+    store
+        URL or path of the checkpoint store.
+    cluster
+        ``"embedded"``, ``"threads"``, the address of a Dask scheduler, or a ``distributed.Client``.
+    workers
+        Worker processes of the embedded cluster; ``None``: one per CPU.
+    trust_store
+        Whether pickles in the store may be loaded; ``None``: only if the store is the user's own.
+    checkpoint_interval
+        Seconds of finished work that may be at risk on an object store.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TENSORLAKE_NB_", arbitrary_types_allowed=True, extra="forbid")
+
+    store: str = ".tensorlake"
+    cluster: Any = "embedded"
+    workers: int | None = None
+    trust_store: bool | None = None
+    checkpoint_interval: float = 0.5
+
+
+def read_settings(**given: Any) -> Settings:
+    """The settings with what was given on top of the environment.
+
+    Raises
+    ------
+    OptionError
+        A value doesn't fit, or there is no such setting.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise OptionError(f"configure(): {problems}. Settings are {', '.join(Settings.model_fields)}.") from error
