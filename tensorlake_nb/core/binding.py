@@ -84,7 +84,8 @@ class Binder:
         self._extra_names = any(p.kind is p.VAR_KEYWORD for p in values)
         self.required = tuple(name for name, p in self._named.items() if p.default is p.empty)
         self.single = next(iter(self._named)) if len(self._named) == 1 and not self._extra_positions else None
-        self._first = next(iter(self._named), None)
+        leading = self._positional if self._extra_positions else self._named  # f(*items, sep) puts a value into items
+        self._first = next(iter(leading), None)
         self._first_by_name = self._first is not None and self._first not in self._positional
         self._whole = self._taken_whole()
         builders = ((name, record_builder(hint)) for name, hint in self.hints.items())

@@ -191,7 +191,11 @@ class GraphBuilder:
         """Validate, and return the graph as it is now; later changes and redefinitions don't touch it."""
         wiring, edges = self._checked()
         order = in_order(list(wiring.nodes), [(edge.source, edge.target) for edge in edges])
-        parents = {name: tuple(edge for edge in edges if edge.target == name) for name in order}
+        parents: dict[str, list[Edge]] = {name: [] for name in order}
+        children: dict[str, list[Edge]] = {name: [] for name in order}
+        for edge in edges:
+            parents[edge.target].append(edge)
+            children[edge.source].append(edge)
         joins = trace_joins(wiring.nodes, order, parents)
         nodes: dict[str, Node] = {}
         for name in order:
@@ -201,8 +205,8 @@ class GraphBuilder:
                 name=name,
                 function=function,
                 kind=function.kind,
-                parents=parents[name],
-                children=tuple(edge for edge in edges if edge.source == name),
+                parents=tuple(parents[name]),
+                children=tuple(children[name]),
                 joined=join is not None,
                 ancestor=join.ancestor if join is not None else None,
                 broadcast=join.broadcast if join is not None else frozenset(),
