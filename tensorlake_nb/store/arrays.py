@@ -85,7 +85,10 @@ class Layout:
         if metadata["data_type"] not in ZARR_DTYPES or len(chunks) != len(shape) or min(*chunks, *shape, 1) < 1:
             raise ValueError(f"array {name!r} isn't one that this format knows")
         dtype = np.dtype(metadata["data_type"]).newbyteorder("<")
-        return cls(name, dtype, shape, chunks, len(metadata["codecs"]) > 1)
+        layout = cls(name, dtype, shape, chunks, len(metadata["codecs"]) > 1)
+        if layout.chunk_bytes > LARGE_CHUNK_BYTES:
+            raise ValueError(f"array {name!r} has chunks of {layout.chunk_bytes} bytes")
+        return layout
 
 
 _FILL: dict[str, Any] = {"b": False, "i": 0, "u": 0, "f": 0.0, "c": [0.0, 0.0]}

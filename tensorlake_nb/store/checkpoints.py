@@ -36,6 +36,7 @@ from tensorlake_nb.store.paths import (
     RECORD,
     bad_path,
     checked_part,
+    is_part,
     run_path,
     segment_path,
     segments_path,
@@ -387,7 +388,7 @@ class Store:
     def _listed(self, fingerprint: str) -> Sequence[str]:
         names = self.filesystem.list(segments_path(fingerprint))
         bad = {name.removesuffix(BAD_SUFFIX) for name in names if name.endswith(BAD_SUFFIX)}
-        return [name for name in names if "~" in name and name not in bad and not name.endswith(BAD_SUFFIX)]
+        return [name for name in names if "~" in name and name not in bad and is_part(name) and name[-4:] != BAD_SUFFIX]
 
     def _checked(self, name: str, path: str, raw: bytes) -> Segment:
         try:

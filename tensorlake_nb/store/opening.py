@@ -18,7 +18,8 @@ from tensorlake_nb.store.record import ATTRIBUTE, read_record, write_record
 
 TRUST_VARIABLE = "TENSORLAKE_NB_TRUST_STORE"
 
-_open: dict[tuple[int, str, bool, str], Store] = {}
+_checked: set[tuple[int, str, str]] = set()
+_open: dict[tuple[tuple[int, str, str], bool], Store] = {}
 _lock = threading.Lock()
 
 
@@ -47,13 +48,15 @@ def open_store(url: str, *, trusted: bool | None = None, options: Mapping[str, A
         Its root record is damaged.
     """
     filesystem = open_filesystem(url, options)
-    _check_root(filesystem)
+    about = (os.getpid(), filesystem.url, json.dumps(dict(options or {}), sort_keys=True, default=repr))
+    if filesystem.is_local or about not in _checked:  # a look at a local disk costs nothing, a request does
+        _check_root(filesystem)
+        _checked.add(about)
     trust = _is_own(filesystem) if trusted is None else trusted
-    key = (os.getpid(), filesystem.url, trust, json.dumps(dict(options or {}), sort_keys=True, default=repr))
     with _lock:
-        store = _open.get(key)
+        store = _open.get((about, trust))
         if store is None:
-            store = _open[key] = Store(filesystem, trusted=trust, options=options)
+            store = _open[about, trust] = Store(filesystem, trusted=trust, options=options)
         return store
 
 

@@ -51,6 +51,11 @@ def checked_part(part: str) -> str:
     return part
 
 
+def is_part(part: str) -> bool:
+    """Whether `checked_part` would take it."""
+    return _PART.fullmatch(part) is not None
+
+
 def segments_path(fingerprint: str) -> str:
     """Where the segments of one function lie."""
     return f"{SEGMENTS}/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}"

@@ -65,6 +65,11 @@ class Ext(enum.IntEnum):
     ARROW = 31
 
 
+_LEAVES = frozenset({type(None), bool, int, float, str, bytes})
+_CONTAINERS = frozenset({list, tuple, dict})
+_TAKEN = frozenset({bytearray, memoryview, msgpack.ExtType, msgpack.Timestamp})
+_MOST_ITEMS = 1_000_000
+
 _PLAIN_KINDS = "biufcSUMm"
 
 
@@ -102,8 +107,10 @@ class _Packing:
         self._shapes: dict[type, tuple[Ext, tuple[str, str], tuple[str, ...]] | None] = {}
 
     def pack(self, value: Any) -> bytes:
+        inexact = _Inspection()
+        inexact.look(value)
         packed: bytes = msgpack.packb(
-            value, default=self._extension, strict_types=True, use_bin_type=True, unicode_errors="surrogatepass"
+            _exact(value) if inexact.found else value, default=self._extension, strict_types=True, use_bin_type=True, unicode_errors="surrogatepass"
         )
         return packed
 
@@ -129,6 +136,52 @@ class _Packing:
             raise NotPlainError(cls)
         code, name, fields = shape
         return self._ext(code, [*name, _contents(code, fields, value)])
+
+
+class _Inspection:
+    """Looks for what msgpack would take without asking, and for sharing that would make a small value huge.
+
+    msgpack writes a bytearray as bytes whatever it is told, and writes an object once for every reference to it.
+    """
+
+    def __init__(self) -> None:
+        self.found = False
+        self._sizes: dict[int, int] = {}
+        self._distinct = 0
+
+    def look(self, value: Any) -> int:
+        """How many items the value has once every shared one is written out."""
+        cls = type(value)
+        if cls not in _CONTAINERS:
+            if cls in _TAKEN:
+                if cls is not bytearray:
+                    raise NotPlainError(cls)
+                self.found = True
+            return 1
+        known = self._sizes.get(id(value))
+        if known is not None:
+            return known
+        self._sizes[id(value)] = 1  # a value inside itself ends here, and then in msgpack's limit on nesting
+        size = len(value)
+        self._distinct += size
+        for items in (value.keys(), value.values()) if cls is dict else (value,):
+            if not _LEAVES.issuperset(map(type, items)):
+                size += sum(map(self.look, items))
+        if size > _MOST_ITEMS and size > 8 * self._distinct:
+            raise NotPlainError(cls)
+        self._sizes[id(value)] = size
+        return size
+
+
+def _exact(value: Any) -> Any:
+    """The value with bytearrays as extension types."""
+    if type(value) is bytearray:
+        return msgpack.ExtType(Ext.BYTEARRAY, bytes(value))
+    if type(value) is list:
+        return [_exact(item) for item in value]
+    if type(value) is dict:
+        return {name: _exact(item) for name, item in value.items()}
+    return value
 
 
 def _shape_of(cls: type, resolver: ClassResolver) -> tuple[Ext, tuple[str, str], tuple[str, ...]] | None:
@@ -189,8 +242,7 @@ def _scalar(packing: _Packing, value: np.generic) -> msgpack.ExtType:
     if dtype.kind not in _PLAIN_KINDS or dtype.type is not type(value) or np.dtype(dtype.str).type is not type(value):
         raise NotPlainError(type(value))
     if isinstance(value, np.str_ | np.bytes_):
-        text = str(value) if isinstance(value, np.str_) else bytes(value)
-        return packing._ext(Ext.NUMPY_TEXT, text)
+        return packing._ext(Ext.NUMPY_TEXT, value[:])  # str() and bytes() would cut trailing zeros off
     return packing._ext(Ext.SCALAR, [dtype.str, value.tobytes()])
 
 
@@ -237,7 +289,6 @@ _RULES: dict[type, Callable[[_Packing, Any], msgpack.ExtType]] = {
     frozenset: lambda p, v: p._ext(Ext.FROZENSET, _sorted_items(p, v)),
     complex: lambda p, v: p._ext(Ext.COMPLEX, [v.real, v.imag]),
     int: lambda p, v: msgpack.ExtType(Ext.INT, v.to_bytes(v.bit_length() // 8 + 1, "little", signed=True)),
-    bytearray: lambda p, v: msgpack.ExtType(Ext.BYTEARRAY, bytes(v)),
     range: lambda p, v: p._ext(Ext.RANGE, [v.start, v.stop, v.step]),
     slice: lambda p, v: p._ext(Ext.SLICE, [v.start, v.stop, v.step]),
     dt.datetime: _datetime,

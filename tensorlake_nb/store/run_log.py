@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.paths import RUNS, checked_part
+from tensorlake_nb.store.paths import RUNS, checked_part, is_part
 
 Event = dict[str, Any]
 
@@ -108,9 +109,14 @@ class RunLog:
         return f"{self._base}/events/{number:08d}"
 
 
+def run_ids(store: Store) -> list[RunId]:
+    """The ids of the store's runs, newest first."""
+    return [RunId(name) for name in reversed(store.list(RUNS)) if is_part(name)]
+
+
 def list_runs(store: Store, limit: int | None = None) -> list[RunEntry]:
     """The store's runs, newest first."""
-    ids = [name for name in reversed(store.list(RUNS)) if _is_run_id(name)][:limit]
+    ids = run_ids(store)[:limit]
     found = []
     for start in range(0, len(ids), _PARTS_AT_ONCE):
         some = ids[start : start + _PARTS_AT_ONCE]
@@ -127,14 +133,6 @@ def _header(store: Store, run_id: str, data: bytes | None) -> dict[str, Any] | N
     except CorruptCheckpointError as error:
         store.report(str(error))
         return None
-
-
-def _is_run_id(name: str) -> bool:
-    try:
-        checked_part(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _mapping(path: str, data: bytes) -> dict[str, Any]:

@@ -337,11 +337,19 @@ class Segment:
             rows = np.flatnonzero(held != _UNUSED)
             self._home[held[rows]] = number
             self._row[held[rows]] = rows
+            layout = self.layouts[str(item["name"])]
+            if len(held) != (layout.shape[0] if item["holds"] == "rows" else 1):
+                raise ValueError("an array of it doesn't have the rows it should")
         lengths = (len(self.keys), len(self.counts), len(self._durations))
         if lengths != (tasks, tasks, tasks) or len(self.digests) != 32 * outputs or len(self._ends) != outputs + 1:
             raise ValueError("its parts don't fit each other")
         if self.starts[-1] != outputs or (tasks and sizes.min() < 0) or (outputs and not self._codecs):
             raise ValueError("its counts don't fit its outputs")
+        payload_bytes = self.layouts[PAYLOAD].shape[0] if PAYLOAD in self.layouts else 0
+        if self._ends[-1] != payload_bytes or np.diff(self._ends).min(initial=0) < 0:
+            raise ValueError("its outputs don't fit its payload")
+        if np.any((self._home < 0) & (np.diff(self._ends) == 0)):
+            raise ValueError("an output of it has no place")
         if len(self._codec_of) and (len(self._codec_of) != outputs or self._codec_of.max() >= len(self._codecs)):
             raise ValueError("its codecs don't fit its outputs")
 

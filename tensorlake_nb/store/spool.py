@@ -59,12 +59,13 @@ _HEADERLESS_S = 60.0
 class Spool:
     """The log that one writer keeps."""
 
+    _handle = -1
+
     def __init__(self, filesystem: LocalFilesystem, fingerprint: str, writer: str) -> None:
         self._filesystem = filesystem
         self._relative = f"{spools_path(fingerprint)}/{unique_name(writer)}{SPOOL_SUFFIX}"
         self.path = filesystem.path(self._relative)
         self._fingerprint, self._writer = fingerprint, writer
-        self._handle = -1
         self._size = self._kept = 0
 
     @property
@@ -151,6 +152,8 @@ class SpoolContents:
         Keys of tasks begun and not finished.
     damage
         What is wrong with it, if anything.
+    torn_bytes
+        What is left of a last frame that its writer didn't live to finish.
     """
 
     fingerprint: str
@@ -158,6 +161,7 @@ class SpoolContents:
     entries: Mapping[TaskKey, Entry] = field(default_factory=dict)
     interrupted: tuple[bytes, ...] = ()
     damage: str | None = None
+    torn_bytes: int = 0
     header: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -173,12 +177,10 @@ def read_spool(raw: bytes) -> SpoolContents:
     while position < len(raw):
         body_end = position + _HEAD.size
         if body_end > len(raw):
-            damage = damage or _cut(len(raw) - position)
             break
         length, kind = _HEAD.unpack_from(raw, position)
         end = body_end + length + _CHECK_BYTES
         if end > len(raw):
-            damage = damage or _cut(len(raw) - position)
             break
         body = raw[body_end : body_end + length]
         if _check(raw[position : body_end + length]) != raw[body_end + length : end]:
@@ -202,7 +204,8 @@ def read_spool(raw: bytes) -> SpoolContents:
     fingerprint, writer = header.get("fingerprint"), header.get("writer")
     if not isinstance(fingerprint, str) or not isinstance(writer, str):
         return SpoolContents("", "", damage=damage or "it has no header")
-    return SpoolContents(fingerprint, writer, entries, tuple(begun), damage, header)
+    torn_bytes = max(0, len(raw) - position)
+    return SpoolContents(fingerprint, writer, entries, tuple(begun), damage, torn_bytes, header)
 
 
 class AbandonedSpool:
@@ -280,10 +283,6 @@ def _read_all(handle: int) -> bytes:
     while part := os.read(handle, 2**24):
         parts.append(part)
     return b"".join(parts)
-
-
-def _cut(left: int) -> str:
-    return f"its last record was cut short, {left} bytes are left of it"
 
 
 def _check(data: bytes) -> bytes:

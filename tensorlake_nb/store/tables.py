@@ -7,6 +7,7 @@ theirs can't exist otherwise. Reading imports them when a stored value asks for 
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 import io
 import sys
@@ -75,7 +76,11 @@ def _arrow_table(data: bytes) -> Any:
 
 def _pandas_frame(data: bytes) -> Any:
     # Columns may be views of `data`, which can't be written to: the caller gets a frame of its own.
-    return _arrow_table(data).to_pandas().copy()
+    frame = _arrow_table(data).to_pandas().copy()
+    for name, dtype in frame.dtypes.items():
+        if str(getattr(dtype, "tz", None)) == "UTC":  # pandas itself says datetime.UTC, Arrow gives it a ZoneInfo
+            frame[name] = frame[name].dt.tz_convert(dt.UTC)
+    return frame
 
 
 def _record_batch(data: bytes) -> Any:

@@ -1,0 +1,127 @@
+"""Stores to test with, and short ways to put things into them."""
+
+from __future__ import annotations
+
+import enum
+from collections import namedtuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pydantic
+
+from tensorlake_nb.core.batch import BARE, Span
+from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.keys import Digest, TaskKey
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.codec import Encoded, encode
+from tensorlake_nb.store.entry import TaskOutcome
+from tensorlake_nb.store.filesystem import open_filesystem
+from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.writer import Writer
+
+FINGERPRINT = "5eed" * 16
+OTHER = "07e4" * 16
+
+
+@dataclass
+class Point:
+    x: int
+    y: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    left: Any
+    right: Any
+
+
+class Colour(enum.Enum):
+    RED = "r"
+    BLUE = "b"
+
+
+class Right(enum.Flag):
+    READ = enum.auto()
+    WRITE = enum.auto()
+
+
+class Size(NamedTuple):
+    wide: int
+    high: int
+
+
+Plain = namedtuple("Plain", ["a", "b"])
+
+
+class Page(pydantic.BaseModel):
+    url: str
+    words: list[str] = []
+    best: Point | None = None
+    _seen: int = pydantic.PrivateAttr(default=0)
+
+
+class Odd:
+    """Nothing but a pickle keeps it."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Odd) and other.held == self.held
+
+    def __hash__(self) -> int:
+        return 1
+
+
+def key(number: int) -> TaskKey:
+    """A key for a number."""
+    return TaskKey(digest(("key", number)))
+
+
+def encoded(value: Any) -> Encoded:
+    return encode(value, digest=digest(value))
+
+
+def add(writer: Writer, number: int, value: Any, **more: Any) -> None:
+    """Add one finished task with one bare output."""
+    writer.add(key(number), BARE, [encoded(value)], **more)
+
+
+def committed(store: Store, values: Sequence[Any], *, name: str = "batch", fingerprint: str = FINGERPRINT) -> list[Span]:
+    """Commit bare values as one segment; their spans."""
+    writer = store.writer(fingerprint, name)
+    for number, value in enumerate(values):
+        add(writer, number, value)
+    writer.close()
+    return [writer.locate(key(number)).spans[0] for number in range(len(values))]
+
+
+def again(store: Store) -> Store:
+    """A second object for the same store, which remembers nothing."""
+    return Store(open_filesystem(store.url, store.options), trusted=store.trusted, options=store.options)
+
+
+def local_store(path: Path) -> Store:
+    return again(open_store(str(path)))
+
+
+def outcome_of(store: Store, number: int, fingerprint: str = FINGERPRINT) -> TaskOutcome | None:
+    """What the store knows of a task now."""
+    index = store.index(fingerprint, refresh=True)
+    (position,) = index.find(key(number)).tolist()
+    return None if position < 0 else index.outcome(position)
+
+
+def digests_of(values: Iterable[Any]) -> bytes:
+    return b"".join(digest(value) for value in values)
+
+
+def some_digest(number: int) -> Digest:
+    return digest(("some", number))
+
+
+def segment_directory(root: Path, segment: str) -> Path:
+    fingerprint, _, name = segment.partition("/")
+    return root / "segments" / fingerprint[:2] / fingerprint / name
