@@ -1,0 +1,205 @@
+"""One call of a user's function: watched, captured, its secrets shown, its failure described."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tensorlake_nb.core.batch import Batch, Call, Failure, FailureKind
+from tensorlake_nb.engine import secrets
+from tensorlake_nb.engine.capture import BatchLog, Captured, captured_here
+from tensorlake_nb.engine.context import RequestContext
+from tensorlake_nb.engine.failures import failure_of
+from tensorlake_nb.engine.functions import Loaded
+from tensorlake_nb.engine.reporting import Overran, Progress, Report
+from tensorlake_nb.engine.watchdog import Cancelled, Interrupt, Watch, end_process
+from tensorlake_nb.errors import TaskTimeoutError
+from tensorlake_nb.store.checkpoints import Store
+
+#: Seconds that a hanging process still has to save what is finished, and to tell.
+_LAST_WORDS_S = 5.0
+_SENDING_S = 0.2
+
+
+#: Makes a call (or, for a coroutine function, its coroutine), given what to call and the leading arguments.
+Make = Callable[[Callable[..., Any], tuple[Any, ...]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A call that came to its end."""
+
+    value: Any
+    effects: bytes | None
+    duration_s: float
+
+
+class Host:
+    """The process that calls are made in.
+
+    Attributes
+    ----------
+    exits
+        It is a worker's own process with a nanny behind it: a hanging call may be ended with it.
+    alarm
+        Only one call at a time runs in it, so that its alarm clock can watch that call.
+    """
+
+    def __init__(self, exits: bool = False, alarm: bool = False, address: str = "") -> None:
+        self.exits, self.alarm, self.address = exits, alarm, address
+
+
+class Caller:
+    """Makes the calls of one node for one batch.
+
+    Parameters
+    ----------
+    save
+        Commits what is finished; called on another thread before a hanging process ends.
+    """
+
+    def __init__(
+        self,
+        batch: Batch,
+        call: Call,
+        loaded: Loaded,
+        store: Store,
+        report: Report,
+        host: Host,
+        save: Callable[[], None],
+    ) -> None:
+        self._batch, self._call, self._loaded, self._store = batch, call, loaded, store
+        self._report, self._host, self._save = report, host, save
+        self.log = BatchLog()
+        self.seconds = 0.0
+
+    def call(self, offset: int, given: Any, make: Make) -> Returned | Failure | None:
+        """Make one call.
+
+        Parameters
+        ----------
+        offset, given
+            Which element, and what a failure shows of it.
+
+        Returns
+        -------
+        outcome
+            ``None`` when the run was cancelled meanwhile.
+        """
+        watch = self._watch(offset)
+        context = self._context(offset, watch)
+        lead = () if context is None else (context,)
+        began = time.perf_counter()
+        error: BaseException | None = None
+        value: Any = None
+        with self._around(offset) as shown:
+            try:
+                with watch:
+                    value = make(self._loaded.target(), lead)
+            except BaseException as raised:
+                watch.close()
+                error = raised
+            return self._ended(offset, given, watch, context, value, error, time.perf_counter() - began, shown)
+
+    async def call_async(self, offset: int, given: Any, make: Make) -> Returned | Failure | None:
+        """Make one call of a coroutine function; has to run in a task of its own."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def interrupt(_: Interrupt) -> None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        watch = self._watch(offset, interrupt)
+        context = self._context(offset, watch)
+        lead = () if context is None else (context,)
+        began = time.perf_counter()
+        error: BaseException | None = None
+        value: Any = None
+        with self._around(offset) as shown:
+            try:
+                with watch:
+                    value = await make(self._loaded.target(), lead)
+            except BaseException as raised:
+                watch.close()
+                if isinstance(raised, asyncio.CancelledError) and watch.reason is None and task.cancelling():
+                    raise  # the batch itself is being given up
+                if watch.reason is not None:
+                    task.uncancel()
+                error = raised
+            return self._ended(offset, given, watch, context, value, error, time.perf_counter() - began, shown)
+
+    def failure(self, offset: int, given: Any, error: BaseException) -> Failure:
+        """Describe what went wrong after a call, with the outputs."""
+        with secrets.shown(self._batch.run_id, self._call.secrets) as shown:
+            return failure_of(offset, error, given, secrets=shown)
+
+    def _watch(self, offset: int, interrupt: Callable[[Interrupt], None] | None = None) -> Watch:
+        return Watch(
+            self._batch.run_id,
+            self._call.timeout_s,
+            interrupt=interrupt,
+            on_hang=lambda: self._hang(offset),
+            alarm=self._host.alarm,
+        )
+
+    def _context(self, offset: int, watch: Watch) -> RequestContext | None:
+        if not self._call.inject_ctx:
+            return None
+        return RequestContext(
+            self._batch.run_id,
+            self._batch.graph,
+            None,
+            self._store,
+            self._loaded.resolver,
+            on_progress=lambda current, total: self._report(
+                Progress(self._batch.name, self._call.node, offset, current, total)
+            ),
+            restart_clock=watch.restart,
+        )
+
+    @contextlib.contextmanager
+    def _around(self, offset: int) -> Iterator[tuple[str, ...]]:
+        captured = Captured()
+        shown: tuple[str, ...] = ()
+        try:
+            with captured_here(captured), secrets.shown(self._batch.run_id, self._call.secrets) as shown:
+                yield shown
+        finally:
+            self.log.extend(captured.lines(offset, shown))
+
+    def _ended(
+        self,
+        offset: int,
+        given: Any,
+        watch: Watch,
+        context: RequestContext | None,
+        value: Any,
+        error: BaseException | None,
+        duration_s: float,
+        shown: tuple[str, ...],
+    ) -> Returned | Failure | None:
+        self.seconds += duration_s
+        if isinstance(watch.reason, Cancelled) and error is not None:
+            return None
+        if watch.reason is not None and not isinstance(watch.reason, Cancelled):
+            late = TaskTimeoutError(f"{self._call.node!r} took longer than its timeout of {self._call.timeout_s:g} s")
+            late.__traceback__ = error.__traceback__ if error is not None else None
+            return failure_of(offset, late, given, kind=FailureKind.TIMEOUT, secrets=shown)
+        if error is not None:
+            return failure_of(offset, error, given, secrets=shown)
+        return Returned(value, context.effects.packed() if context is not None else None, duration_s)
+
+    def _hang(self, offset: int) -> None:
+        """The call goes on although it was interrupted: on the watchdog's thread, end the process if it is ours."""
+        saving = threading.Thread(target=self._save, name="tensorlake-nb last words", daemon=True)
+        saving.start()
+        saving.join(_LAST_WORDS_S)
+        self._report(Overran(self._batch.name, self._call.node, offset, self._call.timeout_s, self._host.exits))
+        if self._host.exits:
+            time.sleep(_SENDING_S)
+            end_process()

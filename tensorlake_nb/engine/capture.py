@@ -1,0 +1,203 @@
+"""What a call prints, warns and logs, kept apart from what other calls in the same process do.
+
+A context variable says whose output it is, so calls on several threads and coroutines on one event loop are told
+apart. Output of a thread that the function started goes to the only call under way, if there is only one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from multiprocessing import parent_process
+from typing import Any, Literal, TextIO
+
+from tensorlake_nb.core.batch import LogLine
+from tensorlake_nb.engine.secrets import without
+
+#: Characters kept of one call, and of all calls of a batch together.
+CALL_LIMIT = 64 * 1024
+BATCH_LIMIT = 256 * 1024
+
+Stream = Literal["stdout", "stderr", "log", "warning"]
+_current: ContextVar[Captured | None] = ContextVar("tensorlake_nb_captured", default=None)
+
+
+class Captured:
+    """The output of one call, in the order in which it came."""
+
+    def __init__(self, limit: int = CALL_LIMIT) -> None:
+        self._limit = limit
+        self._left = limit + 4096  # a little more, so that a secret at the very end is seen whole
+        self._parts: list[tuple[Stream, list[str]]] = []
+        self._lock = threading.Lock()
+
+    def add(self, stream: Stream, text: str) -> None:
+        with self._lock:
+            if self._left <= 0 or not text:
+                return
+            text = text[: self._left]
+            self._left -= len(text)
+            if not self._parts or self._parts[-1][0] != stream:
+                self._parts.append((stream, []))
+            self._parts[-1][1].append(text)
+
+    def lines(self, offset: int, secrets: Sequence[str] = ()) -> tuple[LogLine, ...]:
+        """Everything so far, secrets blotted out; says so where something was cut off."""
+        lines: list[LogLine] = []
+        left = self._limit
+        with self._lock:
+            parts = [(stream, "".join(texts)) for stream, texts in self._parts]
+        for stream, text in parts:
+            text = without(text, secrets, is_cut=self._left <= 0)
+            if len(text) > left:
+                note = f"{text[:left]}\n[cut: more than {self._limit} characters]"
+                lines.append(LogLine(offset, stream, note))
+                break
+            left -= len(text)
+            lines.append(LogLine(offset, stream, text))
+        return tuple(lines)
+
+
+class BatchLog:
+    """The output of all calls of a batch, bounded."""
+
+    def __init__(self, limit: int = BATCH_LIMIT) -> None:
+        self._lines: list[LogLine] = []
+        self._limit = self._left = limit
+
+    def extend(self, lines: Sequence[LogLine]) -> None:
+        for line in lines:
+            if self._left <= 0:
+                return
+            text = line.text
+            if len(text) > self._left:
+                text = f"{text[: self._left]}\n[cut: the batch wrote more than {self._limit} characters]"
+            self._left -= len(line.text)
+            self._lines.append(LogLine(line.offset, line.stream, text))
+
+    def lines(self) -> tuple[LogLine, ...]:
+        return tuple(self._lines)
+
+
+class _Redirected(io.TextIOBase):
+    """Stands for ``sys.stdout`` or ``sys.stderr``: writes to the current call, or where it always went."""
+
+    def __init__(self, stream: Literal["stdout", "stderr"], original: TextIO) -> None:
+        self._stream: Stream = stream
+        self.original = original
+
+    def write(self, text: str) -> int:
+        captured = whose()
+        if captured is None:
+            return self.original.write(text)
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        captured.add(self._stream, text)
+        return len(text)
+
+    def flush(self) -> None:
+        if whose() is None:
+            self.original.flush()
+
+    def writable(self) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.original, name)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self.original, "encoding", None) or "utf-8"
+
+
+class _Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        captured = whose()
+        if captured is not None:
+            try:
+                text = self.format(record)
+            except Exception:  # wrong arguments to a log call: show what there is
+                text = f"{record.levelname}:{record.name}:{record.msg}"
+            captured.add("log", text + "\n")
+
+
+_lock = threading.RLock()
+_active: list[Captured] = []
+_installed: list[contextlib.ExitStack] = []
+_users = 0
+
+
+def whose() -> Captured | None:
+    """The call whose output arrives now, ``None`` if it is nobody's."""
+    captured = _current.get()
+    if captured is None and len(_active) == 1 and parent_process() is not None:
+        return _active[0]  # in a process of its own, another thread can only be one that the call has started
+    return captured
+
+
+@contextlib.contextmanager
+def redirected() -> Iterator[None]:
+    """Redirect this process's output for the duration of a batch; what belongs to no call goes where it always went."""
+    global _users
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _installed.append(_install())
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _installed.pop().close()
+
+
+def _install() -> contextlib.ExitStack:
+    stack = contextlib.ExitStack()
+    out, err = _Redirected("stdout", sys.stdout), _Redirected("stderr", sys.stderr)
+    sys.stdout, sys.stderr = out, err
+    handler = _Handler()
+    handler.setFormatter(logging.Formatter("%(levelname)s:%(name)s:%(message)s"))
+    logging.getLogger().addHandler(handler)
+    shown_before = warnings.showwarning
+
+    def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
+        captured = whose()
+        if captured is None or file is not None:
+            shown_before(message, category, filename, lineno, file, line)
+        else:
+            captured.add("warning", warnings.formatwarning(message, category, filename, lineno, line))
+
+    warnings.showwarning = show
+
+    def restore() -> None:
+        if sys.stdout is out:
+            sys.stdout = out.original
+        if sys.stderr is err:
+            sys.stderr = err.original
+        logging.getLogger().removeHandler(handler)
+        if warnings.showwarning is show:
+            warnings.showwarning = shown_before
+
+    stack.callback(restore)
+    return stack
+
+
+@contextlib.contextmanager
+def captured_here(captured: Captured) -> Iterator[Captured]:
+    """Take what this thread or coroutine writes for the output of one call."""
+    token = _current.set(captured)
+    with _lock:
+        _active.append(captured)
+    try:
+        yield captured
+    finally:
+        with _lock:
+            _active.remove(captured)
+        _current.reset(token)

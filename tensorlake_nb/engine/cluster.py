@@ -1,0 +1,283 @@
+"""The cluster that runs go to: the embedded one, threads of this process, or somebody's own."""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import logging
+import multiprocessing
+import os
+import platform
+import signal
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster, Nanny, Worker
+
+import tensorlake_nb
+from tensorlake_nb.engine.nannies import QuietNanny, death_at
+from tensorlake_nb.errors import ClusterError
+
+CONNECT_S = 8.0
+_LocalCluster: Any = LocalCluster
+_Client: Any = Client
+_LOOPBACK = "127.0.0.1"
+_DEATH_NOTICE_S = 1.0
+#: In another version of these, what one side sends can't be understood by the other.
+_MUST_AGREE = ("dask", "distributed", "cloudpickle")
+
+_EMBEDDED: dict[str, Any] = {
+    # A worker that dies takes only what it computed: which element that was is found out by the driver.
+    "distributed.scheduler.allowed-failures": 0,
+    "distributed.scheduler.worker-saturation": float("inf"),
+    # Values never stay on workers, so what memory they use is the functions' own: spilling and pausing won't help.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": 0.95,
+    "distributed.worker.daemon": True,
+    "distributed.worker.multiprocessing-method": "spawn",
+    "distributed.admin.large-graph-warning-threshold": "1GiB",
+    "distributed.comm.timeouts.connect": "10s",
+}
+
+
+class Connection:
+    """A client, and what is known of the cluster behind it.
+
+    Attributes
+    ----------
+    is_embedded
+        Started here, and closed with the connection.
+    has_processes
+        Its workers are processes of their own, so a hanging call can be ended, and ``memory://`` can't be shared.
+    """
+
+    def __init__(self, client: Client, *, cluster: LocalCluster | None = None, owns_client: bool = True) -> None:
+        self.client = client
+        self._client: Any = client  # without types, as much of distributed is
+        self._cluster, self._owns_client = cluster, owns_client
+        self.is_embedded = cluster is not None
+        self.has_processes = cluster.processes if cluster is not None else _has_processes(client)
+        atexit.register(self.close)
+
+    @property
+    def address(self) -> str:
+        return str(self._client.scheduler.address)
+
+    def slots(self) -> int:
+        """How many batches can be computed at once."""
+        return sum(self._client.nthreads().values()) if self.client.status == "running" else 0
+
+    def resources(self) -> list[Mapping[str, float]]:
+        """The Dask resources that each worker declares."""
+        declared: list[Mapping[str, float]] = self._client.run_on_scheduler(_declared)
+        return declared
+
+    def kill_worker(self, address: str) -> None:
+        """End a worker's process at once, whatever it is doing; its nanny starts another.
+
+        `Client.restart_workers` asks it to close first, and waits four seconds for that.
+        """
+        with suppress(Exception):  # it may be dying already
+            self.client.run(_kill_child, workers=[address], nanny=True, on_error="ignore")
+
+    def close(self) -> None:
+        """Close what was opened here; somebody's own client and cluster stay open."""
+        atexit.unregister(self.close)
+        with warnings.catch_warnings(), suppress(Exception):
+            warnings.simplefilter("ignore")
+            if self._owns_client:
+                self._client.close(timeout=2)
+            if self._cluster is not None:
+                self._cluster.close(timeout=5)
+
+
+def connect(
+    cluster: Client | str | None = None, *, workers: int | None = None, memory_limit: str | float | None = None
+) -> Connection:
+    """Connect to a cluster, or start one.
+
+    Parameters
+    ----------
+    cluster
+        ``None`` or ``"embedded"``: processes of this machine, with one thread each. ``"threads"``: threads of this
+        process. Else the address of a Dask scheduler, or a client of one.
+    workers
+        How many, of a cluster that is started here; ``None``: one per CPU.
+    memory_limit
+        Per worker process of the embedded cluster, as Dask takes it; ``None``: an equal share of the machine's.
+
+    Raises
+    ------
+    ClusterError
+        It can't be reached or started, or its workers can't understand what they would be sent.
+    """
+    if isinstance(cluster, Client):
+        return _checked(Connection(cluster, owns_client=False))
+    if cluster is None or cluster == "embedded":
+        return _embedded(workers, memory_limit)
+    if cluster == "threads":
+        return _threads(workers)
+    if not isinstance(cluster, str):
+        raise ClusterError(
+            f"cluster={cluster!r:.80} is a {type(cluster).__qualname__}. "
+            "Give a dask Client, a scheduler's address, 'embedded' or 'threads'."
+        )
+    return _checked(_remote(cluster))
+
+
+def death_of(connection: Connection, address: str) -> str | None:
+    """What a worker of an embedded cluster died of: ``"exit code 3"``, ``"SIGKILL"``, ``"timeout"``; else ``None``.
+
+    The nanny may hear of it a little later than whoever lost the connection, so this waits up to a second.
+    """
+    if not connection.is_embedded or not connection.has_processes:
+        return None
+    return death_at(address, _DEATH_NOTICE_S)
+
+
+def _n_workers(workers: int | None) -> int:
+    if workers is not None:
+        if workers < 1:
+            raise ClusterError(f"workers={workers} leaves nobody to work: give 1 or more")
+        return workers
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _embedded(workers: int | None, memory_limit: str | float | None) -> Connection:
+    if multiprocessing.current_process().daemon or getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ClusterError(
+            "no cluster can be started in a process that another one has started for its work. Start the run from "
+            'the notebook or script itself (there below `if __name__ == "__main__":`), or use cluster="threads".'
+        )
+    folder = os.path.join(tempfile.gettempdir(), f"tensorlake-nb-{_user()}")
+    config = {**_EMBEDDED, "temporary-directory": folder}
+    options: dict[str, Any] = {} if memory_limit is None else {"memory_limit": memory_limit}
+    return _started(
+        config,
+        n_workers=_n_workers(workers),
+        processes=True,
+        host=_LOOPBACK,
+        worker_class=QuietNanny,
+        dashboard_address=f"{_LOOPBACK}:0" if importlib.util.find_spec("bokeh") is not None else None,
+        preload=["tensorlake_nb.engine.worker_setup"],
+        config=config,
+        **options,
+    )
+
+
+def _threads(workers: int | None) -> Connection:
+    return _started(
+        {**_EMBEDDED, "temporary-directory": os.path.join(tempfile.gettempdir(), f"tensorlake-nb-{_user()}")},
+        n_workers=max(2, _n_workers(workers)) if workers is None else _n_workers(workers),
+        processes=False,
+        dashboard_address=None,
+        memory_limit=None,
+    )
+
+
+def _started(here: Mapping[str, Any], **options: Any) -> Connection:
+    cluster: LocalCluster | None = None
+    try:
+        with dask.config.set(here):
+            cluster = _LocalCluster(threads_per_worker=1, silence_logs=logging.CRITICAL, **options)
+            client = _Client(cluster, set_as_default=False, timeout=CONNECT_S)
+    except Exception as error:
+        if cluster is not None:
+            with suppress(Exception):
+                cluster.close(timeout=2)
+        raise ClusterError(f"the embedded cluster can't be started: {type(error).__name__}: {error}") from error
+    return Connection(client, cluster=cluster)
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+
+
+def _remote(address: str) -> Connection:
+    try:
+        with dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_S}s"}):
+            client = _Client(address, set_as_default=False, timeout=CONNECT_S)
+    except Exception as error:
+        raise ClusterError(
+            f"no Dask scheduler answers at {address!r} ({type(error).__name__}: {error}). Is it running, and is the "
+            "address right? Without one, use cluster='embedded'."
+        ) from error
+    return Connection(client)
+
+
+def _checked(connection: Connection) -> Connection:
+    """Refuse a cluster whose workers wouldn't understand what they are sent."""
+    try:
+        client = connection.client
+        if client.status != "running":
+            raise ClusterError(f"the Dask client is {client.status}: make a new one")
+        began = time.monotonic()
+        while not connection.slots():
+            if time.monotonic() - began > CONNECT_S:
+                raise ClusterError(f"the cluster at {connection.address} has no workers. Start some, then run again.")
+            time.sleep(0.05)
+        theirs = _versions_there(client)
+        problems = _disagreements(_versions(), theirs)
+        if problems:
+            raise ClusterError(
+                f"the workers of {connection.address} can't work for this kernel: {'; '.join(problems)}. "
+                "Install the same versions on both sides."
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _versions_there(client: Client) -> dict[str, dict[str, str]]:
+    try:
+        found: dict[str, dict[str, str]] = client.run(_versions)
+    except ImportError as error:  # the very function that was to tell can't be imported there
+        return {"": {**_versions(), error.name or "tensorlake_nb": "missing"}}
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for package in _MUST_AGREE:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "missing"
+    return {**found, "tensorlake_nb": tensorlake_nb.__version__}
+
+
+def _disagreements(mine: Mapping[str, str], theirs: Mapping[str, Mapping[str, str]]) -> list[str]:
+    problems: list[str] = []
+    for name, here in mine.items():
+        others = sorted({versions.get(name, "missing") for versions in theirs.values()} - {here})
+        if others:
+            problems.append(f"{name} is {here} here and {', '.join(others)} there")
+    return problems
+
+
+def _has_processes(client: Client) -> bool:
+    """Whether any worker is outside of this process."""
+    return any(pid != os.getpid() for pid in client.run(os.getpid, on_error="ignore").values())
+
+
+def _declared(dask_scheduler: Any) -> list[dict[str, float]]:
+    """Runs on the scheduler: what the client has of it may be seconds old."""
+    return [dict(worker.resources) for worker in dask_scheduler.workers.values()]
+
+
+def _kill_child(dask_worker: Nanny | Worker) -> None:
+    """Runs on a nanny."""
+    pid = getattr(dask_worker, "pid", None)
+    if isinstance(dask_worker, Nanny) and pid is not None:
+        os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))

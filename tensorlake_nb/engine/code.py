@@ -1,0 +1,114 @@
+"""A function ↔ the bytes that take it to a worker."""
+
+from __future__ import annotations
+
+import linecache
+import pickle
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tensorlake_nb.core.fingerprint import FunctionPrint
+from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.hints import Unresolved, parameter_hints
+from tensorlake_nb.engine import travel
+from tensorlake_nb.errors import SerializationError
+
+_FORMAT = "tensorlake-nb-code/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """A function on a worker.
+
+    Attributes
+    ----------
+    classes
+        The classes of the notebook that it knows, by module and qualified name.
+    is_exact
+        Its fingerprint covers all of its code: nothing was opaque, and no ``version=`` stands in for it.
+    """
+
+    function: Function
+    classes: Mapping[tuple[str, str], type]
+    is_exact: bool
+
+
+class ClassTable:
+    """A `ClassResolver` over the classes that travelled with a function."""
+
+    def __init__(self, classes: Mapping[tuple[str, str], type]) -> None:
+        self._classes = dict(classes)
+        self._names = {cls: name for name, cls in self._classes.items()}
+
+    def name_of(self, cls: type) -> tuple[str, str] | None:
+        return self._names.get(cls)
+
+    def find(self, module: str, qualname: str) -> type:
+        return self._classes[module, qualname]
+
+
+def pack(function_print: FunctionPrint, function: Function) -> bytes:
+    """Pickle a function with all it reaches in the notebook and the project, and the source lines for tracebacks.
+
+    Raises
+    ------
+    SerializationError
+        It reaches something that can't be pickled: the message names it and who holds it.
+    """
+    versions = {
+        name.removeprefix("class "): digest
+        for name, digest in function_print.parts.items()
+        if name.startswith("class ")
+    }
+    classes = dict(function_print.classes)
+    try:
+        data, sources = travel.dumps((function, classes), versions=versions, resolved=_annotations(function))
+    except Exception as error:
+        raise SerializationError(_complaint(function, classes, error)) from error
+    is_exact = not function_print.opaque and function.options.version is None
+    return pickle.dumps((_FORMAT, data, sources, is_exact), protocol=5)
+
+
+def unpack(data: bytes) -> Unpacked:
+    """Bring a packed function to life, and its source lines to where tracebacks look for them."""
+    form, *rest = pickle.loads(data)
+    if form != _FORMAT:
+        raise SerializationError(f"a function was sent as {form!r}, and this worker reads {_FORMAT!r}: same version?")
+    inner, sources, is_exact = rest
+    try:
+        function, classes = travel.loads(inner)
+    except ImportError as error:
+        raise SerializationError(
+            f"a function needs {error.name or 'a module'!r}, which this worker can't import ({error}). "
+            "Install it where the workers run."
+        ) from error
+    for filename, text in sources.items():
+        if not linecache.getlines(filename):
+            # No modification time: the file isn't here, and the lines stay as they were in the kernel.
+            linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    return Unpacked(function, classes, is_exact)
+
+
+def _annotations(function: Function) -> dict[int, dict[str, Any]]:
+    """Resolve the parameter annotations that the worker binds by, here where their names are known."""
+    hints = {name: hint for name, hint in parameter_hints(function).items() if not isinstance(hint, Unresolved)}
+    resolved: dict[int, dict[str, Any]] = {}
+    code: Any = function.code
+    while code is not None:
+        if isinstance(code, types.FunctionType):
+            resolved[id(code)] = {name: hints.get(name, given) for name, given in code.__annotations__.items()}
+        code = getattr(code, "__wrapped__", None) or getattr(code, "func", None)
+    return resolved
+
+
+def _complaint(function: Function, classes: Mapping[tuple[str, str], type], error: Exception) -> str:
+    found = travel.culprit(function, f"function {function.name!r}") or travel.culprit(dict(classes), "its classes")
+    if found is None:
+        return f"function {function.name!r} can't be sent to a worker: {error}"
+    where, held, reason = found
+    return (
+        f"function {function.name!r} can't be sent to a worker: {where} is a {type(held).__qualname__}, "
+        f"and {reason}. Make it inside the function, or once per worker in a TensorlakeCompute."
+    )

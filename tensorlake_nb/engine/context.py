@@ -1,0 +1,161 @@
+"""What a function is told about its run, and what it can say: `RequestContext`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgpack
+
+from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.store.classes import ClassResolver
+from tensorlake_nb.store.codec import decode, encode
+
+#: Seconds between two progress reports of one call.
+_REPORT_EVERY_S = 0.25
+
+
+class StateStore(Protocol):
+    """The part of a store that request state needs."""
+
+    @property
+    def trusted(self) -> bool: ...
+
+    def put_state(self, run_id: RunId, key: str, data: bytes) -> None: ...
+
+    def get_state(self, run_id: RunId, key: str) -> bytes | None: ...
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a call did beside returning something; kept with its outputs and applied again when it is replayed."""
+
+    state: dict[str, bytes] = field(default_factory=dict)
+    timers: dict[str, float] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+
+    def packed(self) -> bytes | None:
+        """The bytes that go into a checkpoint, ``None`` for no effects at all."""
+        if not (self.state or self.timers or self.counters):
+            return None
+        data: bytes = msgpack.packb([self.state, self.timers, self.counters])
+        return data
+
+    @staticmethod
+    def unpacked(data: bytes) -> Effects:
+        return Effects(*msgpack.unpackb(data))
+
+    def add(self, other: Effects) -> None:
+        """Take in the effects of a later call."""
+        self.state.update(other.state)
+        for name, seconds in other.timers.items():
+            self.timers[name] = self.timers.get(name, 0.0) + seconds
+        for name, count in other.counters.items():
+            self.counters[name] = self.counters.get(name, 0) + count
+
+    def apply_state(self, store: StateStore, run_id: RunId) -> None:
+        """Write the request state of replayed calls into a run."""
+        for key, data in self.state.items():
+            store.put_state(run_id, key, data)
+
+
+class RequestState:
+    """Values by name, shared by all functions of a run, whatever worker they run on."""
+
+    def __init__(self, context: RequestContext) -> None:
+        self._context = context
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value under a name; the last one wins."""
+        self._context._set(key, value)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A copy of the value under a name."""
+        return self._context._get(key, default)
+
+    def timer(self, name: str, value: float) -> None:
+        """Add seconds to a timer of the run."""
+        self._context.timer(name, value)
+
+    def counter(self, name: str, value: int = 1) -> None:
+        """Add to a counter of the run."""
+        self._context.counter(name, value)
+
+
+class RequestContext:
+    """Given to functions with ``inject_ctx=True`` as their first argument.
+
+    Attributes
+    ----------
+    request_id
+        Id of the run.
+    graph_name, graph_version
+        Of the graph that runs.
+    request_state
+        Values shared by the run's functions.
+    """
+
+    def __init__(
+        self,
+        run_id: RunId,
+        graph_name: str,
+        graph_version: str | None,
+        store: StateStore,
+        resolver: ClassResolver,
+        *,
+        on_progress: Callable[[float, float], None] = lambda current, total: None,
+        restart_clock: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.request_id, self.graph_name, self.graph_version = run_id, graph_name, graph_version
+        self.request_state = RequestState(self)
+        self._store, self._resolver = store, resolver
+        self._on_progress, self._restart_clock = on_progress, restart_clock
+        self._reported_at = float("-inf")
+        self._lock = threading.Lock()
+        self._effects = Effects()
+
+    @property
+    def run_id(self) -> RunId:
+        """Id of the run."""
+        return self.request_id
+
+    @property
+    def effects(self) -> Effects:
+        """What was written, timed and counted so far."""
+        return self._effects
+
+    def timer(self, name: str, value: float) -> None:
+        """Add seconds to a timer of the run."""
+        with self._lock:
+            self._effects.timers[name] = self._effects.timers.get(name, 0.0) + float(value)
+
+    def counter(self, name: str, value: int = 1) -> None:
+        """Add to a counter of the run."""
+        with self._lock:
+            self._effects.counters[name] = self._effects.counters.get(name, 0) + int(value)
+
+    def update_progress(self, current: float, total: float) -> None:
+        """Say how far the call is, in any unit. Its timeout starts anew."""
+        self._restart_clock()
+        now = time.monotonic()
+        if now - self._reported_at >= _REPORT_EVERY_S or current >= total:
+            self._reported_at = now
+            self._on_progress(float(current), float(total))
+
+    def _set(self, key: str, value: Any) -> None:
+        kept = encode(value, digest=digest(value), resolver=self._resolver).packed()
+        data: bytes = msgpack.packb([kept.codec, kept.data])
+        with self._lock:
+            self._store.put_state(self.request_id, key, data)
+            self._effects.state[key] = data
+
+    def _get(self, key: str, default: Any) -> Any:
+        data = self._store.get_state(self.request_id, key)
+        if data is None:
+            return default
+        codec, body = msgpack.unpackb(data)
+        return decode(codec, body, resolver=self._resolver, trusted=self._store.trusted)

@@ -1,0 +1,80 @@
+"""One batch on a worker: look up, call, commit, receipt.
+
+Each element's outputs are given to the writer at once, so that on a local store a killed worker loses only what it was
+computing; a receipt is sent when everything it names is committed. Nothing here knows of Dask but `run_batch`, which
+asks for the worker that it runs on.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+from tensorlake_nb.core.batch import Batch, Receipt
+from tensorlake_nb.engine.calls import Host
+from tensorlake_nb.engine.capture import redirected
+from tensorlake_nb.engine.concurrent import compute_concurrently
+from tensorlake_nb.engine.emitting import emit
+from tensorlake_nb.engine.folding import fold
+from tensorlake_nb.engine.functions import store_at
+from tensorlake_nb.engine.node_work import NodeWork, compute_in_turn
+from tensorlake_nb.engine.reporting import Report, Started, current_worker, reporter
+
+
+def run_batch(batch: Batch, *dependencies: object) -> tuple[Receipt, ...]:
+    """Carry a batch through its node, or its element through a chain of nodes; what Dask runs.
+
+    Parameters
+    ----------
+    dependencies
+        Only make Dask wait for other batches.
+
+    Returns
+    -------
+    receipts
+        One per node that was reached. What goes wrong in a user's function stands in them.
+
+    Raises
+    ------
+    StoreError
+        The store can't be reached, or the code sent isn't there.
+    """
+    worker = current_worker()
+    report = reporter(worker, batch.run_id)
+    if worker is None:
+        return execute(batch, report, Host(address=f"process {os.getpid()}"))
+    exits = worker.nanny is not None
+    return execute(batch, report, Host(exits, exits and worker.state.nthreads == 1, worker.address))
+
+
+def execute(batch: Batch, report: Report, host: Host) -> tuple[Receipt, ...]:
+    """`run_batch` anywhere: with what it reports, and where it runs, given."""
+    store = store_at(batch.store_url, batch.trusted)
+    report(Started(batch.name, batch.node, host.address, os.getpid()))
+    works: list[NodeWork] = []
+    try:
+        with redirected():
+            here = batch
+            for position, call in enumerate(batch.calls):
+                work = NodeWork(here, call, position, store, report, host)
+                works.append(work)
+                if work.loaded is None:  # its code can't come to life here: the failures say so
+                    break
+                if here.fold is not None:
+                    fold(work)
+                elif work.loaded.function.is_generator:
+                    emit(work)
+                elif work.loaded.function.is_async:
+                    compute_concurrently(work)
+                else:
+                    compute_in_turn(work)
+                only = work.only_output() if position + 1 < len(batch.calls) else None
+                if only is None:
+                    break
+                digest, column = only
+                here = replace(here, given=digest, columns=(column,))
+        return tuple(work.receipt() for work in works if work is works[0] or work.was_reached)
+    finally:
+        for work in works:
+            work.close()
+

@@ -1,0 +1,125 @@
+"""What a worker process keeps from batch to batch: open stores, unpickled functions, and what it knows of runs."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from blake3 import blake3
+
+from tensorlake_nb.core.batch import Call
+from tensorlake_nb.core.binding import Binder
+from tensorlake_nb.core.keys import Fingerprint, RunId
+from tensorlake_nb.engine.code import ClassTable, unpack
+from tensorlake_nb.errors import CorruptCheckpointError
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.index import Index
+from tensorlake_nb.store.opening import open_store
+
+_MAX_FUNCTIONS = 128
+_MAX_STORES = 4
+
+_lock = threading.RLock()
+_stores: OrderedDict[tuple[str, bool], Store] = OrderedDict()
+_functions: OrderedDict[bytes, Loaded] = OrderedDict()
+_by_fingerprint: dict[Fingerprint, Loaded] = {}
+#: Runs and fingerprints whose index was listed since the run began.
+_listed: dict[RunId, set[Fingerprint]] = {}
+
+
+class Loaded:
+    """A function as it stands in this process: unpickled once, so what it caches in its globals survives.
+
+    Attributes
+    ----------
+    resolver
+        Finds the classes that stored values are instances of: those in the function's own globals.
+    """
+
+    def __init__(self, call: Call, code: bytes) -> None:
+        unpacked = unpack(code)
+        self.function = unpacked.function
+        self.resolver = ClassTable(unpacked.classes)
+        self.binder = Binder(self.function)
+        #: Whether the fingerprint says all there is to say about the code.
+        self.is_exact = unpacked.is_exact
+        self.code_digest = call.code_digest
+        self._lock = threading.Lock()
+        self._instance: Any = None
+
+    def target(self) -> Callable[..., Any]:
+        """What to call: the plain function, or ``run`` of the one instance that this process has of the class."""
+        if not self.function.is_class:
+            return self.function.call
+        with self._lock:
+            if self._instance is None:
+                self._instance = self.function.call()
+            return self._instance.run  # type: ignore[no-any-return]
+
+
+def store_at(url: str, trusted: bool) -> Store:
+    """The store under a URL, opened once per process."""
+    with _lock:
+        store = _stores.get((url, trusted))
+        if store is None:
+            store = _stores[url, trusted] = open_store(url, trusted=trusted)
+            while len(_stores) > _MAX_STORES:
+                _stores.popitem(last=False)
+        _stores.move_to_end((url, trusted))
+        return store
+
+
+def load_function(call: Call, store: Store) -> Loaded:
+    """The function of a node, unpickled at most once per process and fingerprint.
+
+    Raises
+    ------
+    CorruptCheckpointError
+        The stored code isn't what the driver sent.
+    SerializationError
+        It can't be unpickled here.
+    """
+    with _lock:
+        loaded = _functions.get(call.code_digest) or _by_fingerprint.get(call.fingerprint)
+        if loaded is None:
+            code = store.get_bytes(call.code_path)
+            if blake3(code).digest() != call.code_digest:
+                raise CorruptCheckpointError(f"the code of {call.node!r} at {call.code_path} isn't what was sent")
+            loaded = _functions[call.code_digest] = Loaded(call, code)
+            if loaded.is_exact:
+                _by_fingerprint[call.fingerprint] = loaded
+            _drop_oldest()
+        if loaded.code_digest in _functions:
+            _functions.move_to_end(loaded.code_digest)
+        return loaded
+
+
+def _drop_oldest() -> None:
+    while len(_functions) > _MAX_FUNCTIONS:
+        _, dropped = _functions.popitem(last=False)
+        for fingerprint in [name for name, loaded in _by_fingerprint.items() if loaded is dropped]:
+            del _by_fingerprint[fingerprint]
+
+
+def index_of(run_id: RunId, fingerprint: Fingerprint, store: Store) -> Index:
+    """What is known under a fingerprint, listed anew once per run: other runs may have added to it."""
+    with _lock:
+        listed = _listed.setdefault(run_id, set())
+        is_fresh = fingerprint in listed
+        listed.add(fingerprint)
+    return store.index(fingerprint, refresh=not is_fresh)
+
+
+def forget_listed(run_id: RunId) -> None:
+    """List the index of functions anew when this run asks again."""
+    with _lock:
+        _listed.pop(run_id, None)
+
+
+def clear() -> None:
+    """Forget everything, as a new process would."""
+    with _lock:
+        for kept in (_stores, _functions, _by_fingerprint, _listed):
+            kept.clear()

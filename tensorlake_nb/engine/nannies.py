@@ -1,0 +1,125 @@
+"""Worker processes of the embedded cluster: how they start, and what they died of.
+
+This file deals with parts of distributed that have no public interface: `Any` stops here.
+"""
+
+from __future__ import annotations
+
+import multiprocessing.spawn
+import signal
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
+from typing import Any
+
+from distributed import Nanny
+from distributed.core import Status
+
+from tensorlake_nb.engine.watchdog import EXIT_OVERRUN
+
+_MOST_DEATHS = 1000
+_WORKER_PROCESS = "Dask Worker process (from Nanny)"
+
+#: What worker processes of this kernel died of, by the address that they had.
+_deaths: OrderedDict[str, str] = OrderedDict()
+_noted = threading.Condition()
+
+
+def death_at(address: str, timeout_s: float) -> str | None:
+    """What the worker of an address died of, ``None`` if nothing is known within the timeout."""
+    with _noted:
+        _noted.wait_for(lambda: address in _deaths, timeout_s)
+        return _deaths.get(address)
+
+
+def cause_of(exit_code: int) -> str:
+    """An exit code of `multiprocessing` in words: ``"exit code 3"``, ``"SIGKILL"``."""
+    if exit_code < 0:
+        try:
+            return signal.Signals(-exit_code).name
+        except ValueError:
+            return f"signal {-exit_code}"
+    return "timeout" if exit_code == EXIT_OVERRUN else f"exit code {exit_code}"
+
+
+class QuietNanny(Nanny):
+    """A nanny whose worker is deaf to SIGINT from its first moment, and whose death is noted with its cause."""
+
+    async def instantiate(self) -> Status:
+        _block_sigint()
+        with _no_main():
+            return await super().instantiate()
+
+    def _on_worker_exit_sync(self, exitcode: int) -> None:
+        address = self.worker_address
+        if address is not None:
+            _note(str(address), self._cause(exitcode))
+        super()._on_worker_exit_sync(exitcode)  # type: ignore[no-untyped-call]
+
+    def _cause(self, exit_code: int) -> str:
+        cause = cause_of(exit_code)
+        if exit_code in (-signal.SIGTERM, -9) and self.memory_manager._last_terminated_pid == self._last_pid:
+            limit = (self.memory_manager.memory_limit or 0) / 2**20
+            return f"{cause}: it used more than its {limit:.0f} MiB of memory"
+        return cause
+
+    @property
+    def _last_pid(self) -> int | None:
+        process = getattr(self.process, "process", None)
+        return getattr(process, "pid", None)
+
+
+def _note(address: str, cause: str) -> None:
+    with _noted:
+        _deaths[address] = cause
+        while len(_deaths) > _MOST_DEATHS:
+            _deaths.popitem(last=False)
+        _noted.notify_all()
+
+
+def _block_sigint() -> None:
+    """Block SIGINT in this thread: threads and processes that it starts inherit that, and the kernel's main thread is
+    none of them. `worker_setup` lets go of it in the worker, once SIGINT is ignored there.
+    """
+    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is threading.main_thread():
+        return
+    resource_tracker.ensure_running()  # starting it later would unblock SIGINT again
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+# -- a script is not run again in each worker --------------------------------------------------------------------------
+
+_patching = threading.Lock()
+_patches = 0
+_original = multiprocessing.spawn.get_preparation_data
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Let worker processes start without importing the main script.
+
+    Functions come to them by value, so they don't need it; and a script without ``if __name__ == "__main__":`` would
+    start a cluster in each worker. Other processes that start meanwhile are left as they are.
+    """
+    global _patches
+    with _patching:
+        _patches += 1
+        if _patches == 1:
+            multiprocessing.spawn.get_preparation_data = _without_main
+    try:
+        yield
+    finally:
+        with _patching:
+            _patches -= 1
+            if _patches == 0 and multiprocessing.spawn.get_preparation_data is _without_main:
+                multiprocessing.spawn.get_preparation_data = _original
+
+
+def _without_main(name: str) -> dict[str, Any]:
+    data = _original(name)
+    if name == _WORKER_PROCESS:
+        data.pop("init_main_from_path", None)
+        data.pop("init_main_from_name", None)
+    return data

@@ -1,0 +1,110 @@
+"""What a call returned → encoded outputs and where each of them goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tensorlake_nb.core.batch import BARE, Call
+from tensorlake_nb.core.digest import digest_with_notes
+from tensorlake_nb.core.function import RouteTo, target_names
+from tensorlake_nb.errors import RouteError
+from tensorlake_nb.store.classes import ClassResolver
+from tensorlake_nb.store.codec import Encoded, encode, through_json
+from tensorlake_nb.store.entry import Routes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One call's outputs, ready to be added to a writer.
+
+    Attributes
+    ----------
+    count
+        `BARE` for one value, else how many outputs.
+    routes
+        Targets per output; ``None``: everywhere.
+    """
+
+    count: int
+    values: tuple[Encoded, ...]
+    routes: Routes | None = None
+
+
+class Returns:
+    """Encodes what the calls of one node return.
+
+    Attributes
+    ----------
+    notes
+        What people should know about the values, such as a type that only a pickle can tell apart.
+    """
+
+    def __init__(self, call: Call, resolver: ClassResolver) -> None:
+        self._call, self._resolver = call, resolver
+        self.notes: dict[str, None] = {}
+
+    def prepare(self, returned: Any) -> Prepared:
+        """Read a return value: ``None`` is nothing, a list is one output per item, anything else is one output.
+
+        Raises
+        ------
+        RouteError
+            A target isn't among the declared routes.
+        UnhashableInputError, SerializationError
+            An output can't be digested or stored.
+        """
+        targets, returned = self._unwrapped(returned)
+        if returned is None:
+            return Prepared(0, ())
+        if not isinstance(returned, list):
+            return Prepared(BARE, (self.encoded(returned),), self._routes([targets]))
+        items = [self.item(item, targets) for item in returned]
+        return Prepared(len(items), tuple(value for value, _ in items), self._routes([each for _, each in items]))
+
+    def item(self, item: Any, targets: tuple[str, ...] | None = None) -> tuple[Encoded, tuple[str, ...] | None]:
+        """Encode one item of a list or of a generator; a `RouteTo` in it speaks for that item."""
+        own, value = self._unwrapped(item)
+        return self.encoded(value), own if own is not None else targets
+
+    def from_items(self, items: Iterable[tuple[Encoded, tuple[str, ...] | None]]) -> Prepared:
+        """Put items that were encoded one by one together."""
+        listed = list(items)
+        return Prepared(len(listed), tuple(value for value, _ in listed), self._routes([each for _, each in listed]))
+
+    def encoded(self, value: Any) -> Encoded:
+        """Digest and encode one output, after what the output encoder makes of it."""
+        if self._call.output_encoder == "json":
+            value = through_json(value)
+        digest, notes = digest_with_notes(value)
+        self.notes.update(dict.fromkeys(notes))
+        return encode(value, digest=digest, resolver=self._resolver)
+
+    def chosen(self, returned: Any) -> tuple[str, ...]:
+        """The targets that a router answers with: one, several, or none.
+
+        Raises
+        ------
+        RouteError
+            One of them isn't among the declared routes.
+        """
+        return self._checked(returned)
+
+    def _unwrapped(self, returned: Any) -> tuple[tuple[str, ...] | None, Any]:
+        if isinstance(returned, RouteTo):
+            return self._checked(returned.targets), returned.value
+        return None, returned
+
+    def _checked(self, targets: Any) -> tuple[str, ...]:
+        routes = self._call.routes or ()
+        chosen = target_names(targets)
+        for name in chosen:
+            if name not in routes:
+                raise RouteError(self._call.node, name, routes)
+        return chosen
+
+    def _routes(self, targets: list[tuple[str, ...] | None]) -> Routes | None:
+        if all(each is None for each in targets):
+            return None
+        return tuple(each if each is not None else self._call.routes or () for each in targets)

@@ -1,0 +1,80 @@
+"""Secrets of runs on a worker: values that stand in the environment only while a call that asked for them runs."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from tensorlake_nb.core.keys import RunId
+
+_lock = threading.RLock()
+_by_run: dict[RunId, dict[str, str]] = {}
+#: Name → how many calls have it shown now, and what stood in the environment before.
+_shown: dict[str, tuple[int, str | None]] = {}
+
+
+def install_secrets(run_id: RunId, values: Mapping[str, str], *, hide: bool = False) -> None:
+    """Keep a run's secrets in the memory of this process.
+
+    Parameters
+    ----------
+    hide
+        Take the names out of the process's environment: a worker inherits that of the kernel which started it.
+    """
+    with _lock:
+        _by_run[run_id] = dict(values)
+        if hide:
+            for name in values:
+                if name in _shown:  # a call of another run has it on show, and will restore what stood there before
+                    _shown[name] = (_shown[name][0], None)
+                else:
+                    os.environ.pop(name, None)
+
+
+def forget_secrets(run_id: RunId) -> None:
+    """Drop a run's secrets."""
+    with _lock:
+        _by_run.pop(run_id, None)
+
+
+@contextmanager
+def shown(run_id: RunId, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Put secrets into ``os.environ`` for the duration of a call; gives their values, which logs must not show.
+
+    A name that the run brought no value for is left as the worker's own environment has it.
+    """
+    with _lock:
+        values = {name: value for name, value in _by_run.get(run_id, {}).items() if name in names}
+        for name, value in values.items():
+            count, before = _shown.get(name, (0, os.environ.get(name)))
+            _shown[name] = (count + 1, before)
+            os.environ[name] = value
+        inherited = [os.environ[name] for name in names if name in os.environ and name not in values]
+    try:
+        yield tuple(value for value in (*values.values(), *inherited) if value)
+    finally:
+        with _lock:
+            for name in values:
+                count, before = _shown[name]
+                if count > 1:
+                    _shown[name] = (count - 1, before)
+                    continue
+                del _shown[name]
+                if before is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = before
+
+
+def without(text: str, secrets: Sequence[str], *, is_cut: bool = False) -> str:
+    """Replace every secret in a text by ``***``; where the text ends because it was cut, half a secret too."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    if is_cut:
+        for secret in secrets:
+            for size in range(len(secret) - 1, 2, -1):
+                if text.endswith(secret[:size]):
+                    return text[:-size] + "***"
+    return text

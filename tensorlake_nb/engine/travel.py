@@ -1,0 +1,359 @@
+"""A cloudpickle that sends everything of the project by value, and modules by reference whatever their class.
+
+Functions and classes of the notebook and of the project's own modules travel as they are in the kernel now: a worker
+may have imported an older version of such a module, or none. Installed packages travel by name.
+
+Objects of any type pass through here: `Any` stops in this file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import linecache
+import pickle
+import sys
+import threading
+import types
+import uuid
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+from weakref import WeakValueDictionary
+
+import cloudpickle
+from cloudpickle import cloudpickle as internals
+
+from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.origin import Origin, origin_of_module
+
+#: Tells a copy in this very process from a journey to another one.
+PROCESS = uuid.uuid4().hex
+
+
+def is_own_module(module: object) -> bool:
+    """Whether a module is source code of the project, imported by name."""
+    if not isinstance(module, types.ModuleType):
+        return False
+    name, file = module.__name__, getattr(module, "__file__", None)
+    if name in ("__main__", "__mp_main__") or sys.modules.get(name) is not module:
+        return False
+    return isinstance(file, str) and file.endswith(".py") and origin_of_module(name) is Origin.PROJECT
+
+
+def dumps(
+    obj: Any, *, versions: dict[str, str] | None = None, resolved: dict[int, dict[str, Any]] | None = None
+) -> tuple[bytes, dict[str, str]]:
+    """Pickle an object; also give the sources that its functions came from, by file name.
+
+    Parameters
+    ----------
+    versions
+        A digest per class qualname. A class that was changed in place since it last travelled is a new class there.
+    resolved
+        Parameter annotations to send instead of a function's own, by the function's ``id``.
+    """
+    with _REGISTERED, io.BytesIO() as file:
+        pickler = ProjectPickler(file, versions=versions or {}, resolved=resolved or {})
+        pickler.dump(obj)
+        return file.getvalue(), {name: text for name in pickler.files if (text := _text_of(name))}
+
+
+def loads(data: bytes) -> Any:
+    """Unpickle what `dumps` gave."""
+    with _LOADING:
+        _shells.clear()
+        try:
+            return pickle.loads(data)
+        finally:
+            _shells.clear()
+
+
+def refusal(obj: Any) -> Exception | None:
+    """Why an object can't be pickled, ``None`` if it can."""
+    try:
+        dumps(obj)
+    except Exception as error:
+        return error
+    return None
+
+
+def _text_of(filename: str) -> str:
+    return "".join(linecache.getlines(filename))
+
+
+class _Registered:
+    """Project modules found on the way, pickled by value by cloudpickle itself until the outermost dump ends."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._names: set[str] = set()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            for name in self._names:
+                if name in sys.modules:
+                    cloudpickle.unregister_pickle_by_value(sys.modules[name])
+            self._names.clear()
+        self._lock.release()
+
+    def add(self, module: types.ModuleType) -> None:
+        if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+            cloudpickle.register_pickle_by_value(module)
+            self._names.add(module.__name__)
+
+
+_REGISTERED = _Registered()
+
+
+class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles one object for a worker."""
+
+    def __init__(
+        self,
+        file: io.BytesIO,
+        *,
+        versions: dict[str, str],
+        resolved: dict[int, dict[str, Any]],
+        verdicts: dict[int, tuple[Any, bool]] | None = None,
+    ) -> None:
+        super().__init__(file, protocol=5)
+        self.files: set[str] = set()
+        self._versions, self._resolved = versions, resolved
+        self._verdicts = verdicts if verdicts is not None else {}
+        self._shared: dict[str, _ModuleVars] = {}
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, types.ModuleType):
+            return self._module(obj)
+        module = sys.modules.get(getattr(obj, "__module__", None) or "") if _is_code(obj) else None
+        if module is not None and is_own_module(module):
+            _REGISTERED.add(module)
+        if isinstance(obj, Function):
+            return self._function_object(obj)
+        reduced = super().reducer_override(obj)
+        if not isinstance(reduced, tuple):
+            return reduced
+        if isinstance(obj, types.FunctionType):
+            return self._plain_function(obj, reduced)
+        if isinstance(obj, type):
+            return self._class(obj, reduced)
+        return reduced
+
+    def _function_getnewargs(self, func: types.FunctionType) -> tuple[Any, ...]:
+        code, base, *rest = super()._function_getnewargs(func)
+        self.files.add(code.co_filename)
+        module = _module_of_globals(func)
+        if module is not None:  # all functions of a module, and the module itself, share one namespace there too
+            base = self._shared.setdefault(module.__name__, _ModuleVars(module.__name__, dict(base)))
+        return (code, base, *rest)
+
+    def _module(self, module: types.ModuleType) -> Any:
+        if is_own_module(module):
+            state = {name: value for name, value in vars(module).items() if name not in _MACHINERY}
+            return _shell, (module.__name__,), self._sendable(module.__name__, state), None, None, _fill_shell
+        if sys.modules.get(module.__name__) is module or module.__name__ in sys.builtin_module_names:
+            return import_module, (module.__name__,)
+        return super().reducer_override(module)
+
+    def _function_object(self, function: Function) -> Any:
+        reduced = function.__reduce_ex__(5)
+        if isinstance(reduced, str):
+            return reduced
+        rebuild, args, (attributes, fields) = reduced
+        # Where its outputs go is the driver's to know: the other functions of the graph stay at home.
+        fields = {**fields, "options": dataclasses.replace(fields["options"], next=None)}
+        attributes = {name: value for name, value in attributes.items() if name != "__annotations__"}
+        return rebuild, args, (attributes, fields)
+
+    def _plain_function(self, function: types.FunctionType, reduced: tuple[Any, ...]) -> Any:
+        make, args, (attributes, slots), *rest = reduced
+        annotations = self._resolved.get(id(function), slots.get("__annotations__") or {})
+        kept = {name: value for name, value in annotations.items() if name != "return" or not _names_a_node(value)}
+        slots = {**slots, "__annotations__": kept}
+        module = _module_of_globals(function)
+        if module is not None:
+            slots["__globals__"] = self._sendable(module.__name__, slots["__globals__"])
+        return make, args, (attributes, slots), *rest
+
+    def _class(self, cls: type, reduced: tuple[Any, ...]) -> Any:
+        if len(reduced) != 6 or reduced[-1] is not internals._class_setstate:
+            return reduced
+        make, args, state, *_ = reduced
+        if getattr(cls, "__tensorlake_compute__", False) is True and isinstance(state, tuple):
+            state = ({name: value for name, value in state[0].items() if name != "next"}, *state[1:])
+        version = self._versions.get(cls.__qualname__, "")
+        return _make_class, (PROCESS, version, make, args), state, None, None, _fill_class
+
+    def _sendable(self, module: str, values: dict[str, Any]) -> dict[str, Any]:
+        """Replace what can't be pickled, such as a lock or a connection, by its name in the module, imported there."""
+        return {name: value if self._goes(value) else _Imported(module, name) for name, value in values.items()}
+
+    def _goes(self, value: Any) -> bool:
+        if _is_code(value) or isinstance(value, (types.ModuleType, str, bytes, int, float, type(None))):
+            return True
+        if id(value) not in self._verdicts:
+            self._verdicts[id(value)] = (value, True)  # under trial: what refers back to itself is no obstacle
+            trial = ProjectPickler(io.BytesIO(), versions={}, resolved={}, verdicts=self._verdicts)
+            try:
+                trial.dump(value)
+            except Exception:
+                self._verdicts[id(value)] = (value, False)
+        return self._verdicts[id(value)][1]
+
+
+_MACHINERY = {"__builtins__", "__cached__", "__loader__", "__spec__"}
+
+
+def _is_code(obj: Any) -> bool:
+    return isinstance(obj, (types.FunctionType, type, Function))
+
+
+def _module_of_globals(function: types.FunctionType) -> types.ModuleType | None:
+    module = sys.modules.get(function.__globals__.get("__name__", ""))
+    if module is not None and vars(module) is function.__globals__ and is_own_module(module):
+        return module
+    return None
+
+
+def _names_a_node(annotation: Any) -> bool:
+    if isinstance(annotation, Function) or getattr(annotation, "__tensorlake_compute__", False) is True:
+        return True
+    return any(_names_a_node(inner) for inner in getattr(annotation, "__args__", None) or ())
+
+
+class _ModuleVars(dict[str, Any]):
+    """Stands for the namespace of a project module."""
+
+    def __init__(self, name: str, base: dict[str, Any]) -> None:
+        super().__init__(base)
+        self._name = name
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        return _shell_vars, (self._name, dict(self))
+
+
+class _Imported:
+    """Stands for a value that only an import can give."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module, self._name = module, name
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        return _import_value, (self._module, self._name)
+
+
+# -- on the other side ------------------------------------------------------------------------------------------------
+
+_LOADING = threading.RLock()
+#: Project modules made during one `loads`.
+_shells: dict[str, types.ModuleType] = {}
+#: Classes made in this process, by where they come from, their identity there, and their version.
+_classes: WeakValueDictionary[tuple[str, str, str], type] = WeakValueDictionary()
+_unfilled: set[type] = set()
+
+
+def _shell(name: str) -> types.ModuleType:
+    if name not in _shells:
+        _shells[name] = types.ModuleType(name)
+    return _shells[name]
+
+
+def _shell_vars(name: str, base: dict[str, Any]) -> dict[str, Any]:
+    namespace = vars(_shell(name))
+    namespace.update(base)
+    return namespace
+
+
+def _fill_shell(module: types.ModuleType, state: dict[str, Any]) -> None:
+    vars(module).update(state)
+
+
+def _import_value(module: str, name: str) -> Any:
+    return getattr(import_module(module), name)
+
+
+def _make_class(process: str, version: str, make: Callable[..., type], args: tuple[Any, ...]) -> type:
+    """Give the class that this identity and version already has here, else an empty one.
+
+    cloudpickle's own table would fill the class again each time, and in the kernel's own process it would replace the
+    methods of the notebook's class by copies that see no later edit.
+    """
+    *front, identity, extra = args
+    if process == PROCESS and identity in internals._DYNAMIC_CLASS_TRACKER_BY_ID:
+        return internals._DYNAMIC_CLASS_TRACKER_BY_ID[identity]  # type: ignore[no-any-return]
+    key = (process, identity, version)
+    made = _classes.get(key)
+    if made is None:
+        made = _classes[key] = make(*front, None, extra)
+        _unfilled.add(made)
+    return made
+
+
+def _fill_class(cls: type, state: Any) -> None:
+    if cls in _unfilled:
+        _unfilled.discard(cls)
+        internals._class_setstate(cls, state)
+
+
+# -- who is to blame ---------------------------------------------------------------------------------------------------
+
+
+def culprit(obj: Any, name: str) -> tuple[str, Any, Exception] | None:
+    """Find the innermost thing that can't be pickled: where it is held, itself, and why not."""
+    return _search(obj, name, set())
+
+
+def _search(obj: Any, where: str, seen: set[int]) -> tuple[str, Any, Exception] | None:
+    if id(obj) in seen:
+        return None
+    seen.add(id(obj))
+    error = refusal(obj)
+    if error is None:
+        return None
+    for label, part in _parts(obj, where):
+        found = _search(part, label, seen)
+        if found is not None:
+            return found
+    return where, obj, error
+
+
+def _parts(obj: Any, where: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(obj, Function):
+        yield where, obj.call
+        yield f"accumulate= of {where}", obj.options.accumulate
+        yield f"combine= of {where}", obj.options.combine
+    elif isinstance(obj, types.FunctionType):
+        holder = f"{obj.__name__}()"
+        for name in internals._extract_code_globals(obj.__code__):
+            if name in obj.__globals__:
+                yield f"the global {name!r} of {holder}", obj.__globals__[name]
+        for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
+            if cell != types.CellType():
+                yield f"the closure variable {name!r} of {holder}", cell.cell_contents
+        for number, value in enumerate(obj.__defaults__ or ()):
+            yield f"default {number + 1} of {holder}", value
+        for name, value in {**(obj.__kwdefaults__ or {}), **vars(obj)}.items():
+            yield f"{name!r} of {holder}", value
+    elif isinstance(obj, type):
+        for name, value in vars(obj).items():
+            if name not in ("__dict__", "__weakref__"):
+                inner = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+                yield f"{name!r} of class {obj.__qualname__}", inner
+    elif isinstance(obj, types.MethodType):
+        yield f"the object of {obj.__name__}()", obj.__self__
+    elif isinstance(obj, dict):
+        for key, value in obj.items():
+            yield f"{where}[{key!r:.40}]", value
+    elif isinstance(obj, (list, tuple, set, frozenset)):
+        for number, value in enumerate(obj):
+            yield f"{where}[{number}]", value
+    else:
+        for name, value in getattr(obj, "__dict__", {}).items():
+            yield f"{where}.{name}", value

@@ -1,0 +1,189 @@
+"""Ends calls that take too long: softly by an exception, then by ending the process.
+
+One daemon thread per process looks at the deadlines of all calls under way. When that thread can't run either, because
+a call holds the interpreter lock in C, the kernel's alarm clock ends the process (SIGALRM, Unix only).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final
+
+from tensorlake_nb.core.keys import RunId
+
+logger = logging.getLogger(__name__)
+
+#: The exit code of a process that a hanging call was ended with (that of ``timeout(1)``).
+EXIT_OVERRUN: Final = 124
+#: Seconds between the exception and the end of the process, and from there to the alarm.
+GRACE_S = 1.0
+_ALARM_MARGIN_S = 2.0
+
+
+class Interrupt(BaseException):
+    """Raised into a call from outside; not an `Exception`, so that ``except Exception`` lets it through."""
+
+
+class Overrun(Interrupt):
+    """The call's time is up."""
+
+
+class Cancelled(Interrupt):
+    """The call's run was cancelled."""
+
+
+class Watch:
+    """The clock of one call; a context manager around it.
+
+    Parameters
+    ----------
+    interrupt
+        Interrupts the call from another thread. ``None``: raise the exception in the thread that enters.
+    on_hang
+        Called on the watchdog's thread when the call doesn't end in time, even interrupted.
+    alarm
+        Whether to arm the process's alarm clock: only one call at a time may.
+    """
+
+    def __init__(
+        self,
+        run_id: RunId,
+        timeout_s: float,
+        *,
+        interrupt: Callable[[Interrupt], None] | None = None,
+        on_hang: Callable[[], None] = lambda: None,
+        alarm: bool = False,
+    ) -> None:
+        self.run_id, self.timeout_s = run_id, timeout_s
+        self._interrupt_call, self._on_hang, self._alarm = interrupt, on_hang, alarm
+        self._lock = threading.Lock()
+        self._thread_id = 0
+        self._is_open = False
+        self._hung = False
+        self.deadline = 0.0
+        #: Why the call was interrupted, if it was.
+        self.reason: Interrupt | None = None
+
+    def __enter__(self) -> Watch:
+        self._thread_id = threading.get_ident()
+        self.reason, self._hung = None, False
+        self._is_open = True
+        self.restart()
+        _WATCHDOG.add(self)
+        return self
+
+    def restart(self) -> None:
+        """Give the call its whole time again."""
+        self.deadline = time.monotonic() + self.timeout_s
+        if self._alarm:
+            signal.setitimer(signal.ITIMER_REAL, self.timeout_s + GRACE_S + _ALARM_MARGIN_S)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the clock. An exception that was raised but hasn't arrived yet is taken back; `reason` stays."""
+        with self._lock:
+            self._is_open = False
+            if self.reason is not None and self._interrupt_call is None:
+                _raise_in_thread(self._thread_id, None)
+        if self._alarm:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        _WATCHDOG.remove(self)
+
+    def interrupt(self, reason: Interrupt) -> None:
+        """Interrupt the call, once, unless it has ended."""
+        with self._lock:
+            if not self._is_open or self.reason is not None:
+                return
+            self.reason = reason
+            if self._interrupt_call is None:
+                _raise_in_thread(self._thread_id, type(reason))
+            else:
+                self._interrupt_call(reason)
+
+    def look(self, now: float) -> float:
+        """Do what is due; gives the time of the next look."""
+        if now < self.deadline:
+            return self.deadline
+        if self.reason is None:
+            self.interrupt(Overrun())
+        if now < self.deadline + GRACE_S:
+            return self.deadline + GRACE_S
+        with self._lock:
+            is_due = self._is_open and not self._hung and isinstance(self.reason, Overrun)
+            self._hung = self._hung or is_due
+        if is_due:
+            self._on_hang()
+        return now + 3600.0
+
+
+class _Watchdog:
+    def __init__(self) -> None:
+        self._watches: set[Watch] = set()
+        self._changed = threading.Condition()
+        self._next_look = float("inf")
+        self._thread: threading.Thread | None = None
+
+    def add(self, watch: Watch) -> None:
+        # A call is far more often begun than it overruns, so the thread is woken only for an earlier deadline.
+        with self._changed:
+            self._watches.add(watch)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="tensorlake-nb watchdog", daemon=True)
+                self._thread.start()
+            if watch.deadline < self._next_look:
+                self._changed.notify()
+
+    def remove(self, watch: Watch) -> None:
+        with self._changed:
+            self._watches.discard(watch)
+
+    def of_run(self, run_id: RunId) -> list[Watch]:
+        with self._changed:
+            return [watch for watch in self._watches if watch.run_id == run_id]
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                watches = list(self._watches)
+            now = time.monotonic()
+            looks = [self._looked(watch, now) for watch in watches]
+            with self._changed:
+                self._next_look = min([now + 60.0, *looks, *(watch.deadline for watch in self._watches - set(watches))])
+                self._changed.wait(max(0.0, self._next_look - time.monotonic()))
+                self._next_look = 0.0
+
+    def _looked(self, watch: Watch, now: float) -> float:
+        try:
+            return watch.look(now)
+        except Exception:
+            logger.exception("the watchdog failed on one call and goes on with the others")
+            return now + GRACE_S
+
+
+_WATCHDOG = _Watchdog()
+
+
+def _raise_in_thread(thread_id: int, kind: type[BaseException] | None) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(thread_id), ctypes.py_object(kind) if kind is not None else None
+    )
+
+
+def end_process() -> None:
+    """End this worker process at once, without any cleaning up; its nanny starts another."""
+    os._exit(EXIT_OVERRUN)
+
+
+def interrupt_run(run_id: RunId, reason: Interrupt) -> None:
+    """Interrupt the calls of a run that are under way in this process."""
+    for watch in _WATCHDOG.of_run(run_id):
+        watch.interrupt(reason)

@@ -1,0 +1,127 @@
+"""Batches made by hand: functions packed, inputs stored, ready for `execute`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from blake3 import blake3
+
+from tensorlake_nb.core.batch import BARE, Batch, Call, Column, Fold, Receipt, Span
+from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
+from tensorlake_nb.core.function import as_function
+from tensorlake_nb.core.keys import Digest, Fingerprint, RunId, TaskKey, fold_start
+from tensorlake_nb.engine.calls import Host
+from tensorlake_nb.engine.code import ClassTable, pack
+from tensorlake_nb.engine.execute import execute
+from tensorlake_nb.engine.reporting import Message
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.codec import encode
+from tensorlake_nb.store.opening import open_store
+
+INPUTS = Fingerprint(blake3(b"inputs of tests").hexdigest())
+
+
+@dataclass
+class Bench:
+    """A store, and batches on it."""
+
+    url: str
+    run_id: RunId = RunId("20260101-000000-abcdef")
+    messages: list[Message] = field(default_factory=list)
+    classes: dict[tuple[str, str], type] = field(default_factory=dict)
+    _numbers: int = 0
+
+    @property
+    def store(self) -> Store:
+        return open_store(self.url, trusted=True)
+
+    @property
+    def resolver(self) -> ClassTable:
+        return ClassTable(self.classes)
+
+    def call(self, function: Any, **options: Any) -> Call:
+        """The call of a function, its code in the store."""
+        made = as_function(function)
+        printed: FunctionPrint = fingerprint(made)
+        self.classes.update(printed.classes)
+        code = pack(printed, made)
+        path = f"runs/{self.run_id}/code/{blake3(code).hexdigest()}"
+        self.store.put_bytes(path, code)
+        asked = {
+            "node": made.name,
+            "kind": made.kind,
+            "fingerprint": Fingerprint(printed.fingerprint),
+            "code_path": path,
+            "code_digest": Digest(blake3(code).digest()),
+            "timeout_s": made.options.timeout,
+            "max_concurrency": made.options.max_concurrency or 1,
+            "input_encoder": made.options.input_encoder,
+            "output_encoder": made.options.output_encoder,
+            "inject_ctx": made.options.inject_ctx,
+            "secrets": made.options.secrets,
+        }
+        return Call(**{**asked, **options})
+
+    def put(self, values: Sequence[Any]) -> tuple[tuple[Span, ...], bytes]:
+        """Store values; where they lie, and their digests."""
+        if not values:
+            return (), b""
+        self._numbers += 1
+        writer = self.store.writer(INPUTS, f"inputs-{self._numbers}")
+        digests = [digest(value) for value in values]
+        key = TaskKey(blake3(str(self._numbers).encode()).digest())
+        encoded = [encode(value, digest=d, resolver=self.resolver) for value, d in zip(values, digests, strict=True)]
+        writer.add(key, len(encoded), encoded)
+        writer.close()
+        return writer.locate(key).spans, b"".join(digests)
+
+    def batch(self, call: Call | Sequence[Call], values: Sequence[Any], **options: Any) -> Batch:
+        """A batch with one plain value per element."""
+        spans, given = self.put(values)
+        return self.batch_of(call, (Column(spans),), given, **options)
+
+    def batch_of(
+        self, call: Call | Sequence[Call], columns: tuple[Column, ...], given: bytes, **options: Any
+    ) -> Batch:
+        calls = (call,) if isinstance(call, Call) else tuple(call)
+        self._numbers += 1
+        name = options.pop("name", f"{calls[0].node}-{self._numbers}")
+        return Batch(
+            run_id=options.pop("run_id", self.run_id),
+            graph="bench",
+            name=name,
+            store_url=self.url,
+            calls=calls,
+            columns=columns,
+            given=given,
+            **{"budget_s": 60.0, **options},
+        )
+
+    def fold(self, call: Call, values: Sequence[Any], accumulator: Span | None = None, **options: Any) -> Batch:
+        """A batch that folds values."""
+        plan = Fold(accumulator, options.pop("rolling", fold_start()), combines=options.pop("combines", False))
+        return self.batch(call, values, fold=plan, **options)
+
+    def run(self, batch: Batch, host: Host | None = None) -> tuple[Receipt, ...]:
+        return execute(batch, self.messages.append, host or Host(address="bench"))
+
+    def run_one(self, batch: Batch, host: Host | None = None) -> Receipt:
+        (receipt,) = self.run(batch, host)
+        return receipt
+
+    def values(self, receipt: Receipt) -> list[Any]:
+        """All outputs of a receipt, read back."""
+        spans = [span for piece in receipt.pieces for span in piece.spans]
+        return self.store.read(spans, self.resolver)
+
+
+def counts(receipt: Receipt) -> list[int]:
+    """How many outputs each element of the pieces gave; -1 for a bare one."""
+    return [int(count) for piece in receipt.pieces for count in np.frombuffer(piece.counts, dtype=np.int32)]
+
+
+__all__ = ["BARE", "Bench", "counts"]
