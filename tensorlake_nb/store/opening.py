@@ -13,7 +13,7 @@ from typing import Any
 from tensorlake_nb.errors import CorruptCheckpointError, StoreUnavailableError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.filesystem import Filesystem, LocalFilesystem, open_filesystem
-from tensorlake_nb.store.paths import RECORD
+from tensorlake_nb.store.paths import RECORD, SEGMENTS
 from tensorlake_nb.store.record import ATTRIBUTE, read_record, write_record
 
 TRUST_VARIABLE = "TENSORLAKE_NB_TRUST_STORE"
@@ -70,9 +70,9 @@ def _check_root(filesystem: Filesystem) -> None:
     try:
         about, _ = read_record(where, raw)
     except CorruptCheckpointError as error:
-        if _is_somebody_elses(raw):
+        if _is_somebody_elses(raw) and not filesystem.list(SEGMENTS):
             raise StoreUnavailableError(
-                f"{filesystem.url} holds a Zarr group that isn't ours. Choose another directory for the store."
+                f"{where} is the record of a Zarr group that isn't ours. Choose another directory for the store."
             ) from error
         raise CorruptCheckpointError(
             f"{error}. It is the record of the whole store: if the store is yours, remove that one file, and it is "

@@ -89,7 +89,9 @@ def add(writer: Writer, number: int, value: Any, **more: Any) -> None:
     writer.add(key(number), BARE, [encoded(value)], **more)
 
 
-def committed(store: Store, values: Sequence[Any], *, name: str = "batch", fingerprint: str = FINGERPRINT) -> list[Span]:
+def committed(
+    store: Store, values: Sequence[Any], *, name: str = "batch", fingerprint: str = FINGERPRINT
+) -> list[Span]:
     """Commit bare values as one segment; their spans."""
     writer = store.writer(fingerprint, name)
     for number, value in enumerate(values):

@@ -268,7 +268,9 @@ def test_a_class_that_has_gone_or_changed_makes_the_value_unfindable() -> None:
 def test_an_untrusted_store_does_not_choose_what_is_imported() -> None:
     from tensorlake_nb.store.plain import pack
 
-    data = pack(Point(1), Notebook(int), frames=lambda _: None).replace(b"tests.support.stores", b"this.is.not.imported")
+    data = pack(Point(1), Notebook(int), frames=lambda _: None).replace(
+        b"tests.support.stores", b"this.is.not.imported"
+    )
 
     with pytest.raises(UntrustedCheckpointError, match=r"this\.is\.not\.imported"):
         decode("msgpack", data, trusted=False)
@@ -310,7 +312,9 @@ def test_an_unknown_encoder_is_an_option_error() -> None:
         encode(1, digest=digest(1), encoder="yaml")
 
 
-@pytest.mark.parametrize("codec", ["msgpack", "json", "pandas.DataFrame", "polars.DataFrame", "no such codec", "os.system"])
+@pytest.mark.parametrize(
+    "codec", ["msgpack", "json", "pandas.DataFrame", "polars.DataFrame", "no such codec", "os.system"]
+)
 @pytest.mark.parametrize("data", [b"", b"junk", b"\xc7\x05\x15abcde", b"\xd4\x63\x00"])
 def test_junk_raises_our_own_errors(codec: str, data: bytes) -> None:
     with pytest.raises((CorruptCheckpointError, CheckpointNotFoundError)):
