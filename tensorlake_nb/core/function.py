@@ -65,7 +65,7 @@ class Function:
     def __init__(
         self, call: Callable[..., Any], name: str, description: str, options: FunctionOptions, *, router: bool = False
     ) -> None:
-        functools.update_wrapper(self, call, updated=() if isinstance(call, type) else ("__dict__",))
+        functools.update_wrapper(self, call, updated=())  # attributes are passed on, not copied
         if isinstance(call, type):
             self.__dict__["__signature__"] = signature_of(call)
         elif isinstance(call, functools.partial):

@@ -244,7 +244,7 @@ class GraphBuilder:
         }
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}: {' → '.join(self._wiring().nodes)}>"
+        return f"<{type(self).__name__} {self.name!r}: {', '.join(self._wiring().nodes)}>"
 
     def _wiring(self) -> Wiring:
         return read_wiring(self._log, self._given)

@@ -425,6 +425,8 @@ def returning(annotation: Any, *, router: bool = False) -> Function:
         (list[list[int]], list[int], False),
         (list[list[int]], list[list[int]], True),
         (list[list[int]], list, False),
+        (list[list[int]], list[float], False),
+        (list[list], list[int], False),
         (List[List[str]], Sequence[str], False),  # noqa: UP006
         (list[dict], Iterable[dict], True),
         (list[tuple[int, int]], tuple[int, int], False),

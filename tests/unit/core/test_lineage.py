@@ -176,12 +176,13 @@ def test_what_comes_after_a_join_descends_from_its_sides() -> None:
 def test_a_broadcast_value_is_no_ancestor_of_the_rows_it_went_to() -> None:
     def meet(item: int, config: int) -> int: ...
 
-    start, config, docs = one("start"), one("config"), many("docs")
+    start, docs = one("start"), many("docs")
     chain = [one(f"c{i}") for i in range(5)]
-    first = tensorlake_function(name="first")(meet)
-    graph = GraphBuilder("g", start).add_edges(start, [chain[0], docs]).add_edge(chain[4], config)
+    first, second = tensorlake_function(name="first")(meet), tensorlake_function(name="second")(meet)
+    graph = GraphBuilder("g", start).add_edges(start, [chain[0], docs])
     for earlier, later in pairwise(chain):
         graph.add_edge(earlier, later)
-    graph.add_edge(docs, first, into="item").add_edge(config, first, into="config")
+    for row in (first, second):
+        graph.add_edge(docs, row, into="item").add_edge(chain[4], row, into="config")
 
-    assert joined(graph, row=first, config=config) == ("first", {"config"})
+    assert joined(graph, one=first, other=second) == ("docs", set())
