@@ -10,8 +10,9 @@ import copyreg
 import dataclasses
 import enum
 import functools
+import pickle
+import sys
 import types
-import typing
 from typing import Any
 
 from pydantic import BaseModel
@@ -43,7 +44,7 @@ CODE_TYPES: tuple[type, ...] = (
 )
 
 #: Packages whose ``__reduce__`` we know to be a canonical form.
-_KNOWN = ("numpy", "pandas", "polars", "pyarrow", "pydantic", "pydantic_core", "tensorlake_nb")
+_KNOWN = ("numpy", "pandas", "polars", "pyarrow", "pydantic", "pydantic_core", "attr", "attrs", "tensorlake_nb")
 _EMPTY = (None, None, None, None, None, None)
 
 
@@ -155,7 +156,7 @@ def _reduced_once(value: Any, enc: Encoding) -> bytes:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise Refusal(f"{type_name(value)} has no digest ({reason:.200})") from error
     if isinstance(result, str):
-        return b"g" + parts([enc.class_part(cls), enc.encode(typing.cast(Any, value).__module__), enc.encode(result)])
+        return b"g" + parts([enc.class_part(cls), enc.encode(_home_of(value, result)), enc.encode(result)])
     make, args, state, items, pairs, setter = (*result, *_EMPTY)[:6]
     out = [enc.class_part(cls), enc.constructor_part(make)]
     encoding = b"r" + parts(out) + _arguments(args, enc)
@@ -168,6 +169,19 @@ def _reduced_once(value: Any, enc: Encoding) -> bytes:
     if setter is not None:
         encoding += b"@" + parts([enc.constructor_part(setter)])
     return encoding
+
+
+def _home_of(value: Any, name: str) -> str:
+    """The module where a value that is pickled by name is found under that name."""
+    module = getattr(value, "__module__", None) or type(value).__module__.partition(".")[0]
+    for find in (lambda: module, lambda: pickle.whichmodule(value, name)):
+        home = find()
+        found: Any = sys.modules.get(home)
+        for step in name.split("."):
+            found = getattr(found, step, None)
+        if found is value:
+            return str(home)
+    raise Refusal(f"{type_name(value)} {name!r} isn't found under its name")
 
 
 def _arguments(args: tuple[Any, ...], enc: Encoding) -> bytes:

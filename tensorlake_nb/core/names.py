@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from types import CodeType
 
-from tensorlake_nb.core.source import nested_codes
+from tensorlake_nb.core.source import constants, nested_codes
 
 #: Attributes taken one after another: ``("sub", "clean")`` for ``utils.sub.clean``; none for the bare name.
 Chain = tuple[str, ...]
@@ -67,7 +67,7 @@ def reads_of(code: CodeType) -> Reads:
     pending: list[tuple[str, int, str, list[str] | None]] = []
     for inner in nested_codes(code):
         _read(inner, reads, pending)
-        reads.strings.update(item for item in inner.co_consts if isinstance(item, str))
+        reads.strings.update(item for item in constants(inner) if isinstance(item, str))
     for module, level, alias, names in pending:
         reads.imports.append(_import(module, level, alias, names, reads))
     _held[id(code)] = (code, reads)

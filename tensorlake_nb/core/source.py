@@ -54,23 +54,28 @@ def code_digest(code: CodeType) -> bytes:
     held = _code_digests.get(id(code))
     if held is not None:
         return held[1]
-    consts: list[Any] = list(code.co_consts)
+    fields = [
+        repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & ~_FUTURE)).encode(),
+        code.co_code,
+        code.co_exceptiontable,
+        repr((code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)).encode(),
+        *(b"code" + code_digest(item) if isinstance(item, CodeType) else digest(item) for item in constants(code)),
+    ]
+    result = digest(b"code/1" + b"".join(map(field, fields)))
+    _keep(_code_digests, code, result)
+    return result
+
+
+def constants(code: CodeType) -> list[Any]:
+    """The constants of code, with None for its docstring."""
+    consts = list(code.co_consts)
     if _HAS_DOCSTRING is not None:
         has_docstring = bool(code.co_flags & _HAS_DOCSTRING)
     else:
         has_docstring = bool(code.co_flags & _CO_OPTIMIZED and consts and not code.co_name.startswith("<"))
     if has_docstring and isinstance(consts[0], str):
         consts[0] = None
-    fields = [
-        repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & ~_FUTURE)).encode(),
-        code.co_code,
-        code.co_exceptiontable,
-        repr((code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)).encode(),
-        *(b"code" + code_digest(item) if isinstance(item, CodeType) else digest(item) for item in consts),
-    ]
-    result = digest(b"code/1" + b"".join(map(field, fields)))
-    _keep(_code_digests, code, result)
-    return result
+    return consts
 
 
 def _keep(held: OrderedDict[int, tuple[CodeType, Any]], code: CodeType, result: Any) -> None:
@@ -124,8 +129,9 @@ def index_source(text: str, flags: int = 0) -> SourceIndex | None:
         name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
         decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
         line = min([node.lineno, *(item.lineno for item in decorators)])
-        for code in codes.get((name, line), ()):
-            if not isinstance(node, ast.Lambda) or _is_body(node.body, code):
+        found = codes.get((name, line), [])
+        for code in found:
+            if not isinstance(node, ast.Lambda) or len(found) == 1 or _is_body(node.body, code):
                 functions.setdefault(name, []).append((node, code))
     _simplify(tree)
     return SourceIndex(functions, classes)
@@ -164,7 +170,7 @@ def _is_body(body: ast.expr, code: CodeType) -> bool:
         if (line, column) < first:
             return False
         ends.append((end_line, end_column))
-    return not ends or max(ends) == last
+    return bool(ends) and max(ends) == last
 
 
 class _Simplify(ast.NodeTransformer):

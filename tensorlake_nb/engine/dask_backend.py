@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from distributed import Future
+from distributed import Future, Worker, WorkerPlugin
 
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.policy import Placement
@@ -23,6 +23,16 @@ from tensorlake_nb.engine.secrets import install_secrets
 from tensorlake_nb.engine.stopping import forget_run, request_cancel, request_stop
 
 logger = logging.getLogger(__name__)
+
+
+class SecretsPlugin(WorkerPlugin):
+    """Gives a run's secrets to every worker, those that come later too."""
+
+    def __init__(self, run_id: RunId, values: Mapping[str, str]) -> None:
+        self._run_id, self._values = run_id, values
+
+    def setup(self, worker: Worker) -> None:
+        install_secrets(self._run_id, self._values, hide=worker.nanny is not None)
 
 
 class DaskBackend:
@@ -44,6 +54,7 @@ class DaskBackend:
         post: Callable[[Message], None],
     ) -> None:
         self._connect, self._run_id, self._secrets, self._post = connect, run_id, secrets, post
+        self._plugin_name = f"tensorlake-nb-secrets-{run_id}"
         self._connection: Connection | None = None
         self._futures: dict[int, Future[Any]] = {}
         self._numbers: dict[str, int] = {}
@@ -63,8 +74,9 @@ class DaskBackend:
             self._connection = self._connect()
             client = self._connection.client
             client.subscribe_topic(reporting.topic_of(self._run_id), self._on_event)
-            if self._secrets:
-                client.run(install_secrets, self._run_id, dict(self._secrets))
+            if self._secrets:  # as a plugin, so that a worker which replaces a dead one has them too
+                plugin = SecretsPlugin(self._run_id, dict(self._secrets))
+                client.register_plugin(plugin, name=self._plugin_name)
             self._post(be.Ready(self._connection.slots()))
         return self._connection
 
@@ -164,3 +176,5 @@ class DaskBackend:
             client.cancel(left, force=True)
             client.unsubscribe_topic(reporting.topic_of(self._run_id))
             client.run(forget_run, self._run_id, on_error="ignore")
+            if self._secrets:
+                client.unregister_worker_plugin(self._plugin_name)

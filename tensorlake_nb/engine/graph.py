@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from dask.task_spec import Task
+
 from tensorlake_nb.core.binding import check_inputs
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.graph import GraphBuilder
+from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.engine import session as sessions
-from tensorlake_nb.engine.launch import check_placement, draw_up
+from tensorlake_nb.engine.blueprint import Blueprint
+from tensorlake_nb.engine.forecast import Forecast, forecast
+from tensorlake_nb.engine.launch import check_placement, draw_up, make_desk_of
 from tensorlake_nb.engine.run import Run
+from tensorlake_nb.engine.session import Session
+from tensorlake_nb.engine.static import NodeKey, static_graph
+from tensorlake_nb.store.classes import ClassResolver
 
 
 class Graph(GraphBuilder):
@@ -42,16 +50,39 @@ class Graph(GraphBuilder):
 
     def start(self, **inputs: Any) -> Run:
         """Start a run and return at once; waiting for it raises what `run` would raise."""
-        frozen = self.freeze()
-        given = check_inputs(frozen.nodes[frozen.start].function, inputs, graph=self.name)
         session = sessions.current()
         session.check()
         session.store().recover()
-        blueprint, resolver = draw_up(frozen, self.definition(), given, session)
+        blueprint, resolver = self._draw_up(session, inputs)
         check_placement(session, blueprint)
         return Run._begin(session, blueprint, resolver)
+
+    def plan(self, **inputs: Any) -> Forecast:
+        """What a run with these inputs would replay and compute, and about how long; nothing is computed."""
+        session = sessions.current()
+        session.store().recover()
+        blueprint, resolver = self._draw_up(session, inputs, is_forecast=True)
+        before = next(iter(Run.list(self.name, limit=1)), None)
+        desk = make_desk_of(blueprint, session.store(), resolver, session)
+        return forecast(RunState.fresh(blueprint.plan), desk, before.means_s if before is not None else {})
+
+    def to_dask(self, **inputs: Any) -> dict[NodeKey, Task]:
+        """The graph as a static Dask graph: a task per node, keyed ``(node, run id)``, on those that feed it.
+
+        Any Dask scheduler computes it, from the same store and into it; see `tensorlake_nb.engine.static`.
+        """
+        session = sessions.current()
+        blueprint, _ = self._draw_up(session, inputs)
+        return static_graph(blueprint, session.store().url, session.store().trusted)
 
     def output(self, run: Run | str, function: Function | str) -> list[Any]:
         """The outputs of a function in one run."""
         opened = run if isinstance(run, Run) else Run.open(run)
         return opened.output(function)
+
+    def _draw_up(
+        self, session: Session, inputs: Mapping[str, Any], *, is_forecast: bool = False
+    ) -> tuple[Blueprint, ClassResolver]:
+        frozen = self.freeze()
+        given = check_inputs(frozen.nodes[frozen.start].function, dict(inputs), graph=self.name)
+        return draw_up(frozen, self.definition(), given, session, is_forecast=is_forecast)

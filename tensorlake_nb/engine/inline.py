@@ -14,6 +14,11 @@ from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.execute import run_batch
 
 
+def begin(state: RunState, desk: Desk) -> None:
+    """Begin a run that is to be driven here."""
+    evolve(state, RunStarted(desk.run_id, time.time()))
+
+
 def drive_inline(
     state: RunState,
     desk: Desk,
@@ -22,13 +27,12 @@ def drive_inline(
     until: Callable[[RunState], bool] = lambda state: False,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> None:
-    """Drive a run to its end, or until a condition holds; delayed retries are waited for."""
+    """Drive a run that has begun to its end, or until a condition holds; delayed retries are waited for."""
 
     def apply(event: Event) -> None:
         on_event(event)
         evolve(state, event)
 
-    apply(RunStarted(desk.run_id, time.time()))
     while state.status is None and not until(state):
         instructions = next_instructions(state, time.time())
         for instruction in instructions:

@@ -65,9 +65,16 @@ def is_alive(owner: Mapping[str, Any]) -> bool:
 
 
 def draw_up(
-    graph: FrozenGraph, definition: Mapping[str, Any], inputs: Mapping[str, Any], session: Session
+    graph: FrozenGraph,
+    definition: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    session: Session,
+    *,
+    is_forecast: bool = False,
 ) -> tuple[Blueprint, ClassResolver]:
     """Everything that a run needs, stored where workers and later kernels find it.
+
+    With ``is_forecast`` nothing is stored, so nothing can be computed either.
 
     Raises
     ------
@@ -83,10 +90,12 @@ def draw_up(
     plan = plan_graph(graph)
     prints = fingerprints(graph, inputs)
     resolver = resolver_of(prints)
-    calls = _calls(graph, plan, prints, run_id, store)
+    calls = _calls(graph, plan, prints, run_id, store, is_forecast=is_forecast)
     given = dict(inputs)
     inputs_digest = digest(given)
-    inputs_span = _store_inputs(store, run_id, given, inputs_digest, resolver)
+    inputs_span = Span("", 0, 1)
+    if not is_forecast:
+        inputs_span = _store_inputs(store, run_id, given, inputs_digest, resolver)
     blueprint = Blueprint(
         run_id=run_id,
         graph=graph.name,
@@ -109,7 +118,13 @@ def draw_up(
 
 
 def _calls(
-    graph: FrozenGraph, plan: Plan, prints: Mapping[str, FunctionPrint], run_id: RunId, store: Store
+    graph: FrozenGraph,
+    plan: Plan,
+    prints: Mapping[str, FunctionPrint],
+    run_id: RunId,
+    store: Store,
+    *,
+    is_forecast: bool,
 ) -> dict[str, Call]:
     calls: dict[str, Call] = {}
     for name, node in graph.nodes.items():
@@ -119,7 +134,8 @@ def _calls(
             own = confined(own, run_id)
         code = pack(prints[name], node.function)
         path = f"runs/{run_id}/code/{prints[name].fingerprint}"
-        store.put_bytes(path, code)
+        if not is_forecast:
+            store.put_bytes(path, code)
         for part in plan.parts_of(name):
             under = own if options.combine is None else level(own, part.removeprefix(name))
             calls[part] = Call(
@@ -156,23 +172,33 @@ def _store_inputs(store: Store, run_id: RunId, inputs: dict[str, Any], named: Di
     return span
 
 
+def make_desk_of(blueprint: Blueprint, store: Store, resolver: ClassResolver, session: Session) -> Desk:
+    """A desk with empty tables."""
+    return Desk(
+        blueprint.plan,
+        blueprint.calls,
+        store,
+        blueprint.run_id,
+        blueprint.inputs,
+        blueprint.inputs_digest,
+        resolver,
+        session.settings.checkpoint_interval,
+    )
+
+
 def drive(
     session: Session, blueprint: Blueprint, state: RunState, resolver: ClassResolver, *, resumed: bool
 ) -> tuple[Driver, Future[None]]:
     """Start a run's driver on the private loop."""
     store = session.store()
 
+    made = 0
+
     def make_desk() -> Desk:
-        return Desk(
-            blueprint.plan,
-            blueprint.calls,
-            store,
-            blueprint.run_id,
-            blueprint.inputs,
-            blueprint.inputs_digest,
-            resolver,
-            session.settings.checkpoint_interval,
-        )
+        nonlocal made
+        made += 1
+        # A second desk is made when damage was found: by then the run itself has kept something.
+        return make_desk_of(blueprint if made == 1 else blueprint.warmed(), store, resolver, session)
 
     def make_backend(post: Callable[[Message], None]) -> Backend:
         values = {name: os.environ[name] for name in blueprint.secrets}

@@ -387,6 +387,12 @@ class Run:
 
         return self._on_loop(collect)
 
+    @property
+    def means_s(self) -> dict[str, float]:
+        """Seconds per computed element, for each function that computed any."""
+        means = self._on_loop(lambda: {name: node.mean_s for name, node in self._state.nodes.items()})
+        return {name: mean for name, mean in means.items() if mean is not None}
+
     def why(self, function: Function | str) -> Reasons:
         """Why a function's elements were computed or replayed, and what changed since they last were."""
         return reasons(self._store, self._blueprint, self.snapshot(), self._name(function))

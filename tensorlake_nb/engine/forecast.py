@@ -1,0 +1,110 @@
+"""What a run would replay and compute, and about how long it would take, before anything is computed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tensorlake_nb.core.events import RunStarted
+from tensorlake_nb.core.instructions import Gather, Instruction, Probe, Seal
+from tensorlake_nb.core.node_state import NodeState
+from tensorlake_nb.core.planner import next_instructions
+from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.engine.desk import Desk
+
+
+@dataclass(frozen=True, slots=True)
+class NodeForecast:
+    """What would happen at a node.
+
+    Attributes
+    ----------
+    replayed, to_compute
+        Elements known now.
+    is_open
+        More may come, depending on what is computed before it.
+    seconds
+        Compute that ``to_compute`` would take, from the last run that has the node; ``None`` without one.
+    """
+
+    replayed: int
+    to_compute: int
+    is_open: bool
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a run would do, per node; ``str()`` is a table."""
+
+    graph: str
+    nodes: Mapping[str, NodeForecast]
+
+    @property
+    def seconds(self) -> float | None:
+        """Compute in all that is known of it (s), to be divided by the number of workers."""
+        known = [node.seconds for node in self.nodes.values() if node.seconds is not None]
+        return sum(known) if known else None
+
+    def __str__(self) -> str:
+        rows = [("function", "replayed", "to compute", "about")]
+        for name, node in self.nodes.items():
+            about = "" if node.seconds is None else f"{node.seconds:.3g} s"
+            to_compute = f"{node.to_compute}{' or more' if node.is_open else ''}"
+            rows.append((name, str(node.replayed), to_compute, about))
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        return "\n".join("  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows)
+
+    __repr__ = __str__
+
+
+def forecast(state: RunState, desk: Desk, means_s: Mapping[str, float]) -> Forecast:
+    """Follow the plan as far as it goes without computing anything.
+
+    Parameters
+    ----------
+    state
+        Of a run that hasn't begun.
+    means_s
+        Seconds per element of nodes that ran before.
+    """
+    evolve(state, RunStarted(desk.run_id, time.time()))
+    instructions: tuple[Instruction, ...] = ()
+    while state.status is None:
+        instructions = next_instructions(state, time.time())
+        for instruction in instructions:
+            evolve(state, instruction.event(time.time()))
+        answered = False
+        for instruction in instructions:
+            match instruction:
+                case Probe():
+                    evolve(state, desk.probe(instruction))
+                case Gather():
+                    evolve(state, desk.gather(instruction))
+                case Seal():
+                    evolve(state, desk.seal(instruction, state.nodes[instruction.node]))
+                case _:
+                    continue
+            answered = True
+        if not answered and not instructions:
+            break
+    nodes = {name: _of(state, node, means_s) for name, node in state.nodes.items() if not node.plan.is_virtual}
+    return Forecast(state.plan.graph, nodes)
+
+
+def _of(state: RunState, node: NodeState, means_s: Mapping[str, float]) -> NodeForecast:
+    leaves = state.nodes.get(f"{node.plan.name}~leaves")
+    counted = leaves if leaves is not None and not node.sealed else node
+    if counted.plan.kind == "fold":
+        to_compute = counted.n_under_way
+        if not counted.sealed and not to_compute and not counted.under_way:
+            slices, _ = state.upstream(counted, counted.cursor, 2**62)
+            to_compute = sum(piece.size for piece in slices)
+    else:
+        to_compute = 0 if counted.sealed else counted.n_arrived - counted.replayed
+    mean_s = means_s.get(node.plan.name)
+    is_open = not node.sealed and not (counted.plan.kind == "map" and state.input_ended(counted))
+    if counted.plan.kind == "fold" and not counted.sealed:
+        is_open = not state.parents_ended(counted)
+    return NodeForecast(counted.replayed, to_compute, is_open, None if mean_s is None else mean_s * to_compute)
