@@ -1,18 +1,18 @@
 """Which elements belong together: the ancestor that the sides of a join share.
 
 An output *descends* from the outputs it was computed from. Along a plain edge a call gets one output of the parent, so
-what it gives descends from one output of the parent and from all that this one descends from. Hence, for each node, the
-*line* of nodes from exactly one output of which each of its own outputs descends:
+what it gives descends from one output of the parent, and of all that this one descends from. Following that upwards,
+each node has a *line* of nodes, of each of which every output of its own descends from exactly one:
 
-- the start node: itself;
-- a node below one parent: itself and the parent's line; below several (a union): itself and what their lines share,
+- above the start node there is nothing;
+- above a node with one parent stands the parent; with several (a union) the deepest node on the lines of them all,
   since nobody knows by which parent an element comes;
-- below a parent whose list it takes whole: itself and the parent's line without the parent, of which it gets many;
-- a reducer: itself alone, because it folds a whole stream;
-- a join: itself and the lines of its sides, broadcast ones left out.
+- a parent whose list is taken whole is left out of the line, because many of its outputs meet in one;
+- above a reducer there is nothing, because it folds a whole stream;
+- above a join stands its ancestor, for each output of which it has one row at most.
 
-The ancestor of a join is the deepest node on the lines of all its sides: each output of it is met by at most one row. A
-side may be the ancestor itself. Sides that share no node (two reducers) meet once in a run: the ancestor is None.
+The ancestor of a join is the deepest node on the lines of all its sides. A side may be the ancestor itself. Sides
+whose lines share no node (two reducers) meet once in a run: the ancestor is None.
 
 Where that ancestor has a single output in a run, "one row for each" would allow one row in all, though a side below a
 map has many values. So sides with a single value in the run are *broadcast*, to every row of the others, whose own
@@ -64,7 +64,7 @@ def trace_joins(
     parents
         Edges into each node, in order of declaration. A node all of whose edges say ``into`` is a join.
     """
-    trace = _Trace(nodes, order)
+    trace = _Trace(nodes)
     joins: dict[str, Join] = {}
     for name in order:
         edges = parents.get(name, ())
@@ -75,37 +75,38 @@ def trace_joins(
 
 
 class _Trace:
-    def __init__(self, nodes: Mapping[str, Function], order: Sequence[str]) -> None:
+    """What stands above each node on its line, and how often it is called and gives outputs in a run."""
+
+    def __init__(self, nodes: Mapping[str, Function]) -> None:
         self._nodes = nodes
-        self._place = {name: index for index, name in enumerate(order)}
-        self._lines: dict[str, frozenset[str]] = {}
-        #: Whether a node is called, and gives outputs, more than once in a run; None when it isn't known.
+        self._above: dict[str, str | None] = {}
+        self._depth: dict[str | None, int] = {None: 0}
+        #: More than once in a run? None when it isn't known.
         self._called: dict[str, bool | None] = {}
         self._many: dict[str, bool | None] = {}
 
     def add(self, name: str, edges: Sequence[Edge], join: Join | None) -> None:
+        """Enter a node, after all that stand before it."""
         function = self._nodes[name]
+        own = gives_many(function)
+        above: str | None = None
+        called: bool | None = False
         if function.is_reducer:
-            self._lines[name] = frozenset({name})
-            self._called[name] = False
-            own = gives_many(function)
-            self._many[name] = function.options.accumulate is list if own is None else own
-            return
-        lines = [self._line(edge) for edge in edges if join is None or edge.into not in join.broadcast]
-        if not lines:
-            shared: frozenset[str] = frozenset()
-        else:
-            shared = frozenset.intersection(*lines) if join is None else frozenset.union(*lines)
-        self._lines[name] = shared | {name}
-        if join is not None:
-            self._called[name] = False if join.ancestor is None else self._many[join.ancestor]
-        elif len(edges) > 1:
-            self._called[name] = True if any(self._comes_often(edge) for edge in edges) else None
-        else:
-            self._called[name] = self._comes_often(edges[0]) if edges else False
-        self._many[name] = _either(self._called[name], gives_many(function))
+            own = function.options.accumulate is list if own is None else own
+        elif join is not None:
+            above = join.ancestor
+            called = False if above is None else self._many[above]
+        elif edges:
+            above = self._deepest(edges)
+            often = [self._comes_often(edge) for edge in edges]
+            called = often[0] if len(edges) == 1 else True if True in often else None
+        self._above[name] = above
+        self._depth[name] = self._depth[above] + 1
+        self._called[name] = called
+        self._many[name] = True if True in (called, own) else None if None in (called, own) else False
 
     def join(self, edges: Sequence[Edge]) -> Join:
+        """Say how sides meet whose sources are entered."""
         matched = list(edges)
         ancestor = self._deepest(matched)
         if ancestor is None or self._many[ancestor] is False:
@@ -114,26 +115,34 @@ class _Trace:
             perhaps = [edge for edge in edges if often[edge] is None]
             matched = many or perhaps or matched
             ancestor = self._deepest(matched)
-        above = self._lines[ancestor] if ancestor is not None else frozenset()
-        crowded = [
-            edge.into or ""
-            for edge in matched
-            if len(matched) > 1 and any(gives_many(self._nodes[between]) for between in self._line(edge) - above)
-        ]
+        crowded = [edge.into or "" for edge in matched if len(matched) > 1 and self._multiplies(edge, ancestor)]
         broadcast = frozenset(edge.into or "" for edge in edges if edge not in matched)
         return Join(ancestor, broadcast, tuple(crowded))
 
-    def _line(self, edge: Edge) -> frozenset[str]:
-        line = self._lines[edge.source]
-        return line - {edge.source} if edge.whole else line
+    def _lowest(self, edge: Edge) -> str | None:
+        """The lowest node of which what comes along an edge descends from exactly one output."""
+        return self._above[edge.source] if edge.whole else edge.source
 
     def _comes_often(self, edge: Edge) -> bool | None:
         return self._called[edge.source] if edge.whole else self._many[edge.source]
 
     def _deepest(self, edges: Sequence[Edge]) -> str | None:
-        shared = frozenset.intersection(*(self._line(edge) for edge in edges))
-        return max(shared, key=lambda name: (len(self._lines[name]), self._place[name]), default=None)
+        """The deepest node on the lines of all edges."""
+        shared = self._lowest(edges[0])
+        for edge in edges[1:]:
+            other = self._lowest(edge)
+            while shared != other:
+                if self._depth[shared] < self._depth[other]:
+                    shared, other = other, shared
+                assert shared is not None  # it is the deeper one
+                shared = self._above[shared]
+        return shared
 
-
-def _either(*answers: bool | None) -> bool | None:
-    return True if True in answers else None if None in answers else False
+    def _multiplies(self, edge: Edge, ancestor: str | None) -> bool:
+        """Tell whether there surely are several values along an edge for one output of the ancestor."""
+        name = self._lowest(edge)
+        while name is not None and name != ancestor:
+            if gives_many(self._nodes[name]):
+                return True
+            name = self._above[name]
+        return False

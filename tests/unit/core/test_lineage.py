@@ -162,7 +162,7 @@ def test_a_gathered_list_belongs_to_the_call_that_gave_it() -> None:
     assert joined(graph, count=count, title=title) == ("docs", set())
 
 
-def test_what_comes_after_a_join_descends_from_its_sides() -> None:
+def test_what_comes_after_a_join_belongs_to_the_element_that_its_sides_met_at() -> None:
     def meet(left: int, right: int) -> int: ...
 
     docs, a, b = many("docs"), one("a"), one("b")
@@ -170,7 +170,7 @@ def test_what_comes_after_a_join_descends_from_its_sides() -> None:
     graph = GraphBuilder("g", docs).add_edges(docs, [a, b]).add_edge(a, first, into="left")
     graph.add_edge(b, first, into="right").add_edge(first, after).add_edge(a, beside)
 
-    assert joined(graph, after=after, beside=beside) == ("a", set())
+    assert joined(graph, after=after, beside=beside) == ("docs", set())
 
 
 def test_a_broadcast_value_is_no_ancestor_of_the_rows_it_went_to() -> None:
