@@ -39,6 +39,8 @@ class FunctionPrint:
         What couldn't be seen, a sentence each.
     classes
         The project's own classes that were reached, by module and qualified name.
+    modules
+        The project's own modules that the function needs where it runs, ``__main__`` apart.
     """
 
     fingerprint: Fingerprint
@@ -46,6 +48,7 @@ class FunctionPrint:
     sources: Mapping[str, str]
     opaque: tuple[str, ...]
     classes: Mapping[tuple[str, str], type]
+    modules: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ def fingerprint(
         opaque = ()
     fields = [text.encode("utf-8", "surrogatepass") for item in sorted(parts.items()) for text in item]
     whole = digest(b"fingerprint/1" + b"".join(map(field, fields)))
-    return FunctionPrint(Fingerprint(whole.hex()), parts, sources, opaque, reach.classes)
+    return FunctionPrint(Fingerprint(whole.hex()), parts, sources, opaque, reach.classes, tuple(sorted(reach.modules)))
 
 
 def _reach(

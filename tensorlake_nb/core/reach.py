@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import builtins
 import functools
+import inspect
+import re
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -42,6 +44,11 @@ _MODULE_NAMES = frozenset(
 )
 #: Builtins through which code reads what no name in it tells.
 _DYNAMIC = frozenset(("eval", "exec", "globals", "__import__"))
+#: Methods that look for names of the caller in a text: ``df.query("a > @LIMIT")``, ``duckdb.sql("from df")``.
+_TEXT_READERS = frozenset(("query", "eval", "sql", "execute"))
+_WORD = re.compile(r"[A-Za-z_]\w*")
+#: Names of values that aren't shown in explanations.
+_SECRET = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
 _DOCSTRING_READERS = frozenset(("__doc__", "getdoc", "model_json_schema", "json_schema", "openapi"))
 _CACHED = type(functools.lru_cache(print))
 
@@ -59,6 +66,8 @@ class Reach:
         What couldn't be seen, as sentences; in order, without repeats.
     classes
         The project's own classes, by module and qualified name.
+    modules
+        The project's own modules that something was taken from.
     """
 
     def __init__(self, home: str, *, docstrings: bool = False) -> None:
@@ -67,6 +76,7 @@ class Reach:
         self.sources: dict[str, str] = {}
         self.opaque: dict[str, None] = {}
         self.classes: dict[tuple[str, str], type] = {}
+        self.modules: set[str] = set()
         self.reads_docstrings = False
         self.imports = ImportReach(self)
         self._labels: dict[int | tuple[int, str], str] = {}
@@ -126,12 +136,12 @@ class Reach:
         key = (id(value), label)
         if key in self._labels:
             return self._labels[key]
-        module = getattr(value, "__module__", None) if callable(value) else None
+        module = inspect.getattr_static(value, "__module__", None) if callable(value) else None
         if isinstance(module, str):
             self.installed(module)
         taken = self._new_label(label, key, value)
         self.parts[taken] = value_part(self, value, label).hex()
-        self.sources[taken] = short_repr(value)
+        self.sources[taken] = "(not shown)" if _SECRET.search(label) else short_repr(value)
         return taken
 
     def installed(self, module: str) -> None:
@@ -151,12 +161,14 @@ class Reach:
         if isinstance(obj, types.ModuleType):
             return self.module_ref(obj)
         if isinstance(obj, types.MethodType):
-            owner = self.code_ref(obj.__self__) or self.encode(obj.__self__, f"self of {obj.__qualname__}").hex()
+            owner = self.code_ref(obj.__self__) or self.encode(obj.__self__, f"object {obj.__qualname__}").hex()
             return f"method({self.code_ref(obj.__func__)}, {owner})"
         if isinstance(obj, staticmethod | classmethod):
             return f"{type(obj).__name__}({self.ref(obj.__func__, 'value')})"
         if isinstance(obj, property):
             return f"property({', '.join(str(self.code_ref(f)) for f in (obj.fget, obj.fset, obj.fdel) if f)})"
+        if isinstance(obj, functools.cached_property):
+            return f"cached_property({self.ref(obj.func, 'value')})"
         if isinstance(obj, _CACHED):
             return f"cached({self.code_ref(obj.__wrapped__)})"
         if isinstance(obj, types.CodeType):
@@ -175,7 +187,7 @@ class Reach:
     def _builtin_ref(self, obj: Any) -> str:
         owner = obj.__self__
         if owner is not None and not isinstance(owner, types.ModuleType | type):
-            return f"method(builtin {obj.__name__}, {self.encode(owner, f'self of {obj.__name__}').hex()})"
+            return f"method(builtin {obj.__name__}, {self.encode(owner, f'object {obj.__qualname__}').hex()})"
         module = getattr(obj, "__module__", None) or name_of(owner).partition(":")[0]
         if origin_of_module(module) is Origin.PROJECT:
             self.note(f"`{name_of(obj)}` is compiled: it is known by its name only")
@@ -206,6 +218,7 @@ class Reach:
             taken = self._new_label(label or f"wrapper {code.co_qualname}", id(function), function)
             self._queue.append(lambda: self._wrapper(function, taken, name))
             return taken
+        self.took_from(function.__globals__.get("__name__"))
         if label is None:
             parent = code.co_qualname.rpartition(".")[0]
             kind = "method" if parent and not parent.endswith("<locals>") else "helper"
@@ -251,6 +264,10 @@ class Reach:
             if not name.startswith("__"):
                 refs[f"attribute {name}"] = self.ref(value, f"attribute {owner or code.co_name}.{name}")
         package = namespace.get("__package__")
+        if "import_module" in reads.attributes or "import_module" in reads.globals:
+            self.note(f"`{owner or code.co_qualname}` calls import_module: only modules that it names in full are seen")
+            for name in sorted(reads.strings):
+                self.imports.perhaps(name)
         for found in reads.imports:
             self.imports.follow(absolute_name(found.module, found.level, package), found)
         if reads.attributes & _DOCSTRING_READERS or reads.globals.keys() & _DOCSTRING_READERS:
@@ -266,6 +283,14 @@ class Reach:
         if dynamic:
             self.note(f"`{owner}` calls {' and '.join(dynamic)}: what it reads that way isn't seen")
             names |= {text for text in reads.strings if text in namespace} - _MODULE_NAMES
+        if reads.attributes & _TEXT_READERS:
+            words = {
+                word
+                for text in reads.strings
+                if text.strip() != text or " " in text or "@" in text
+                for word in _WORD.findall(text)
+            }
+            names |= {word for word in words if word in namespace} - _MODULE_NAMES
         for name in sorted(names):
             found = namespace.get(name, _MISSING)
             if found is _MISSING:
@@ -315,8 +340,14 @@ class Reach:
         found = {chain: self._attribute(obj, chain) for chain in sorted(chains)}
         return "module(" + ", ".join(f"{'.'.join(chain)}: {ref}" for chain, ref in found.items()) + ")"
 
+    def took_from(self, module: Any) -> None:
+        """Note that something of one of the project's modules is needed."""
+        if isinstance(module, str) and module != "__main__":
+            self.modules.add(module)
+
     def _attribute(self, module: types.ModuleType, chain: Chain) -> str:
         current: Any = module
+        self.took_from(module.__name__)
         for i, name in enumerate(chain):
             found = vars(current).get(name, _MISSING)
             if found is _MISSING:
@@ -328,6 +359,7 @@ class Reach:
             if not (isinstance(found, types.ModuleType) and origin_of(found) is Origin.PROJECT):
                 return self.ref(found, f"global {self.name_in(current.__name__, chain[i])}")
             current = found
+            self.took_from(found.__name__)
         return self.module_ref(current)
 
     # ---------------------------------------------------------------------------------------- classes and modules
@@ -344,6 +376,7 @@ class Reach:
             return f"{origin.value} {name_of(cls)}"
         wanted = label or f"class {self.name_in(cls.__module__, cls.__qualname__)}"
         taken = self._new_label(wanted, id(cls), cls)
+        self.took_from(cls.__module__)
         self.classes.setdefault((cls.__module__, cls.__qualname__), cls)
         self._queue.append(lambda: self._class(cls, taken))
         return taken
@@ -365,6 +398,7 @@ class Reach:
         held = self._labels.get(id(module))
         if held is not None:
             return held
+        self.took_from(module.__name__)
         label = self._new_label(f"module {module.__name__}", id(module), module)
         self._queue.append(lambda: self._module(module, label))
         return label

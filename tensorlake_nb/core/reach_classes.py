@@ -25,31 +25,29 @@ if TYPE_CHECKING:
     from tensorlake_nb.core.reach import Reach
 
 _SKIPPED = frozenset(
-    (
-        "__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__firstlineno__", "__static_attributes__",
-        "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__dataclass_fields__",
-        "__dataclass_params__", "__match_args__", "__abstractmethods__", "_abc_impl", "__parameters__",
-        "__orig_bases__", "__signature__", "__class_vars__", "__private_attributes__", "__attrs_attrs__", "__attrs_own_setattr__",
-        "__attrs_props__", "__protocol_attrs__", "__non_callable_proto_members__", "__weakrefoffset__", "__slotnames__",
-        "model_fields", "model_computed_fields", "_member_names_", "_member_map_", "_value2member_map_",
-        "_unhashable_values_", "_hashable_values_", "_new_member_", "_use_args_", "_member_type_", "_value_repr_",
-        "_generate_next_value_",
-    )
-)  # fmt: skip
+    """
+    __module__ __qualname__ __doc__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__
+    __annotate__ __annotate_func__ __annotations_cache__ __dataclass_fields__ __dataclass_params__
+    __match_args__ __abstractmethods__ _abc_impl __parameters__ __orig_bases__ __signature__ __class_vars__
+    __private_attributes__ __attrs_attrs__ __attrs_own_setattr__ __attrs_props__ __protocol_attrs__
+    __non_callable_proto_members__ __weakrefoffset__ __slotnames__ model_fields model_computed_fields
+    _member_names_ _member_map_ _value2member_map_ _unhashable_values_ _hashable_values_ _new_member_ _use_args_
+    _member_type_ _value_repr_ _generate_next_value_
+    """.split()
+)
 #: Options of a function written as a class: they say where and how often it runs, or enter the key as options.
 _CLASS_OPTIONS = frozenset(
-    (
-        "name", "description", "next", "inject_ctx", "retries", "timeout", "cpu", "memory", "ephemeral_disk", "gpu",
-        "region", "max_concurrency", "secrets", "cacheable", "version", "image", "input_encoder", "output_encoder",
-        "accumulate", "combine",
-    )
-)  # fmt: skip
+    """
+    name description next inject_ctx retries timeout cpu memory ephemeral_disk gpu region max_concurrency
+    secrets cacheable version image input_encoder output_encoder accumulate combine
+    """.split()
+)
 _FIELD_INFO_SKIPPED = frozenset(
     ("_attributes_set", "_original_annotation", "_original_assignment", "_complete", "_qualifiers")
 )
 _MEMBER_NAMES = frozenset(("_name_", "_value_", "__objclass__", "_sort_order_"))
 _GENERATED_NAMES = ("__create_fn__.", "_no_init_or_replace_init")
-_GENERATED_FILES = ("<attrs generated", "namedtuple_")
+_GENERATED_FILES = ("<attrs generated",)
 
 
 def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
@@ -88,6 +86,8 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
 def _is_generated(value: Any) -> bool:
     """Whether a method was made from the fields of a dataclass, an attrs class or a named tuple."""
     below = getattr(value, "__func__", value)
+    if str(getattr(below, "__globals__", {}).get("__name__")).startswith("namedtuple_"):
+        return True
     codes = [getattr(item, "__code__", None) for item in (below, getattr(below, "__wrapped__", None))]
     found = [code for code in codes if isinstance(code, types.CodeType)]
     if not found:

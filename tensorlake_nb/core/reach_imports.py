@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 import types
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
+from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.imports import Location, absolute_name, locate, module_text, slice_module
 from tensorlake_nb.core.names import Import
 from tensorlake_nb.core.origin import Origin, package_of
 from tensorlake_nb.core.source import index_source
+
+#: What stood in the file of a loaded module when it was first looked at.
+_first_texts: WeakKeyDictionary[types.ModuleType, bytes] = WeakKeyDictionary()
 
 if TYPE_CHECKING:
     from tensorlake_nb.core.reach import Reach
@@ -33,6 +38,14 @@ class ImportReach:
         self._parents(module)
         for chain in found.chains:
             self._attribute(module, list(chain))
+
+    def perhaps(self, module: str) -> None:
+        """Follow a text that may be the name of one of the project's modules."""
+        if all(step.isidentifier() for step in module.split(".")):
+            location = self._locate(module)
+            if location is not None and location.origin is Origin.PROJECT and location.filename is not None:
+                self._parents(module)
+                self.need(module, None)
 
     def _attribute(self, module: str, chain: list[str]) -> None:
         """``module.a.b``: as far as ``a`` is a submodule, else the name ``a`` of the module."""
@@ -70,6 +83,7 @@ class ImportReach:
             self._reach.package(package_of(module))
         if location.origin is not Origin.PROJECT:
             return
+        self._reach.took_from(module)
         held = self._needed.get(module, set())
         if held is None or (module in self._needed and name in held):
             return
@@ -117,7 +131,10 @@ class ImportReach:
 
 
 def _is_current(module: types.ModuleType, filename: str, text: str) -> bool:
-    """Whether the functions of a loaded module are those of its file."""
+    """Whether a loaded module is what stands in its file, as far as its functions and our memory of the text tell."""
+    first = _first_texts.setdefault(module, digest(text))
+    if first != digest(text):
+        return False
     for value in vars(module).values():
         code = getattr(value, "__code__", None)
         if isinstance(code, types.CodeType) and code.co_filename == filename:

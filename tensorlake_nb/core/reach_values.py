@@ -5,6 +5,7 @@ What has no digest (a lock, an open connection) is known by its type, and a note
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tensorlake_nb.core.reach import Reach
 
 #: Packages whose objects are the running notebook or cluster itself, and hold everything else.
+_ENVIRONMENT = type(os.environ)
 _LIVE = frozenset(("IPython", "ipykernel", "ipywidgets", "traitlets", "comm", "distributed", "tornado", "asyncio"))
 _REPR_CHARS = 2000
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -37,9 +39,11 @@ class ReachEncoder(Encoder):
 
     def encode(self, value: Any) -> bytes:
         """The part of a value; the running notebook's own objects count by their type."""
-        if type(value).__module__.partition(".")[0] in _LIVE and not isinstance(value, CODE_TYPES):
+        value = stripped(value)
+        kind = type(value)
+        if kind is _ENVIRONMENT or (kind.__module__.partition(".")[0] in _LIVE and not isinstance(value, CODE_TYPES)):
             self._note(value)
-            return part_of(b"?" + name_of(type(value)).encode())
+            return part_of(b"?" + name_of(kind).encode())
         return super().encode(value)
 
     def class_part(self, cls: type) -> bytes:
@@ -108,6 +112,16 @@ def value_part(reach: Reach, value: Any, label: str) -> bytes:
     return digest_of(part)
 
 
+def stripped(value: Any) -> Any:
+    """Of pydantic's own wrappers, what they were made of: they also hold the whole namespace that they stand in."""
+    cls = type(value)
+    if cls.__module__ == "pydantic.type_adapter" and cls.__name__ == "TypeAdapter":
+        return ("TypeAdapter", value._type, value._config)
+    if cls.__module__ == "pydantic._internal._validate_call" and hasattr(value, "function"):
+        return ("validate_call", value.function, getattr(value, "validate_return", None))
+    return value
+
+
 def short_repr(value: Any) -> str:
     """A repr for people: bounded, and without calling the repr of what may be large."""
     if isinstance(value, np.ndarray):
@@ -118,6 +132,8 @@ def short_repr(value: Any) -> str:
     if isinstance(value, list | tuple | set | frozenset | dict | str | bytes) and len(value) > 200:
         shown = repr(value[:100]) if isinstance(value, str | bytes | list | tuple) else ""
         return f"{type_name(value)} of {len(value)}: {shown:.500}..."
+    if isinstance(value, _ENVIRONMENT):
+        return "the environment"
     if isinstance(value, set | frozenset):
         return f"{type_name(value)}({', '.join(sorted(map(short_repr, value)))})"
     try:

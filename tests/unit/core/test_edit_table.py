@@ -403,6 +403,106 @@ RECOMPUTED: dict[str, tuple[str, str]] = {
         "D = collections.defaultdict(lambda: 2)\ndef f(x): return D[x]",
     ),
     "a pattern": ("import re\nR = re.compile('a')\ndef f(x): return R", "import re\nR = re.compile('a', re.I)\ndef f(x): return R"),
+    "a global named in a query": (
+        "A = 1\ndef f(x): return x.query('a > @A')",
+        "A = 2\ndef f(x): return x.query('a > @A')",
+    ),
+    "a table named in SQL": (
+        "import sqlite3 as duckdb\nt = [1]\ndef f(x): return duckdb.sql('select * from t')",
+        "import sqlite3 as duckdb\nt = [2]\ndef f(x): return duckdb.sql('select * from t')",
+    ),
+    "a function below validate_call": (
+        "@validate_call\ndef g(x: int): return 1\ndef f(x): return g(x)",
+        "@validate_call\ndef g(x: int): return 2\ndef f(x): return g(x)",
+    ),
+    "the function itself below validate_call": (
+        "@validate_call\ndef f(x: int): return 1",
+        "@validate_call\ndef f(x: int): return 2",
+    ),
+    "what a type adapter validates": (
+        "class M(BaseModel):\n a: int\nT = TypeAdapter(list[M])\ndef f(x): return T.validate_python(x)",
+        "class M(BaseModel):\n a: str\nT = TypeAdapter(list[M])\ndef f(x): return T.validate_python(x)",
+    ),
+    "a decorator that is a class": (
+        "class D:\n def __init__(self, g): self.g = g\n def __call__(self, x): return self.g(x)\n@D\ndef f(x): return x",
+        "class D:\n def __init__(self, g): self.g = g\n def __call__(self, x): return -self.g(x)\n@D\ndef f(x): return x",
+    ),
+    "a function below a decorator that is a class": (
+        "class D:\n def __init__(self, g): self.g = g\n def __call__(self, x): return self.g(x)\n@D\ndef g(x): return x\ndef f(x): return g(x)",
+        "class D:\n def __init__(self, g): self.g = g\n def __call__(self, x): return self.g(x)\n@D\ndef g(x): return -x\ndef f(x): return g(x)",
+    ),
+    "a partial method": (
+        "class C:\n m = functools.partialmethod(lambda self, k: k, 3)\ndef f(x): return C().m()",
+        "class C:\n m = functools.partialmethod(lambda self, k: k, 4)\ndef f(x): return C().m()",
+    ),
+    "a dispatched method": (
+        "class C:\n @functools.singledispatchmethod\n def m(self, x): return 1\n @m.register\n def _(self, x: int): return 2\ndef f(x): return C().m(x)",
+        "class C:\n @functools.singledispatchmethod\n def m(self, x): return 1\n @m.register\n def _(self, x: int): return 3\ndef f(x): return C().m(x)",
+    ),
+    "a context manager": (
+        "import contextlib\n@contextlib.contextmanager\ndef g(): yield 1\ndef f(x):\n with g() as y: return y",
+        "import contextlib\n@contextlib.contextmanager\ndef g(): yield 2\ndef f(x):\n with g() as y: return y",
+    ),
+    "a root model": (
+        "class M(RootModel[list[int]]): pass\ndef f(x): return M(x)",
+        "class M(RootModel[list[str]]): pass\ndef f(x): return M(x)",
+    ),
+    "the parameter of a generic model": (
+        "T = typing.TypeVar('T')\nclass G(BaseModel, typing.Generic[T]):\n x: T\nM = G[int]\ndef f(x): return M(x=x)",
+        "T = typing.TypeVar('T')\nclass G(BaseModel, typing.Generic[T]):\n x: T\nM = G[str]\ndef f(x): return M(x=x)",
+    ),
+    "the base of a generic model's parameter": (
+        "T = typing.TypeVar('T')\nclass G(BaseModel, typing.Generic[T]):\n x: T\n def m(self): return 1\ndef f(x): return G[int](x=x).m()",
+        "T = typing.TypeVar('T')\nclass G(BaseModel, typing.Generic[T]):\n x: T\n def m(self): return 2\ndef f(x): return G[int](x=x).m()",
+    ),
+    "a function made by a factory": (
+        "def make(a, b):\n def inner(x): return a(x) + b\n return inner\ng = make(lambda x: x, 1)\ndef f(x): return g(x)",
+        "def make(a, b):\n def inner(x): return a(x) + b\n return inner\ng = make(lambda x: x, 2)\ndef f(x): return g(x)",
+    ),
+    "two functions made by one factory, swapped": (
+        "def make(n): return lambda x: x * n\nD = {'a': make(1), 'b': make(2)}\ndef f(x): return D['a'](x)",
+        "def make(n): return lambda x: x * n\nD = {'a': make(2), 'b': make(1)}\ndef f(x): return D['a'](x)",
+    ),
+    "a list that holds itself": (
+        "A = [1]; A.append(A)\ndef f(x): return A",
+        "A = [2]; A.append(A)\ndef f(x): return A",
+    ),
+    "a tree with parents": (
+        "class N:\n def __init__(self, v, p=None): self.v, self.p, self.k = v, p, []; p and p.k.append(self)\nr = N(1); N(2, r)\ndef f(x): return r",
+        "class N:\n def __init__(self, v, p=None): self.v, self.p, self.k = v, p, []; p and p.k.append(self)\nr = N(1); N(3, r)\ndef f(x): return r",
+    ),
+    "the base class that __init_subclass__ registers in": (
+        "class B:\n reg = []\n def __init_subclass__(cls): B.reg.append(cls)\nclass C(B):\n def m(self): return 1\ndef f(x): return B.reg[0]().m()",
+        "class B:\n reg = []\n def __init_subclass__(cls): B.reg.append(cls)\nclass C(B):\n def m(self): return 2\ndef f(x): return B.reg[0]().m()",
+    ),
+    "a typed dict of a parameter": (
+        "class T(typing.TypedDict):\n a: int\ndef f(x: T): return x",
+        "class T(typing.TypedDict):\n a: str\ndef f(x: T): return x",
+    ),
+    "the start of a loop in a class body": (
+        "class C:\n t = {i: i * 2 for i in range(3)}\ndef f(x): return C.t",
+        "class C:\n t = {i: i * 2 for i in range(4)}\ndef f(x): return C.t",
+    ),
+    "an operator's argument": (
+        "import operator\ng = operator.itemgetter(0)\ndef f(x): return g(x)",
+        "import operator\ng = operator.itemgetter(1)\ndef f(x): return g(x)",
+    ),
+    "a lambda inside a lambda": (
+        "g = lambda x: (lambda y: x + y)\ndef f(x): return g(1)(x)",
+        "g = lambda x: (lambda y: x - y)\ndef f(x): return g(1)(x)",
+    ),
+    "a lambda over several lines": (
+        "g = (lambda x: (\n  x\n  + 1\n))\ndef f(x): return g(x)",
+        "g = (lambda x: (\n  x\n  + 2\n))\ndef f(x): return g(x)",
+    ),
+    "a lambda that awaits nothing but yields": (
+        "g = [lambda: (yield 1), lambda: (yield 2)]\ndef f(x): return g[0]()",
+        "g = [lambda: (yield 3), lambda: (yield 2)]\ndef f(x): return g[0]()",
+    ),
+    "a lambda of a constant among others": (
+        "g = [lambda: 1, lambda: None, lambda *a, k=3: k]\ndef f(x): return g[2]()",
+        "g = [lambda: 2, lambda: None, lambda *a, k=3: k]\ndef f(x): return g[2]()",
+    ),
     "the seed of a generator": (
         "R = np.random.default_rng(1)\ndef f(x): return R.random()",
         "R = np.random.default_rng(2)\ndef f(x): return R.random()",
@@ -476,6 +576,14 @@ KEPT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("class E(enum.Flag):\n A = 1\n B = 2\ndef f(x): return E.A",),
         ("class E(enum.Flag):\n A = 1\n B = 2\ndef f(x): return E.A\nE.A | E.B; E(3)",),
     ),
+    "an unrelated global beside a type adapter": (
+        ("T = TypeAdapter(list[int])\n@validate_call\ndef f(x: int): return T",),
+        ("T = TypeAdapter(list[int])\n@validate_call\ndef f(x: int): return T\nB = 1\nf(1)",),
+    ),
+    "a docstring that names a global": (
+        ("A = 1\ndef f(x):\n 'no name'\n return x.query('b')",),
+        ("A = 2\ndef f(x):\n 'the name A is here'\n return x.query('b')",),
+    ),
     "a class that was used": (
         ("@typing.runtime_checkable\nclass B(typing.Protocol):\n def m(self): ...\nclass C(B):\n def m(self): return 1\ndef f(x): return C()",),
         ("@typing.runtime_checkable\nclass B(typing.Protocol):\n def m(self): ...\nclass C(B):\n def m(self): return 1\ndef f(x): return C()\nissubclass(C, B); f(1); import pickle, copy; copy.copy(C())",),
@@ -489,3 +597,10 @@ def test_an_edit_without_effect_keeps_the_fingerprint(edit: str) -> None:
 
     assert print_of(*before).parts == print_of(*after).parts
     assert print_of(*before).fingerprint == print_of(*after).fingerprint
+
+
+@pytest.mark.parametrize("edit", RECOMPUTED)
+def test_sources_are_found_for_all_that_has_one(edit: str) -> None:
+    for cell in RECOMPUTED[edit]:
+        if "exec(" not in cell:
+            assert not any("bytecode" in sentence for sentence in print_of(cell).opaque)
