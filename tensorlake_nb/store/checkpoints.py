@@ -34,6 +34,7 @@ from tensorlake_nb.store.memory import Recent
 from tensorlake_nb.store.paths import (
     BAD_SUFFIX,
     RECORD,
+    age_of,
     bad_path,
     checked_part,
     is_part,
@@ -187,7 +188,7 @@ class Store:
         return segment
 
     def segments_of(self, fingerprint: str, writer: str | None = None) -> list[Segment]:
-        """A function's readable segments, of one writer or of all."""
+        """A function's readable segments, of one writer or of all, oldest first."""
         names = self._listed(fingerprint)
         if writer is not None:
             names = [name for name in names if writer_of(name) == writer]
@@ -386,9 +387,11 @@ class Store:
         logger.warning("%s", reason)
 
     def _listed(self, fingerprint: str) -> Sequence[str]:
+        """Names of a function's segments that aren't marked as damaged, oldest first."""
         names = self.filesystem.list(segments_path(fingerprint))
         bad = {name.removesuffix(BAD_SUFFIX) for name in names if name.endswith(BAD_SUFFIX)}
-        return [name for name in names if "~" in name and name not in bad and is_part(name) and name[-4:] != BAD_SUFFIX]
+        named = (name for name in names if "~" in name and is_part(name) and not name.endswith(BAD_SUFFIX))
+        return sorted((name for name in named if name not in bad), key=age_of)
 
     def _checked(self, name: str, path: str, raw: bytes) -> Segment:
         try:

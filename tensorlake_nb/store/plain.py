@@ -107,10 +107,11 @@ class _Packing:
         self._shapes: dict[type, tuple[Ext, tuple[str, str], tuple[str, ...]] | None] = {}
 
     def pack(self, value: Any) -> bytes:
-        inexact = _Inspection()
-        inexact.look(value)
+        inspection = _Inspection()
+        inspection.look(value)
+        exact = _exact(value) if inspection.found else value
         packed: bytes = msgpack.packb(
-            _exact(value) if inexact.found else value, default=self._extension, strict_types=True, use_bin_type=True, unicode_errors="surrogatepass"
+            exact, default=self._extension, strict_types=True, use_bin_type=True, unicode_errors="surrogatepass"
         )
         return packed
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from tensorlake_nb.core.batch import BARE
 from tensorlake_nb.core.digest import digest
@@ -51,17 +51,20 @@ class StoreBesideADict(RuleBasedStateMachine):
         self.safe: set[int] = set()  # must be found by whoever looks
         self.pending: dict[int, set[int]] = {}
         self.open: dict[int, tuple[Writer, str]] = {}
-        self.damaged = 0
+        self.damaged = self.started = 0
 
     def store(self) -> Store:
         return local_store(self.root)
 
     @rule(target=writers, name=st.sampled_from(["a", "b", "c"]))
     def start(self, name: str) -> int:
-        writer = self.store().writer(FINGERPRINT, name)
-        self.open[id(writer)] = (writer, name)
-        self.pending[id(writer)] = set()
-        return id(writer)
+        return self.opened(self.store().writer(FINGERPRINT, name), name)
+
+    def opened(self, writer: Writer, name: str) -> int:
+        self.started += 1
+        self.open[self.started] = (writer, name)
+        self.pending[self.started] = set()
+        return self.started
 
     @rule(writer=writers, number=numbers, kind=kinds)
     def finish_a_task(self, writer: int, number: int, kind: str) -> None:
@@ -77,7 +80,7 @@ class StoreBesideADict(RuleBasedStateMachine):
     def flush(self, writer: int) -> None:
         self.open[writer][0].flush()
         for number in self.pending[writer]:
-            self.check(self.open[writer][0].locate(key(number)), number, self.store())
+            self.check(self.open[writer][0].locate(key(number)), number, self.store())  # just written, so whole
         self.pending[writer].clear()
 
     @rule(writer=consumes(writers))
@@ -89,7 +92,7 @@ class StoreBesideADict(RuleBasedStateMachine):
         self.open.pop(writer)[0].abandon()
 
     @rule(target=writers, writer=consumes(writers), number=numbers)
-    def kill_and_follow(self, writer: int, number: int) -> Any:
+    def kill_and_follow(self, writer: int, number: int) -> int:
         dead, name = self.open.pop(writer)
         dead.begin(key(number))
         dead.abandon()
@@ -99,25 +102,27 @@ class StoreBesideADict(RuleBasedStateMachine):
             assert {key(done) for done in self.pending[writer]} <= set(known)
         assert key(number) in known or key(number) in follower.interrupted()
         for done, outcome in known.items():
-            self.check(outcome, next(n for n in self.kinds if key(n) == done), self.store())
-        self.open[id(follower)] = (follower, name)
-        self.pending[id(follower)] = set()
-        return id(follower) if follower else multiple()
+            try:
+                self.check(outcome, next(n for n in self.kinds if key(n) == done), self.store())
+            except CorruptCheckpointError:
+                assert self.damaged
+        return self.opened(follower, name)
 
     @rule()
     def recover(self) -> None:
         self.store().recover()
 
-    @rule(random=st.randoms(use_true_random=False))
-    def damage_a_segment(self, random: Any) -> None:
+    @rule(which=st.integers(0, 99), part=st.integers(0, 99), how=st.integers(0, 2))
+    def damage_a_segment(self, which: int, part: int, how: int) -> None:
         segments = self.store().segments_of(FINGERPRINT)
         if not segments:
             return
-        segment = random.choice(segments)
+        segment = sorted(segments, key=lambda segment: segment.written)[which % len(segments)]
         directory = segment_directory(self.root, segment.name)
-        path = random.choice(sorted(path for path in directory.rglob("*") if path.is_file()))
+        paths = sorted(path for path in directory.rglob("*") if path.is_file())
+        path = paths[part % len(paths)]
         raw = path.read_bytes()
-        path.write_bytes(random.choice([b"", raw[: len(raw) // 2], raw[:-1] + bytes([raw[-1] ^ 1])]))
+        path.write_bytes((b"", raw[: len(raw) // 2], raw[:-1] + bytes([raw[-1] ^ 1]))[how])
         self.damaged += 1
         self.safe -= {number for number in self.kinds if key(number) in set(segment.all_keys())}
 
