@@ -10,7 +10,6 @@ import copyreg
 import dataclasses
 import enum
 import functools
-import pickle
 import sys
 import types
 from typing import Any
@@ -173,12 +172,11 @@ def _reduced_once(value: Any, enc: Encoding) -> bytes:
 
 def _home_of(value: Any, name: str) -> str:
     """The module where a value that is pickled by name is found under that name."""
-    module = getattr(value, "__module__", None) or type(value).__module__.partition(".")[0]
-    for find in (lambda: module, lambda: pickle.whichmodule(value, name)):
-        home = find()
+    first = getattr(value, "__module__", None) or type(value).__module__.partition(".")[0]
+    for home in (first, *sys.modules.copy()):
         found: Any = sys.modules.get(home)
         for step in name.split("."):
-            found = getattr(found, step, None)
+            found = getattr(found, "__dict__", {}).get(step)
         if found is value:
             return str(home)
     raise Refusal(f"{type_name(value)} {name!r} isn't found under its name")

@@ -14,16 +14,17 @@ import inspect
 import re
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.encoding import field, name_of, type_name
 from tensorlake_nb.core.imports import absolute_name
-from tensorlake_nb.core.names import Chain, Reads, reads_of
+from tensorlake_nb.core.names import Reads, reads_of
 from tensorlake_nb.core.origin import Origin, origin_of, origin_of_class, origin_of_module, package_of, version_of
 from tensorlake_nb.core.reach_classes import class_refs
 from tensorlake_nb.core.reach_imports import ImportReach
+from tensorlake_nb.core.reach_modules import follow, whole_module
 from tensorlake_nb.core.reach_values import short_repr, value_part
 from tensorlake_nb.core.source import code_digest, function_source, has_text
 
@@ -302,7 +303,7 @@ class Reach:
                 if origin_of_builtin(found):
                     continue
             chains = reads.globals.get(name, {()})
-            refs[f"global {name}"] = self.follow(found, chains, name, namespace.get("__name__"))
+            refs[f"global {name}"] = follow(self, found, chains, name, namespace.get("__name__"))
             if name in reads.writes:
                 self.note(f"`{owner}` assigns the global `{name}`: its value when the run starts counts")
         return refs
@@ -318,7 +319,7 @@ class Reach:
             chains = reads.closures.get(name, {()}) if reads is not None else {()}
             label = f"closure {owner}.{name}" if owner else f"closure {name}"
             if isinstance(held, types.ModuleType):
-                refs[f"closure {name}"] = self.follow(held, chains, name, None)
+                refs[f"closure {name}"] = follow(self, held, chains, name, None)
             else:
                 refs[f"closure {name}"] = self.ref(held, label)
         return refs
@@ -332,35 +333,6 @@ class Reach:
         for name, value in found:
             refs[f"default {name}"] = self.ref(value, f"default {owner}.{name}" if owner else f"default {name}")
         return refs
-
-    def follow(self, obj: Any, chains: Iterable[Chain], name: str, module: str | None) -> str:
-        """What stands for a global: of a module, only the attributes that are taken of it."""
-        if not isinstance(obj, types.ModuleType) or origin_of(obj) is not Origin.PROJECT:
-            return self.ref(obj, f"global {self.name_in(module, name)}")
-        found = {chain: self._attribute(obj, chain) for chain in sorted(chains)}
-        return "module(" + ", ".join(f"{'.'.join(chain)}: {ref}" for chain, ref in found.items()) + ")"
-
-    def took_from(self, module: Any) -> None:
-        """Note that something of one of the project's modules is needed."""
-        if isinstance(module, str) and module != "__main__":
-            self.modules.add(module)
-
-    def _attribute(self, module: types.ModuleType, chain: Chain) -> str:
-        current: Any = module
-        self.took_from(module.__name__)
-        for i, name in enumerate(chain):
-            found = vars(current).get(name, _MISSING)
-            if found is _MISSING:
-                try:
-                    found = getattr(current, name)
-                except Exception:
-                    self.note(f"`{current.__name__}.{name}` isn't defined")
-                    return "undefined"
-            if not (isinstance(found, types.ModuleType) and origin_of(found) is Origin.PROJECT):
-                return self.ref(found, f"global {self.name_in(current.__name__, chain[i])}")
-            current = found
-            self.took_from(found.__name__)
-        return self.module_ref(current)
 
     # ---------------------------------------------------------------------------------------- classes and modules
 
@@ -400,16 +372,13 @@ class Reach:
             return held
         self.took_from(module.__name__)
         label = self._new_label(f"module {module.__name__}", id(module), module)
-        self._queue.append(lambda: self._module(module, label))
+        self._queue.append(lambda: whole_module(self, module, label))
         return label
 
-    def _module(self, module: types.ModuleType, label: str) -> None:
-        refs = {}
-        for name, value in sorted(vars(module).items()):
-            if not (name.startswith("__") and name.endswith("__")):
-                refs[name] = self.ref(value, f"global {self.name_in(module.__name__, name)}")
-        self.text_part(label, "module", refs)
-        self.sources[label] = "\n".join(f"{name}: {ref}" for name, ref in refs.items())
+    def took_from(self, module: Any) -> None:
+        """Note that something of one of the project's modules is needed."""
+        if isinstance(module, str) and module != "__main__":
+            self.modules.add(module)
 
 
 def origin_of_builtin(found: Any) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tensorlake_nb.core.names import Chain
+from tensorlake_nb.core.reach_modules import follow
 
 if TYPE_CHECKING:
     from tensorlake_nb.core.reach import Reach
@@ -25,7 +26,7 @@ def annotation_ref(reach: Reach, annotation: Any, namespace: Mapping[str, Any], 
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in namespace:
             held, chains = namespace[node.id], _chains_of(tree, node)
-            found[node.id] = reach.follow(held, chains, node.id, namespace.get("__name__"))
+            found[node.id] = follow(reach, held, chains, node.id, namespace.get("__name__"))
     return ast.unparse(tree) + "".join(f" {name}={found[name]}" for name in sorted(found))
 
 

@@ -1,0 +1,51 @@
+"""Loaded modules that a function reaches: by the attributes that it takes of them, else as a whole."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from tensorlake_nb.core.names import Chain
+from tensorlake_nb.core.origin import Origin, origin_of
+
+if TYPE_CHECKING:
+    from tensorlake_nb.core.reach import Reach
+
+_MISSING = object()
+
+
+def follow(reach: Reach, obj: Any, chains: Iterable[Chain], name: str, module: str | None) -> str:
+    """What stands for a name: where it is one of the project's modules, only for what is taken of it."""
+    if not isinstance(obj, types.ModuleType) or origin_of(obj) is not Origin.PROJECT:
+        return reach.ref(obj, f"global {reach.name_in(module, name)}")
+    found = {chain: _attribute(reach, obj, chain) for chain in sorted(chains)}
+    return "module(" + ", ".join(f"{'.'.join(chain)}: {ref}" for chain, ref in found.items()) + ")"
+
+
+def _attribute(reach: Reach, module: types.ModuleType, chain: Chain) -> str:
+    current: Any = module
+    reach.took_from(module.__name__)
+    for name in chain:
+        found = vars(current).get(name, _MISSING)
+        if found is _MISSING:
+            try:
+                found = getattr(current, name)
+            except Exception:
+                reach.note(f"`{current.__name__}.{name}` isn't defined")
+                return "undefined"
+        if not (isinstance(found, types.ModuleType) and origin_of(found) is Origin.PROJECT):
+            return reach.ref(found, f"global {reach.name_in(current.__name__, name)}")
+        current = found
+        reach.took_from(found.__name__)
+    return reach.module_ref(current)
+
+
+def whole_module(reach: Reach, module: types.ModuleType, label: str) -> None:
+    """Make the part of a module of which everything counts."""
+    refs = {}
+    for name, value in sorted(vars(module).items()):
+        if not (name.startswith("__") and name.endswith("__")):
+            refs[name] = reach.ref(value, f"global {reach.name_in(module.__name__, name)}")
+    reach.text_part(label, "module", refs)
+    reach.sources[label] = "\n".join(f"{name}: {ref}" for name, ref in refs.items())
