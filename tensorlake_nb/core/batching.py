@@ -14,6 +14,8 @@ TARGET_S = 0.4
 #: After how long a worker begins no further element of a batch (s), once times are known, and before.
 BUDGET_S = 0.6
 FIRST_BUDGET_S = 0.15
+#: What a batch should take at least (s), where there is work enough: less isn't worth a Dask task.
+LEAST_S = 0.05
 #: The most elements of one batch: bounds what a receipt holds.
 MOST = 5_000
 #: The most elements while nothing is known of their time.
@@ -36,11 +38,9 @@ def batch_size(n_ready: int, slots: int, mean_s: float | None, concurrency: int 
     """
     # Several shares per slot, so that no worker is left with a large batch at the end.
     share = math.ceil(n_ready / (slots * (4 if mean_s is None else 2)))
-    if mean_s is None:
-        wanted = FIRST_MOST
-    else:
-        wanted = MOST if mean_s * MOST <= TARGET_S else max(1, int(TARGET_S / mean_s))
-    return max(1, min(max(share, min(concurrency, n_ready)), max(wanted, concurrency), MOST))
+    least = concurrency if mean_s is None else max(_worth(LEAST_S, mean_s), concurrency)
+    most = FIRST_MOST if mean_s is None else max(_worth(TARGET_S, mean_s), concurrency)
+    return max(1, min(max(share, least), most, n_ready, MOST))
 
 
 def window(slots: int) -> int:
@@ -50,6 +50,9 @@ def window(slots: int) -> int:
 
 def fold_size(mean_s: float | None) -> int:
     """How many elements the next batch of a fold takes at most."""
-    if mean_s is None:
-        return FIRST_MOST
-    return MOST if mean_s * MOST <= TARGET_S else max(1, int(TARGET_S / mean_s))
+    return FIRST_MOST if mean_s is None else max(1, _worth(TARGET_S, mean_s))
+
+
+def _worth(seconds: float, mean_s: float) -> int:
+    """How many elements take so long."""
+    return MOST if mean_s * MOST <= seconds else int(seconds / mean_s)

@@ -69,7 +69,7 @@ def _objects(value: np.ndarray[Any, Any], enc: Encoding) -> bytes:
         try:
             out.append(digest_of(enc.encode(item)))
         except Refusal as refusal:
-            refusal.inside(str(list(np.unravel_index(len(out), value.shape))))
+            refusal.inside(str([int(i) for i in np.unravel_index(len(out), value.shape)]))
             raise
     return b"".join(out)
 

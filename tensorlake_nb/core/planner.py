@@ -31,7 +31,7 @@ def next_instructions(state: RunState, now: float) -> tuple[Instruction, ...]:
     wanted = tuple(
         instruction for node in reversed(state.nodes.values()) for instruction in _at_node(state, node, now, numbers)
     )
-    if wanted or not state.is_quiet or state.next_due() is not None:
+    if wanted or not state.is_quiet or state.is_delayed:
         return wanted
     stuck = [name for name in state.nodes if not state.has_ended(name)]
     if stuck:

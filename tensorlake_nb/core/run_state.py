@@ -84,11 +84,16 @@ class RunState:
     def failures(self) -> list[ElementFailed]:
         return [failure for node in self.nodes.values() for failure in node.failures]
 
-    def next_due(self) -> float | None:
-        """When the next delayed retry may begin."""
-        dues = [node.delayed[0][0] for node in self.nodes.values() if node.delayed]
-        dues += [node.fold_due for node in self.nodes.values() if node.fold_due is not None]
+    def next_due(self, now: float) -> float | None:
+        """When the next delayed retry may begin; those that may begin already wait for something else."""
+        dues = [due for node in self.nodes.values() for due, _, _ in node.delayed if due > now]
+        dues += [node.fold_due for node in self.nodes.values() if node.fold_due is not None and node.fold_due > now]
         return min(dues, default=None)
+
+    @property
+    def is_delayed(self) -> bool:
+        """Some retry is still to come."""
+        return any(node.delayed or node.fold_due is not None for node in self.nodes.values())
 
     def has_ended(self, name: str) -> bool:
         """A node will give nothing more: it is finished, or what is missing failed or depends on a failure."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import importlib.util
 import logging
 import multiprocessing
 import os
@@ -12,20 +11,23 @@ import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, Nanny, Worker
+from distributed import Client, LocalCluster, Nanny, SpecCluster, Worker
+from distributed.comm import parse_address
+from distributed.comm.registry import get_backend
 
 import tensorlake_nb
-from tensorlake_nb.engine.nannies import QuietNanny, death_at
+from tensorlake_nb.engine.nannies import MuteScheduler, MuteWorker, QuietNanny, death_at
 from tensorlake_nb.errors import ClusterError
 
-CONNECT_S = 8.0
+CONNECT_S = 5.0
 _LocalCluster: Any = LocalCluster
+_SpecCluster: Any = SpecCluster
 _Client: Any = Client
 _LOOPBACK = "127.0.0.1"
 _DEATH_NOTICE_S = 1.0
@@ -59,12 +61,19 @@ class Connection:
         Its workers are processes of their own, so a hanging call can be ended, and ``memory://`` can't be shared.
     """
 
-    def __init__(self, client: Client, *, cluster: LocalCluster | None = None, owns_client: bool = True) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        cluster: SpecCluster | None = None,
+        owns_client: bool = True,
+        has_processes: bool = True,
+    ) -> None:
         self.client = client
         self._client: Any = client  # without types, as much of distributed is
         self._cluster, self._owns_client = cluster, owns_client
         self.is_embedded = cluster is not None
-        self.has_processes = cluster.processes if cluster is not None else _has_processes(client)
+        self.has_processes = has_processes
         atexit.register(self.close)
 
     @property
@@ -159,52 +168,64 @@ def _embedded(workers: int | None, memory_limit: str | float | None) -> Connecti
             "no cluster can be started in a process that another one has started for its work. Start the run from "
             'the notebook or script itself (there below `if __name__ == "__main__":`), or use cluster="threads".'
         )
-    folder = os.path.join(tempfile.gettempdir(), f"tensorlake-nb-{_user()}")
-    config = {**_EMBEDDED, "temporary-directory": folder}
+    config = _config()
     options: dict[str, Any] = {} if memory_limit is None else {"memory_limit": memory_limit}
-    return _started(
-        config,
-        n_workers=_n_workers(workers),
-        processes=True,
-        host=_LOOPBACK,
-        worker_class=QuietNanny,
-        dashboard_address=f"{_LOOPBACK}:0" if importlib.util.find_spec("bokeh") is not None else None,
-        preload=["tensorlake_nb.engine.worker_setup"],
-        config=config,
-        **options,
-    )
+
+    def start() -> LocalCluster:
+        return _LocalCluster(  # type: ignore[no-any-return]
+            n_workers=_n_workers(workers),
+            threads_per_worker=1,
+            processes=True,
+            host=_LOOPBACK,
+            worker_class=QuietNanny,
+            dashboard_address=f"{_LOOPBACK}:0",  # without one, it would take port 8787
+            preload=["tensorlake_nb.engine.worker_setup"],
+            config=config,
+            silence_logs=logging.CRITICAL,
+            **options,
+        )
+
+    return _started(start, config, has_processes=True)
 
 
 def _threads(workers: int | None) -> Connection:
-    return _started(
-        {**_EMBEDDED, "temporary-directory": os.path.join(tempfile.gettempdir(), f"tensorlake-nb-{_user()}")},
-        n_workers=max(2, _n_workers(workers)) if workers is None else _n_workers(workers),
-        processes=False,
-        dashboard_address=None,
-        memory_limit=None,
-    )
+    number = _n_workers(workers) if workers is not None else max(2, _n_workers(workers))
+    options = {"protocol": "inproc://", "dashboard": False}
+    worker = {"cls": MuteWorker, "options": {**options, "nthreads": 1, "memory_limit": None}}
+
+    def start() -> SpecCluster:
+        return _SpecCluster(  # type: ignore[no-any-return]
+            scheduler={"cls": MuteScheduler, "options": options},
+            workers=dict.fromkeys(range(number), worker),
+            silence_logs=logging.CRITICAL,
+        )
+
+    return _started(start, _config(), has_processes=False)
 
 
-def _started(here: Mapping[str, Any], **options: Any) -> Connection:
-    cluster: LocalCluster | None = None
+def _config() -> dict[str, Any]:
+    user = str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    return {**_EMBEDDED, "temporary-directory": os.path.join(tempfile.gettempdir(), f"tensorlake-nb-{user}")}
+
+
+def _started(start: Callable[[], SpecCluster], config: Mapping[str, Any], *, has_processes: bool) -> Connection:
+    cluster: SpecCluster | None = None
     try:
-        with dask.config.set(here):
-            cluster = _LocalCluster(threads_per_worker=1, silence_logs=logging.CRITICAL, **options)
+        with dask.config.set(config):
+            cluster = start()
             client = _Client(cluster, set_as_default=False, timeout=CONNECT_S)
     except Exception as error:
         if cluster is not None:
             with suppress(Exception):
                 cluster.close(timeout=2)
         raise ClusterError(f"the embedded cluster can't be started: {type(error).__name__}: {error}") from error
-    return Connection(client, cluster=cluster)
-
-
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    return Connection(client, cluster=cluster, has_processes=has_processes)
 
 
 def _remote(address: str) -> Connection:
     try:
+        scheme, _ = parse_address(address)
+        get_backend(scheme)  # else the client would try an unknown one for a while
         with dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_S}s"}):
             client = _Client(address, set_as_default=False, timeout=CONNECT_S)
     except Exception as error:
@@ -227,6 +248,7 @@ def _checked(connection: Connection) -> Connection:
                 raise ClusterError(f"the cluster at {connection.address} has no workers. Start some, then run again.")
             time.sleep(0.05)
         theirs = _versions_there(client)
+        connection.has_processes = _has_processes(client)
         problems = _disagreements(_versions(), theirs)
         if problems:
             raise ClusterError(
@@ -241,10 +263,14 @@ def _checked(connection: Connection) -> Connection:
 
 def _versions_there(client: Client) -> dict[str, dict[str, str]]:
     try:
-        found: dict[str, dict[str, str]] = client.run(_versions)
+        found: dict[str, dict[str, str]] = client.run(_versions_on_worker)
     except ImportError as error:  # the very function that was to tell can't be imported there
         return {"": {**_versions(), error.name or "tensorlake_nb": "missing"}}
     return found
+
+
+def _versions_on_worker() -> dict[str, str]:
+    return _versions()
 
 
 def _versions() -> dict[str, str]:

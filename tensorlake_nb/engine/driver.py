@@ -162,8 +162,9 @@ class Driver:
 
     async def _hear(self) -> None:
         """Wait for what happens next, and fold it in with everything else that is there already."""
-        dues = [due for due in (self.state.next_due(), self._give_up_at) if due is not None]
-        timeout = max(min(dues) - self._clock(), 0) if dues else None
+        now = self._clock()
+        dues = [due for due in (self.state.next_due(now), self._give_up_at) if due is not None]
+        timeout = max(min(dues) - now, 0) if dues else None
         try:
             message = await asyncio.wait_for(self._inbox.get(), timeout)
         except TimeoutError:

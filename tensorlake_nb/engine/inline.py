@@ -50,6 +50,6 @@ def drive_inline(
                     apply(desk.settle(instruction.number, receipts, time.time()))
                 case Halt() | End():
                     pass
-        due = state.next_due()
+        due = state.next_due(time.time())
         if not instructions and due is not None:
             time.sleep(max(due - time.time(), 0))

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import Any
 
-from distributed import Nanny
+from distributed import Nanny, Scheduler, Worker
 from distributed.core import Status
 
 from tensorlake_nb.engine.watchdog import EXIT_OVERRUN
@@ -47,10 +47,14 @@ def cause_of(exit_code: int) -> str:
 class QuietNanny(Nanny):
     """A nanny whose worker is deaf to SIGINT from its first moment, and whose death is noted with its cause."""
 
+    _worker_pid: int | None = None
+
     async def instantiate(self) -> Status:
         _block_sigint()
         with _no_main():
-            return await super().instantiate()
+            status = await super().instantiate()
+        self._worker_pid = self.pid
+        return status
 
     def _on_worker_exit_sync(self, exitcode: int) -> None:
         address = self.worker_address
@@ -60,15 +64,24 @@ class QuietNanny(Nanny):
 
     def _cause(self, exit_code: int) -> str:
         cause = cause_of(exit_code)
-        if exit_code in (-signal.SIGTERM, -9) and self.memory_manager._last_terminated_pid == self._last_pid:
+        if self.memory_manager._last_terminated_pid == self._worker_pid:
             limit = (self.memory_manager.memory_limit or 0) / 2**20
             return f"{cause}: it used more than its {limit:.0f} MiB of memory"
         return cause
 
-    @property
-    def _last_pid(self) -> int | None:
-        process = getattr(self.process, "process", None)
-        return getattr(process, "pid", None)
+
+class MuteScheduler(Scheduler):
+    """A scheduler in this process that listens on no port, not even for a dashboard."""
+
+    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+class MuteWorker(Worker):
+    """A worker in this process that listens on no port."""
+
+    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
+        pass
 
 
 def _note(address: str, cause: str) -> None:

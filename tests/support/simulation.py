@@ -1,0 +1,189 @@
+"""A cluster and a store that exist on paper: runs the planner on a fake clock, element by element, without Dask."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tensorlake_nb.core.batch import FailureKind, Span
+from tensorlake_nb.core.events import (
+    BatchEnded,
+    BatchLost,
+    Chunk,
+    ElementFailed,
+    Event,
+    Gathered,
+    NodeOutcome,
+    Probed,
+    RunStarted,
+    Sealed,
+    SlotsKnown,
+)
+from tensorlake_nb.core.instructions import End, Gather, Halt, Instruction, Probe, Seal, Submit
+from tensorlake_nb.core.plan import FAN_IN, Plan
+from tensorlake_nb.core.planner import next_instructions
+from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.slices import Slice, take
+
+#: Seconds that the fake store and scheduler take to answer.
+ANSWER_S = 0.001
+DASK_S = 0.002
+
+
+@dataclass
+class World:
+    """What happens to whom, decided by one seed.
+
+    Attributes
+    ----------
+    outputs_of
+        Per node how many outputs an element gives; a node that isn't named gives one.
+    element_s
+        Seconds of work per element.
+    failing, dying
+        Chances that an element's attempt fails, and that it takes its worker with it.
+    """
+
+    plan: Plan
+    seed: int
+    workers: int = 4
+    outputs_of: dict[str, int] = field(default_factory=dict)
+    element_s: float = 0.0005
+    failing: float = 0.0
+    dying: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.state = RunState.fresh(self.plan)
+        self.now = 0.0
+        self.called: Counter[tuple[str, tuple[int, ...]]] = Counter()
+        self.instructions: list[Instruction] = []
+        self.lost = 0
+        self._random = random.Random(self.seed)
+        self._coming: list[tuple[float, int, Callable[[], Event]]] = []
+        self._order = 0
+        self._free_at = [0.0] * self.workers
+
+    def run(self) -> RunState:
+        """Run to the end; fails if the planner asks for something that it asked for before."""
+        self._fold(RunStarted("simulated", self.now))
+        self._fold(SlotsKnown(self.workers))
+        while self.state.status is None:
+            wanted = next_instructions(self.state, self.now)
+            for instruction in wanted:
+                self.instructions.append(instruction)
+                self._fold(instruction.event(self.now))
+                self._perform(instruction)
+            due = self.state.next_due(self.now)
+            if self._coming and (due is None or self._coming[0][0] <= due):
+                self.now, _, event = heapq.heappop(self._coming)
+                self._fold(event())
+            elif due is not None and not wanted:
+                self.now = max(self.now, due)
+            else:
+                assert wanted, "the planner waits for nothing"
+        return self.state
+
+    def _fold(self, event: Event) -> None:
+        evolve(self.state, event)
+
+    def _later(self, at: float, event: Callable[[], Event]) -> None:
+        self._order += 1
+        heapq.heappush(self._coming, (at, self._order, event))
+
+    def _perform(self, instruction: Instruction) -> None:
+        match instruction:
+            case Probe(node, slices):
+                self._later(self.now + ANSWER_S, lambda: Probed(node, (), slices))
+            case Gather(node, slices, _):
+                size = sum(piece.size for piece in slices)
+                number = self.state.nodes[node].gathered
+                self._later(self.now + ANSWER_S, lambda: Gathered(node, number, -(-size // FAN_IN)))
+            case Seal(node):
+                folds = self.plan.nodes[node].kind == "fold"
+                chunk = Chunk((0,), 1, 1, 1, (Span("acc", 0, 1),)) if folds else None
+                self._later(self.now + ANSWER_S, lambda: Sealed(node, chunk))
+            case Submit():
+                self._compute(instruction)
+            case Halt() | End():
+                pass
+
+    def _compute(self, order: Submit) -> None:
+        worker = min(range(self.workers), key=lambda i: self._free_at[i])
+        begin = max(self._free_at[worker], self.now) + DASK_S
+        at, done = begin, 0
+        failures: list[ElementFailed] = []
+        settled: list[Slice] = []
+        for piece in order.slices:
+            for i in range(piece.size):
+                if at - begin > order.budget_s:
+                    break
+                one = piece.cut(i, i + 1)
+                at += self.element_s * self._random.uniform(0.5, 1.5)
+                if self._random.random() < self.dying:
+                    self._die(order, one, done, settled, worker, at)
+                    return
+                done += 1
+                if self._random.random() < self.failing:
+                    failures.append(ElementFailed(one, FailureKind.ERROR, "ValueError: by chance", "x"))
+                    if self.plan.nodes[order.node].kind == "fold":
+                        done -= 1
+                        break
+                else:
+                    self.called[order.node, one.order] += 1
+                    settled.append(one)
+            else:
+                continue
+            break
+        self._free_at[worker] = at
+        event = self._ended(order, settled, failures, done, at)
+        self._later(at + DASK_S, lambda: event)
+
+    def _ended(
+        self, order: Submit, settled: list[Slice], failures: list[ElementFailed], done: int, at: float
+    ) -> BatchEnded:
+        size = sum(piece.size for piece in order.slices)
+        folds = self.plan.nodes[order.node].kind == "fold"
+        if folds:
+            chunks: tuple[Chunk, ...] = (Chunk((order.number,), done, 1, 1, (Span("acc", 0, 1),), None, done, 0),)
+            returned: tuple[Slice, ...] = ()
+        else:
+            chunks = self._chunks(order.node, settled)
+            returned = take(order.slices, done, size)
+        outcome = NodeOutcome(order.node, chunks, tuple(failures), self.element_s * max(done, 1))
+        return BatchEnded(order.number, (outcome,), returned, done, at)
+
+    def _chunks(self, node: str, settled: list[Slice]) -> tuple[Chunk, ...]:
+        n = self.outputs_of.get(node, 1)
+        return tuple(
+            Chunk(one.address(), 1, n, int(n > 0), (Span(node, 0, n),), None, 1, 0, is_bare=n == 1) for one in settled
+        )
+
+    def _die(self, order: Submit, culprit: Slice, done: int, settled: list[Slice], worker: int, at: float) -> None:
+        self.lost += 1
+        self._free_at[worker] = at + 0.5
+        failed = ElementFailed(culprit, FailureKind.WORKER_LOST, "its worker process ended (SIGKILL)", "x")
+        event: Event
+        if self.plan.nodes[order.node].kind == "fold":
+            event = self._ended(order, [], [failed], done, at)
+        else:
+            size = sum(piece.size for piece in order.slices)
+            # Half of the time nobody knows who it was: all that were left are suspects.
+            left = take(order.slices, done + 1, size)
+            suspects = (failed,)
+            if self._random.random() < 0.5:
+                each = tuple(one.cut(i, i + 1) for one in left for i in range(one.size))[:3]
+                suspects += tuple(ElementFailed(one, failed.kind, failed.error, "x") for one in each)
+                left = take(order.slices, done + 1 + len(each), size)
+            chunks = self._chunks(order.node, [one for one in settled])
+            handled = take(order.slices, 0, done)
+            failed_before = [one for one in _singles(handled) if one not in set(settled)]
+            suspects += tuple(ElementFailed(one, failed.kind, failed.error, "x") for one in failed_before)
+            event = BatchLost(order.number, failed.error, at, chunks, suspects, left)
+        self._later(at + 0.1, lambda: event)
+
+
+def _singles(slices: tuple[Slice, ...]) -> list[Slice]:
+    return [piece.cut(i, i + 1) for piece in slices for i in range(piece.size)]

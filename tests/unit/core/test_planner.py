@@ -1,0 +1,186 @@
+"""The planner on a fake clock: no Dask, no store, no time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tensorlake_nb.core.events import RunStarted, StopRequested
+from tensorlake_nb.core.function import tensorlake_function
+from tensorlake_nb.core.graph import GraphBuilder
+from tensorlake_nb.core.instructions import End, Probe, Submit
+from tensorlake_nb.core.plan import Plan, plan_graph
+from tensorlake_nb.core.planner import next_instructions
+from tensorlake_nb.core.policy import Retries
+from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.slices import Slice
+from tests.support.simulation import World
+
+
+@tensorlake_function()
+def items() -> Any:
+    return []
+
+
+@tensorlake_function()
+def work(x: Any) -> Any:
+    return x
+
+
+@tensorlake_function()
+def more(x: Any) -> Any:
+    return x
+
+
+@tensorlake_function(accumulate=int)
+def total(t: int, x: Any) -> int:
+    return t
+
+
+@tensorlake_function(accumulate=int, combine=lambda a, b: a + b)
+def merged(t: int, x: Any) -> int:
+    return t
+
+
+def map_reduce_plan(reducer: Any = total, **options: Any) -> Plan:
+    graph = GraphBuilder(name="map_reduce", start_node=items, **options)
+    graph.add_edge(items, work).add_edge(work, more).add_edge(more, reducer)
+    return plan_graph(graph.freeze())
+
+
+def test_a_run_begins_by_asking_for_the_whole_stream_of_the_start_node() -> None:
+    state = RunState.fresh(map_reduce_plan())
+    evolve(state, RunStarted("r", 0.0))
+
+    assert next_instructions(state, 0.0) == (Probe("items", ()),)
+
+
+def test_each_element_of_a_map_is_called_once() -> None:
+    world = World(map_reduce_plan(), seed=1, outputs_of={"items": 1000})
+
+    state = world.run()
+
+    assert state.status == "succeeded"
+    assert state.nodes["work"].computed == state.nodes["more"].computed == 1000
+    assert state.nodes["total"].folded == 1000
+    assert set(world.called.values()) == {1}
+
+
+def test_the_fold_begins_before_the_map_has_ended() -> None:
+    world = World(map_reduce_plan(), seed=1, outputs_of={"items": 2000}, element_s=0.05)
+
+    world.run()
+
+    nodes = [order.node for order in world.instructions if isinstance(order, Submit)]
+    last_of_the_map = len(nodes) - 1 - nodes[::-1].index("more")
+    assert nodes.index("total") < last_of_the_map
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_failures_and_lost_workers_cost_attempts_but_no_element(seed: int) -> None:
+    plan = map_reduce_plan(retries=Retries(max_retries=20, initial_delay=0.1, max_delay=1.0))
+    world = World(plan, seed, outputs_of={"items": 300}, failing=0.05, dying=0.01)
+
+    state = world.run()
+
+    assert state.status == "succeeded", state.error
+    assert world.lost > 0
+    assert state.nodes["more"].computed == 300
+    assert state.nodes["total"].folded == 300
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 64, 65, 1000])
+def test_a_combine_tree_folds_every_element_once(size: int) -> None:
+    world = World(map_reduce_plan(merged), seed=3, outputs_of={"items": size})
+
+    state = world.run()
+
+    assert state.status == "succeeded", state.error
+    assert state.nodes["merged~leaves"].computed == -(-size // 8)
+    assert state.nodes["merged~branches"].computed == -(-(-(-size // 8)) // 8)
+    assert state.nodes["merged"].sealed
+
+
+def test_two_simulated_runs_with_the_same_seed_get_the_same_instructions() -> None:
+    plan = map_reduce_plan(retries=Retries(max_retries=50, initial_delay=0.1))
+    first, second = (World(plan, 7, workers=8, outputs_of={"items": 500}, failing=0.02, dying=0.003) for _ in range(2))
+
+    first.run()
+    second.run()
+
+    assert first.instructions == second.instructions
+
+
+def test_a_hundred_thousand_elements_with_failures_and_lost_workers_are_planned_in_bounded_steps() -> None:
+    plan = map_reduce_plan(retries=Retries(max_retries=50, initial_delay=0.1))
+    world = World(plan, 11, workers=16, outputs_of={"items": 100_000}, element_s=0.0005, failing=0.0005, dying=0.00005)
+
+    state = world.run()
+
+    assert state.status == "succeeded", state.error
+    assert state.nodes["work"].computed == state.nodes["more"].computed == 100_000
+    assert state.nodes["total"].folded == 100_000
+    assert world.lost > 0
+    assert sum(isinstance(order, Submit) for order in world.instructions) < 5_000
+
+
+def test_a_failure_without_retries_left_stops_new_work() -> None:
+    world = World(map_reduce_plan(), seed=2, outputs_of={"items": 5000}, failing=0.01, element_s=0.01)
+
+    state = world.run()
+
+    assert state.status == "failed"
+    assert 0 < state.nodes["work"].computed < 5000
+    assert not state.nodes["total"].sealed
+
+
+def test_with_continue_everything_that_depends_on_no_failure_is_finished() -> None:
+    world = World(map_reduce_plan(on_error="continue"), seed=2, outputs_of={"items": 1000}, failing=0.01)
+
+    state = world.run()
+
+    work_, more_ = state.nodes["work"], state.nodes["more"]
+    assert state.status == "failed"
+    assert work_.computed + work_.n_failed == 1000
+    assert more_.computed + more_.n_failed == work_.computed
+    assert not state.nodes["total"].sealed, "a reducer never emits a part of its stream"
+
+
+def test_after_a_cancellation_nothing_is_begun() -> None:
+    state = RunState.fresh(map_reduce_plan())
+    evolve(state, RunStarted("r", 0.0))
+
+    evolve(state, StopRequested("cancelled"))
+
+    assert next_instructions(state, 0.0) == (End("cancelled"),)
+
+
+def test_a_retry_waits_for_its_delay_without_holding_a_worker() -> None:
+    retries = Retries(max_retries=3, initial_delay=30.0, max_delay=30.0, jitter=0.0)
+    graph = GraphBuilder(name="map", start_node=items, retries=retries).add_edge(items, work)
+    world = World(plan_graph(graph.freeze()), seed=5, workers=1, outputs_of={"items": 200}, failing=0.1)
+
+    state = world.run()
+
+    assert state.status == "succeeded", state.error
+    waits = [order for order in world.instructions if isinstance(order, Submit) and order.attempt > 1]
+    assert waits
+    assert 30.0 <= world.now < 30.0 * 2 * 3 + 1, "the retries waited side by side"
+
+
+def test_slices_sort_like_the_streams_that_they_are_cut_from() -> None:
+    parent = Slice((0,), 0, 4)
+    early, late = parent.cut(0, 2), parent.cut(2, 4)
+
+    assert early.address() < late.address()
+    assert Slice((0, *early.address()), 5, 6).order < Slice((0, *late.address()), 0, 1).order
+
+
+def test_the_number_of_instructions_hardly_grows_with_the_elements() -> None:
+    def steps(size: int) -> int:
+        world = World(map_reduce_plan(), seed=1, outputs_of={"items": size}, element_s=1e-6)
+        world.run()
+        return len(world.instructions)
+
+    assert steps(50_000) < 5 * steps(1_000)
