@@ -112,14 +112,11 @@ def index_source(text: str, flags: int = 0) -> SourceIndex | None:
     """
     try:
         tree = ast.parse(text)
-        whole = compile(
-            tree, "<source>", "exec", flags=(flags & _FUTURE) | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
-        )
+        # A module is compiled whole, a cell statement by statement, and the code differs: of what the same text
+        # imports, ``time.sleep()`` loads an attribute, of anything else a method.
+        ways = [_by_line(_compiled(tree.body, flags)), _by_line(*(_compiled([each], flags) for each in tree.body))]
     except (SyntaxError, ValueError, RecursionError):
         return None
-    codes: dict[tuple[str, int], list[CodeType]] = {}
-    for code in nested_codes(whole):
-        codes.setdefault((code.co_name, code.co_firstlineno), []).append(code)
     functions: dict[str, list[tuple[FunctionNode, CodeType]]] = {}
     classes: dict[str, list[ast.ClassDef]] = {}
     for node, qualname in _definitions(tree, ""):
@@ -129,12 +126,28 @@ def index_source(text: str, flags: int = 0) -> SourceIndex | None:
         name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
         decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
         line = min([node.lineno, *(item.lineno for item in decorators)])
-        found = codes.get((name, line), [])
-        for code in found:
-            if not isinstance(node, ast.Lambda) or len(found) == 1 or _is_body(node.body, code):
-                functions.setdefault(name, []).append((node, code))
+        for codes in ways:
+            found = codes.get((name, line), [])
+            for code in found:
+                if not isinstance(node, ast.Lambda) or len(found) == 1 or _is_body(node.body, code):
+                    functions.setdefault(name, []).append((node, code))
     _simplify(tree)
     return SourceIndex(functions, classes)
+
+
+def _compiled(statements: list[ast.stmt], flags: int) -> CodeType:
+    module = ast.Module(statements, type_ignores=[])
+    features = (flags & _FUTURE) | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    return compile(module, "<source>", "exec", flags=features, dont_inherit=True)
+
+
+def _by_line(*compiled: CodeType) -> dict[tuple[str, int], list[CodeType]]:
+    """All code inside, by its name and first line."""
+    codes: dict[tuple[str, int], list[CodeType]] = {}
+    for whole in compiled:
+        for code in nested_codes(whole):
+            codes.setdefault((code.co_name, code.co_firstlineno), []).append(code)
+    return codes
 
 
 def nested_codes(code: CodeType) -> Iterator[CodeType]:
