@@ -44,6 +44,8 @@ class ReachEncoder(Encoder):
         if kind is _ENVIRONMENT or (kind.__module__.partition(".")[0] in _LIVE and not isinstance(value, CODE_TYPES)):
             self._note(value)
             return part_of(b"?" + name_of(kind).encode())
+        if kind not in SCALARS and kind.__module__ not in ("builtins", "__main__"):
+            self._reach.installed(kind.__module__)
         return super().encode(value)
 
     def class_part(self, cls: type) -> bytes:

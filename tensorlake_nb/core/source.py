@@ -138,7 +138,8 @@ def index_source(text: str, flags: int = 0) -> SourceIndex | None:
 def _compiled(statements: list[ast.stmt], flags: int) -> CodeType:
     module = ast.Module(statements, type_ignores=[])
     features = (flags & _FUTURE) | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    return compile(module, "<source>", "exec", flags=features, dont_inherit=True)
+    code: CodeType = compile(module, "<source>", "exec", flags=features, dont_inherit=True)
+    return code
 
 
 def _by_line(*compiled: CodeType) -> dict[tuple[str, int], list[CodeType]]:
