@@ -26,6 +26,7 @@ from tensorlake_nb.errors import (
 from tensorlake_nb.store import recovery
 from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
 from tensorlake_nb.store.codec import NDARRAY, Encoded, decode
+from tensorlake_nb.store.documents import Documents
 from tensorlake_nb.store.entry import Entry, TaskOutcome
 from tensorlake_nb.store.filesystem import Filesystem
 from tensorlake_nb.store.frame import seal, unseal
@@ -36,12 +37,9 @@ from tensorlake_nb.store.paths import (
     RECORD,
     age_of,
     bad_path,
-    checked_part,
     is_part,
-    run_path,
     segment_path,
     segments_path,
-    state_path,
     stream_path,
     writer_of,
 )
@@ -58,11 +56,10 @@ _MODULES = ModuleResolver()
 _RECORDS_BYTES = 128 * 2**20
 _VALUES_BYTES = 64 * 2**20
 _CHUNKS_BYTES = 64 * 2**20
-_MOST_REPORTS = 1000
 _RECORDS_AT_ONCE = 500
 
 
-class Store:
+class Store(Documents):
     """Checkpoints, streams and runs below one URL; made by `opening.open_store`.
 
     Thread-safe. Pickling sends the URL: another process gets the store that it has open there, or opens it.
@@ -78,29 +75,13 @@ class Store:
     """
 
     def __init__(self, filesystem: Filesystem, *, trusted: bool, options: Mapping[str, Any] | None = None) -> None:
-        self.filesystem, self.trusted = filesystem, trusted
-        self.options = dict(options or {})
-        self.damage: list[str] = []
+        super().__init__(filesystem)
+        self.trusted, self.options = trusted, dict(options or {})
         self._records: Recent[Segment] = Recent(_RECORDS_BYTES)
         self._values: Recent[Encoded] = Recent(_VALUES_BYTES)
         self._reader = Reader(filesystem, _CHUNKS_BYTES)
         self._indexes: dict[str, Index] = {}
-        self._lock = threading.RLock()
         _OPEN.add(self)
-
-    @property
-    def url(self) -> str:
-        return self.filesystem.url
-
-    @property
-    def is_local(self) -> bool:
-        """What is added to a writer is safe from its process's death at once."""
-        return self.filesystem.is_local
-
-    @property
-    def is_shared(self) -> bool:
-        """Other processes see the same store: false for ``memory://``."""
-        return self.filesystem.is_shared
 
     @property
     def largest_remembered_bytes(self) -> int:
@@ -308,59 +289,6 @@ class Store:
             return None
         return record
 
-    # Runs
-
-    def put_bytes(self, path: str, data: bytes) -> bool:
-        """Keep an object below ``runs/``; one that is there already stays, and the answer is ``False``."""
-        return self.filesystem.create(run_path(path), seal(path, data))
-
-    def get_bytes(self, path: str) -> bytes:
-        """An object below ``runs/``.
-
-        Raises
-        ------
-        CheckpointNotFoundError, CorruptCheckpointError, StoreVersionError
-        """
-        try:
-            raw = self.filesystem.get(run_path(path))
-        except FileNotFoundError:
-            raise CheckpointNotFoundError(f"{path} isn't in {self.url}") from None
-        return self._unsealed(path, raw)
-
-    def get_all_bytes(self, paths: Sequence[str]) -> list[bytes | None]:
-        """Many objects below ``runs/`` at once; ``None`` for those that are missing, or damaged and reported."""
-        found: list[bytes | None] = []
-        for path, raw in zip(paths, self.filesystem.get_many([run_path(path) for path in paths]), strict=True):
-            try:
-                found.append(None if raw is None else self._unsealed(path, raw))
-            except (CorruptCheckpointError, StoreVersionError):
-                found.append(None)
-        return found
-
-    def list(self, path: str) -> Sequence[str]:
-        """Names of what lies directly below ``runs`` or a path there, sorted."""
-        return sorted(self.filesystem.list(path if path == "runs" else run_path(path)))
-
-    def put_state(self, run_id: str, key: str, data: bytes) -> None:
-        """Set one value of a run's shared state; others see the old one or the new one."""
-        path = state_path(checked_part(run_id), key)
-        self.filesystem.put_atomic(path, seal(path, data))
-
-    def get_state(self, run_id: str, key: str) -> bytes | None:
-        """One value of a run's shared state, ``None`` if it was never set.
-
-        Raises
-        ------
-        CorruptCheckpointError
-            It was set, and is damaged.
-        """
-        path = state_path(checked_part(run_id), key)
-        try:
-            raw = self.filesystem.get(path)
-        except FileNotFoundError:
-            return None
-        return self._unsealed(path, raw)
-
     # Damage
 
     def recover(self) -> Recovery:
@@ -378,13 +306,6 @@ class Store:
             self.filesystem.put_atomic(path, seal(path, reason.encode()))
         except StoreUnavailableError:  # a store that can only be read: this object forgets it at least
             logger.warning("can't mark %s as damaged", segment)
-
-    def report(self, reason: str) -> None:
-        """Note something damaged that was left out."""
-        with self._lock:
-            if reason not in self.damage and len(self.damage) < _MOST_REPORTS:
-                self.damage.append(reason)
-        logger.warning("%s", reason)
 
     def _listed(self, fingerprint: str) -> Sequence[str]:
         """Names of a function's segments that aren't marked as damaged, oldest first."""
@@ -430,13 +351,6 @@ class Store:
                 raise CorruptCheckpointError(f"{segment.path} gives an array the codec {codec!r}")
             return stored
         return decode(codec, stored, resolver=resolver, trusted=self.trusted)
-
-    def _unsealed(self, path: str, raw: bytes) -> bytes:
-        try:
-            return unseal(path, raw)
-        except (CorruptCheckpointError, StoreVersionError) as error:
-            self.report(str(error))
-            raise
 
     def _copied(self, contents: SpoolContents) -> dict[TaskKey, TaskOutcome]:
         recovery.save(self, contents)

@@ -35,7 +35,8 @@ from tensorlake_nb.errors import (
 )
 from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
 from tensorlake_nb.store.pickled import pickled, unpickled
-from tensorlake_nb.store.plain import NotPlainError, pack, unpack
+from tensorlake_nb.store.plain import NotPlainError, pack
+from tensorlake_nb.store.plain_reading import unpack
 from tensorlake_nb.store.tables import from_arrow, to_arrow
 
 NDARRAY, MSGPACK, JSON, PICKLE = "ndarray", "msgpack", "json", "pickle"

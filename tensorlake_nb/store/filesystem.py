@@ -28,6 +28,8 @@ from tensorlake_nb.store.compression import Buffer
 
 _DRIVERS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 _DRIVERS |= dict.fromkeys(("abfs", "abfss", "az", "adl"), "adlfs")
+#: s3fs asks for an object's size before each read, to read large ones in parts; ours are small, or cut already.
+_TUNING: dict[str, dict[str, Any]] = {"s3": {"max_concurrency": 1}, "s3a": {"max_concurrency": 1}}
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_DIRECTORY = (FileNotFoundError, NotADirectoryError)
 _NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -250,9 +252,10 @@ class RemoteFilesystem:
 
     def _connect(self) -> None:
         protocol = self.url.partition("://")[0]
+        options = {**_TUNING.get(protocol, {}), **self._options}
         try:
             self._filesystem, base = fsspec.url_to_fs(
-                self.url, use_listings_cache=False, skip_instance_cache=True, **self._options
+                self.url, use_listings_cache=False, skip_instance_cache=True, **options
             )
         except ImportError as error:
             driver = _DRIVERS.get(protocol, f"its fsspec driver ({error})")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
-import os
 import pathlib
 import uuid
 import zoneinfo
@@ -25,8 +24,7 @@ import msgpack
 import numpy as np
 import pydantic
 
-from tensorlake_nb.errors import CheckpointNotFoundError
-from tensorlake_nb.store.classes import ClassResolver, class_name, find_class
+from tensorlake_nb.store.classes import ClassResolver, class_name
 
 
 class Ext(enum.IntEnum):
@@ -70,7 +68,8 @@ _CONTAINERS = frozenset({list, tuple, dict})
 _TAKEN = frozenset({bytearray, memoryview, msgpack.ExtType, msgpack.Timestamp})
 _MOST_ITEMS = 1_000_000
 
-_PLAIN_KINDS = "biufcSUMm"
+#: Kinds of numpy dtypes whose elements are plain bytes.
+PLAIN_KINDS = "biufcSUMm"
 
 
 class NotPlainError(Exception):
@@ -94,11 +93,6 @@ def pack(value: Any, resolver: ClassResolver, *, frames: Callable[[Any], bytes |
         return _Packing(resolver, frames).pack(value)
     except (ValueError, OverflowError, RecursionError, TypeError) as error:
         raise NotPlainError(type(value)) from error
-
-
-def unpack(data: bytes, resolver: ClassResolver, *, trusted: bool, frames: Callable[[bytes], Any]) -> Any:
-    """The value that `pack` was given; classes are the ones that stand in the notebook now."""
-    return _Unpacking(resolver, trusted, frames).unpack(data)
 
 
 class _Packing:
@@ -240,7 +234,7 @@ def _contents(code: Ext, fields: tuple[str, ...], value: Any) -> Any:
 
 def _scalar(packing: _Packing, value: np.generic) -> msgpack.ExtType:
     dtype = value.dtype
-    if dtype.kind not in _PLAIN_KINDS or dtype.type is not type(value) or np.dtype(dtype.str).type is not type(value):
+    if dtype.kind not in PLAIN_KINDS or dtype.type is not type(value) or np.dtype(dtype.str).type is not type(value):
         raise NotPlainError(type(value))
     if isinstance(value, np.str_ | np.bytes_):
         return packing._ext(Ext.NUMPY_TEXT, value[:])  # str() and bytes() would cut trailing zeros off
@@ -253,7 +247,7 @@ def _ndarray(packing: _Packing, value: Any) -> msgpack.ExtType:
         raise NotPlainError(type(value))
     if dtype.kind == "O":
         return packing._ext(Ext.OBJECTS, [list(value.shape), list(value.ravel())])
-    if dtype.kind not in _PLAIN_KINDS:
+    if dtype.kind not in PLAIN_KINDS:
         raise NotPlainError(type(value))
     return packing._ext(Ext.NDARRAY, [dtype.str, list(value.shape), value.tobytes()])
 
@@ -308,153 +302,4 @@ _RULES: dict[type, Callable[[_Packing, Any], msgpack.ExtType]] = {
     Counter: lambda p, v: p._ext(Ext.COUNTER, dict(v)),
     deque: lambda p, v: p._ext(Ext.DEQUE, [list(v), v.maxlen]),
     type(...): lambda p, v: msgpack.ExtType(Ext.ELLIPSIS, b""),
-}
-
-
-class _Unpacking:
-    def __init__(self, resolver: ClassResolver, trusted: bool, frames: Callable[[bytes], Any]) -> None:
-        self._resolver, self._trusted, self._frames = resolver, trusted, frames
-        self._classes: dict[tuple[str, str], type] = {}
-
-    def unpack(self, data: bytes) -> Any:
-        return msgpack.unpackb(
-            data, ext_hook=self._extended, strict_map_key=False, raw=False, unicode_errors="surrogatepass"
-        )
-
-    def _extended(self, code: int, data: bytes) -> Any:
-        match code:
-            case Ext.INT:
-                return int.from_bytes(data, "little", signed=True)
-            case Ext.BYTEARRAY:
-                return bytearray(data)
-            case Ext.UUID:
-                return uuid.UUID(bytes=data)
-            case Ext.ELLIPSIS:
-                return ...
-            case Ext.ARROW:
-                return self._frames(data)
-        content = self.unpack(data)
-        if code in (Ext.ENUM, Ext.NAMEDTUPLE, Ext.DATACLASS, Ext.PYDANTIC):
-            return self._instance(code, *content)
-        return _MADE[code](self, content)
-
-    def _instance(self, code: int, module: str, qualname: str, content: Any) -> Any:
-        name = (module, qualname)
-        if name not in self._classes:
-            self._classes[name] = find_class(module, qualname, resolver=self._resolver, trusted=self._trusted)
-        cls: Any = self._classes[name]
-        try:
-            return _REMADE[code](cls, content)
-        except (_ChangedError, KeyError, ValueError) as error:
-            raise CheckpointNotFoundError(f"a stored {module}.{qualname} doesn't fit that class any more") from error
-
-
-class _ChangedError(Exception):
-    """The class of a stored value isn't what it was."""
-
-
-def _require(unchanged: bool) -> None:
-    if not unchanged:
-        raise _ChangedError
-
-
-def _enum(cls: Any, content: Any) -> Any:
-    _require(issubclass(cls, enum.Enum))
-    is_flag, member = content
-    return cls(member) if is_flag else cls[member]
-
-
-def _namedtuple(cls: Any, content: Any) -> Any:
-    _require(issubclass(cls, tuple) and tuple(content) == getattr(cls, "_fields", None))
-    return tuple.__new__(cls, content.values())
-
-
-def _dataclass(cls: Any, content: Any) -> Any:
-    _require(dataclasses.is_dataclass(cls) and [field.name for field in dataclasses.fields(cls)] == list(content))
-    made = object.__new__(cls)
-    for name, value in content.items():
-        object.__setattr__(made, name, value)
-    return made
-
-
-def _model(cls: Any, content: Any) -> Any:
-    _require(issubclass(cls, pydantic.BaseModel))
-    fields, extra, fields_set, private = content
-    _require(set(fields) <= set(cls.model_fields))
-    made = cls.__new__(cls)
-    made.__setstate__(
-        {
-            "__dict__": fields,
-            "__pydantic_extra__": extra,
-            "__pydantic_fields_set__": set(fields_set),
-            "__pydantic_private__": private,
-        }
-    )
-    return made
-
-
-_REMADE: dict[int, Callable[[Any, Any], Any]] = {
-    Ext.ENUM: _enum,
-    Ext.NAMEDTUPLE: _namedtuple,
-    Ext.DATACLASS: _dataclass,
-    Ext.PYDANTIC: _model,
-}
-
-
-def _remade_scalar(_: _Unpacking, content: Any) -> Any:
-    dtype, data = content
-    return np.frombuffer(data, dtype=_safe_dtype(dtype))[0]
-
-
-def _remade_array(_: _Unpacking, content: Any) -> Any:
-    dtype, shape, data = content
-    return np.ndarray(tuple(shape), dtype=_safe_dtype(dtype), buffer=data).copy()
-
-
-def _remade_objects(_: _Unpacking, content: Any) -> Any:
-    shape, items = content
-    array = np.empty(len(items), dtype=object)
-    for position, item in enumerate(items):  # assigning a slice would take nested lists apart
-        array[position] = item
-    return array.reshape(tuple(shape))
-
-
-def _safe_dtype(name: str) -> np.dtype[Any]:
-    dtype = np.dtype(name)
-    if dtype.kind not in _PLAIN_KINDS:  # an object dtype would read addresses out of stored bytes
-        raise ValueError(f"dtype {name!r} isn't plain")
-    return dtype
-
-
-_PATHS: dict[str, type[pathlib.PurePath]] = {
-    # A concrete path of the other system comes back as a pure one: it can't be opened here anyway.
-    "PosixPath": pathlib.PurePosixPath if os.name == "nt" else pathlib.PosixPath,
-    "WindowsPath": pathlib.WindowsPath if os.name == "nt" else pathlib.PureWindowsPath,
-    "PurePosixPath": pathlib.PurePosixPath,
-    "PureWindowsPath": pathlib.PureWindowsPath,
-}
-
-_MADE: dict[int, Callable[[_Unpacking, Any], Any]] = {
-    Ext.TUPLE: lambda _, c: tuple(c),
-    Ext.SET: lambda u, c: {u.unpack(item) for item in c},
-    Ext.FROZENSET: lambda u, c: frozenset(u.unpack(item) for item in c),
-    Ext.COMPLEX: lambda _, c: complex(*c),
-    Ext.RANGE: lambda _, c: range(*c),
-    Ext.SLICE: lambda _, c: slice(*c),
-    Ext.DATETIME: lambda _, c: dt.datetime(*c[:7]).replace(fold=c[7], tzinfo=c[8]),
-    Ext.DATE: lambda _, c: dt.date(*c),
-    Ext.TIME: lambda _, c: dt.time(*c[:4]).replace(fold=c[4], tzinfo=c[5]),
-    Ext.TIMEDELTA: lambda _, c: dt.timedelta(*c),
-    Ext.TIMEZONE: lambda _, c: dt.UTC if c == [dt.timedelta(0)] else dt.timezone(*c),
-    Ext.ZONE: lambda _, c: zoneinfo.ZoneInfo(c),
-    Ext.DECIMAL: lambda _, c: Decimal(c),
-    Ext.FRACTION: lambda _, c: Fraction(*c),
-    Ext.PATH: lambda _, c: _PATHS[c[0]](c[1]),
-    Ext.NDARRAY: _remade_array,
-    Ext.SCALAR: _remade_scalar,
-    Ext.OBJECTS: _remade_objects,
-    Ext.NUMPY_TEXT: lambda _, c: np.str_(c) if isinstance(c, str) else np.bytes_(c),
-    Ext.ORDERED: lambda _, c: OrderedDict(c),
-    Ext.COUNTER: lambda _, c: Counter(c),
-    Ext.DEQUE: lambda _, c: deque(c[0], maxlen=c[1]),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,27 +44,6 @@ from tests.support.stores import (
 )
 
 RUN = "20260102-030405-abcdef"
-
-
-@pytest.fixture(scope="session")
-def s3() -> Iterator[dict[str, Any]]:
-    """An S3 server on loopback with an empty bucket, and how to reach it."""
-    boto3 = pytest.importorskip("boto3")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    reached = {"endpoint_url": f"http://{host}:{port}", "key": "test", "secret": "test"}
-    client = boto3.client(
-        "s3",
-        endpoint_url=reached["endpoint_url"],
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        region_name="us-east-1",
-    )
-    client.create_bucket(Bucket="bucket")
-    client.close()
-    yield reached
-    server.stop()
 
 
 @pytest.fixture(params=["directory", "file", "memory", "s3"])
@@ -247,7 +226,7 @@ def test_a_segment_opens_with_zarr_alone(store: Store) -> None:
     (span, *_) = committed(store, [*arrays, "text"])
     path = f"{store.url}/segments/{FINGERPRINT[:2]}/{span.segment}"
 
-    group = zarr.open_group(path, mode="r", storage_options=store.options or None)
+    group: Any = zarr.open_group(path, mode="r", storage_options=store.options or None)
 
     assert np.array_equal(group["values"][:], np.stack(arrays))
     assert bytes(group["payload"][:]).endswith(b"text")

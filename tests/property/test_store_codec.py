@@ -94,7 +94,7 @@ def test_a_segment_holds_what_it_was_given(tasks: list[Any]) -> None:
     sealed = builder.seal()
     segment = Segment(sealed.name, "zarr.json", sealed.record)
 
-    assert list(segment.all_keys()) == [digest(number) for number in range(len(tasks))]
+    assert list(segment.all_keys()) == [TaskKey(digest(number)) for number in range(len(tasks))]
     assert segment.digests == b"".join(digest(value) for outputs in tasks for value in outputs)
     assert {path for path, _ in sealed.objects} == set(segment.objects)
     for number, outputs in enumerate(tasks):

@@ -1,0 +1,115 @@
+"""What the store asks of a filesystem."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from tensorlake_nb.errors import StoreUnavailableError
+from tensorlake_nb.store.filesystem import LocalFilesystem, RemoteFilesystem, open_filesystem
+
+
+def test_a_url_is_absolute_whatever_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/somebody")
+
+    assert open_filesystem("a store/x").url == f"file://{tmp_path.as_posix()}/a store/x"
+    assert open_filesystem(f"file://{tmp_path}/y").url == f"file://{tmp_path.as_posix()}/y"
+    assert open_filesystem("~/z").url == "file:///home/somebody/z"
+    assert open_filesystem(open_filesystem("a store/x").url).url == f"file://{tmp_path.as_posix()}/a store/x"
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"),
+    [
+        ("nosuch://x", "no URL that fsspec knows"),
+        ("gcs://bucket/x", "pip install gcsfs"),
+        ("abfs://c/x", "pip install adlfs"),
+    ],
+)
+def test_an_unknown_protocol_or_driver_says_what_to_do(url: str, advice: str) -> None:
+    if "pip" in advice and _installed(advice.rpartition(" ")[2]):
+        pytest.skip("the driver is installed here")
+
+    with pytest.raises(StoreUnavailableError, match=advice):
+        open_filesystem(url)
+
+
+def _installed(module: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(module) is not None
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="this user may write anywhere")
+def test_a_directory_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+
+    with pytest.raises(StoreUnavailableError, match="Make it writable"):
+        LocalFilesystem(tmp_path).put("object", b"")
+
+
+def test_only_the_first_of_many_creates_an_object(tmp_path: Path) -> None:
+    filesystem = LocalFilesystem(tmp_path)
+    created: list[bytes] = []
+
+    def create(data: bytes) -> None:
+        if filesystem.create("deep/object", data):
+            created.append(data)
+
+    threads = [threading.Thread(target=create, args=(bytes([n]) * 1000,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(created) == 1
+    assert filesystem.get("deep/object") == created[0]
+    assert filesystem.list("deep") == ["object"]
+    assert os.listdir(tmp_path / "deep") == ["object"]  # nothing half-written is left
+
+
+def test_an_object_is_replaced_whole_while_somebody_reads_it(tmp_path: Path) -> None:
+    filesystem = LocalFilesystem(tmp_path)
+    filesystem.put_atomic("object", b"0" * 100_000)
+    torn: list[bytes] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            data = filesystem.get("object")
+            if len(data) != 100_000 or len(set(data)) != 1:
+                torn.append(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for digit in b"123456789" * 10:
+        filesystem.put_atomic("object", bytes([digit]) * 100_000)
+    done.set()
+    reader.join()
+
+    assert torn == []
+
+
+@pytest.mark.parametrize("kind", [LocalFilesystem, RemoteFilesystem])
+def test_missing_things_are_missing(kind: type, tmp_path: Path) -> None:
+    filesystem = LocalFilesystem(tmp_path) if kind is LocalFilesystem else open_filesystem("memory://missing")
+    filesystem.put("there", b"1")
+
+    assert filesystem.get_many(["there", "not", "there/below"]) == [b"1", None, None]
+    assert filesystem.list("not") == []
+    with pytest.raises(FileNotFoundError):
+        filesystem.get("not")
+    filesystem.remove("not")
+    filesystem.remove("there")
+    assert filesystem.get_many(["there"]) == [None]
+
+
+def test_a_file_where_a_directory_should_be_is_a_store_out_of_reach(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(StoreUnavailableError, match="can't write"):
+        LocalFilesystem(tmp_path).put("file/object", b"")

@@ -1,0 +1,101 @@
+"""A spool forgets what is committed, and keeps what isn't."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tensorlake_nb.core.batch import BARE
+from tensorlake_nb.store.entry import Entry
+from tensorlake_nb.store.filesystem import LocalFilesystem
+from tensorlake_nb.store.spool import Spool, read_spool, take_over
+from tests.support.stores import FINGERPRINT, Odd, digests_of, encoded, key
+
+
+def spool_at(root: Path) -> Spool:
+    return Spool(LocalFilesystem(root), FINGERPRINT, "writer")
+
+
+def test_what_was_added_is_read(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    values = ["text", np.arange(6).reshape(2, 3), Odd(1), None]
+    entry = Entry(key(1), 4, tuple(map(encoded, values)), (("a",), (), ("b",), ()), b"effects", 1.5)
+    spool.begun(key(1))
+    spool.add(entry)
+    spool.begun(key(2))
+
+    found = read_spool(Path(spool.path).read_bytes())
+
+    assert (found.fingerprint, found.writer, found.interrupted) == (FINGERPRINT, "writer", (key(2),))
+    (read,) = found.entries.values()
+    assert (read.key, read.count, read.routes, read.effects, read.duration_s) == (
+        entry.key,
+        entry.count,
+        entry.routes,
+        entry.effects,
+        entry.duration_s,
+    )
+    assert b"".join(value.digest for value in read.values) == digests_of(values)
+
+
+def test_a_superseded_entry_is_not_read_unless_the_one_after_it_is_torn(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    spool.add(Entry(key(1), BARE, (encoded(1),)))
+    spool.add(Entry(key(2), BARE, (encoded(2),), supersedes=key(1)))
+    raw = Path(spool.path).read_bytes()
+
+    assert set(read_spool(raw).entries) == {key(2)}
+    torn = read_spool(raw[:-1])
+    assert set(torn.entries) == {key(1)}
+    assert torn.torn_bytes > 0
+    assert torn.damage is None
+
+
+def test_a_spool_starts_over_once_everything_is_committed(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    spool.begun(key(0))
+    empty = os.path.getsize(spool.path)
+    for number in range(100):
+        spool.add(Entry(key(number), BARE, (encoded(number),)))
+
+    spool.restart((key(0),))
+
+    found = read_spool(Path(spool.path).read_bytes())
+    assert os.path.getsize(spool.path) == empty
+    assert (len(found.entries), found.interrupted) == (0, (key(0),))
+
+
+def test_no_file_is_made_before_there_is_something_to_keep(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    spool.restart(())
+    spool.remove()
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_spool_that_nobody_holds_is_taken_over(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    spool.begun(key(1))
+
+    assert take_over(spool.path) is None
+    spool.release()
+    first = take_over(spool.path)
+    assert first is not None
+    with first:
+        assert take_over(spool.path) is None
+        os.unlink(spool.path)
+    assert take_over(spool.path) is None
+
+
+def test_a_spool_that_was_forgotten_is_not_held(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    spool.begun(key(1))
+    path = spool.path
+    del spool
+
+    taken = take_over(path)
+    assert taken is not None
+    with taken:
+        assert taken.contents.interrupted == (key(1),)
