@@ -93,16 +93,20 @@ class TensorlakeMagics(Magics):
 def close(value: Any = None) -> Any:
     """After the last statement of a ``%%tensorlake`` cell: find or wire its graph, check it, show it, run it.
 
-    ``value`` is what the cell's last expression gave; it stays the cell's result.
+    ``value`` is what the cell's last expression gave. It stays the cell's result; a cell without one results in its
+    run or its graph, so that ``_`` is that.
     """
     cell, _opened.cell = _opened.cell, None
     if cell is None:
         return value
-    _conclude(cell, value)
+    shown = _conclude(cell)
+    if value is None or value is shown:
+        return shown
+    display(shown)  # type: ignore[no-untyped-call]
     return value
 
 
-def _conclude(cell: _OpenCell, value: Any) -> None:
+def _conclude(cell: _OpenCell) -> Any:
     from tensorlake_nb.notebook import workspace
 
     shell = get_ipython()  # type: ignore[no-untyped-call]
@@ -117,11 +121,11 @@ def _conclude(cell: _OpenCell, value: Any) -> None:
     graph.validate()
     match options.mode:
         case "run":
-            display(graph.run(**options.inputs))  # type: ignore[no-untyped-call]
+            return graph.run(**options.inputs)
         case "start":
-            display(graph.start(**options.inputs))  # type: ignore[no-untyped-call]
-        case _ if value is not graph:
-            display(graph)  # type: ignore[no-untyped-call]
+            return graph.start(**options.inputs)
+        case _:
+            return graph
 
 
 # --- %tensorlake ------------------------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tensorlake_nb.engine import session
+from tensorlake_nb.engine.reasons import Reasons
 from tensorlake_nb.engine.run import Run
 from tensorlake_nb.errors import RunNotFoundError
 from tensorlake_nb.notebook.faces import picture_of
@@ -121,16 +121,16 @@ def run_text(run: Run) -> str:
 class Why:
     """Per function of a run, why it was computed or replayed."""
 
-    reasons: tuple[tuple[str, Any], ...]
+    reasons: tuple[Reasons, ...]
 
     def __repr__(self) -> str:
-        return "\n".join(f"{function}: {reason}" for function, reason in self.reasons)
+        return "\n".join(map(str, self.reasons)) or "the run has reached no function yet"
 
 
 def why(run: Run, function: str | None = None) -> Why:
     """Return the reasons of one function, or of all that the run reached."""
     if function is not None:
-        return Why(((function, run.why(function)),))
+        return Why((run.why(function),))
     picture = picture_of(run)
     reached = [box.name for box in picture.boxes if state_of(box, picture.over) not in ("waiting", "not reached")]
-    return Why(tuple((name, run.why(name)) for name in reached))
+    return Why(tuple(map(run.why, reached)))

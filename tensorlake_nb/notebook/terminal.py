@@ -37,7 +37,7 @@ class TerminalProgress:
             for box in picture.boxes:
                 if box.name not in self._said and _is_finished(box, picture.over):
                     self._said.add(box.name)
-                    self._stream.write(f"{picture.name}: {_line(box, picture.over)}\n")
+                    self._stream.write(f"{picture.name}: {_line(box, True)}\n")
         self._stream.flush()
 
     def close(self, picture: Picture) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import tensorlake_nb
 from tensorlake_nb.errors import OptionError
 from tensorlake_nb.notebook.cli import main
 from tensorlake_nb.notebook.headless import inject, run_notebook
@@ -104,6 +105,68 @@ def test_ctrl_c_interrupts_the_cell_and_leaves_no_kernel_behind(tmp_path: Path) 
     with pytest.raises(ProcessLookupError):
         os.kill(kernel, 0)
     assert nbformat.read(tmp_path / "o.ipynb", as_version=4).cells[0].outputs[-1].ename == "KeyboardInterrupt"
+
+
+DOUBLES = """
+from tensorlake_nb import *
+configure(store="store", cluster="threads")
+
+@tensorlake_function
+def numbers(n: int) -> list[int]:
+    return list(range(n))
+
+@tensorlake_function
+def double(n: int) -> int:
+    return 2 * n
+
+graph = Graph("doubles", start_node=numbers).add_edge(numbers, double)
+"""
+
+
+def test_progress_of_runs_is_shown_and_the_store_can_be_asked_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    notebook(tmp_path / "a.ipynb", DOUBLES, "graph", "run = graph.run(n=3)", "graph.run(n=4)", "print(run.id)")
+    tensorlake_nb.configure(store="unused", cluster="threads")
+
+    assert main(["run", "a.ipynb"]) == 0
+    ran = capsys.readouterr()
+    assert main(["runs", "--store", "store"]) == 0
+    listed = capsys.readouterr().out
+    assert main(["show", ran.out.split()[-1], "--store", "store"]) == 0
+    shown = capsys.readouterr().out
+
+    assert ran.err.splitlines() == [
+        "doubles: numbers ✓ 1 computed",
+        "doubles: double ✓ 3 computed",
+        "doubles: succeeded",
+        "doubles: numbers ✓ 1 computed",
+        "doubles: double ✓ 3 replayed, 1 computed",
+        "doubles: succeeded",
+    ]
+    assert ran.out.splitlines()[:2] == [
+        "Graph 'doubles': numbers → double (2 functions)",
+        "Run of 'doubles': succeeded",
+    ]
+    assert len(listed.splitlines()) == 3
+    assert "✓ succeeded" in listed
+    assert "✓ 3 computed" in shown
+
+
+def test_an_empty_store_has_no_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["runs", "--store", "new"]) == 0
+    assert main(["show", "--store", "new"]) == 1
+    assert main(["show", "123456", "--store", "new"]) == 1
+
+    said = capsys.readouterr()
+    assert said.out == "no runs yet\n"
+    assert said.err.splitlines()[0] == "tensorlake-nb: the store holds no run yet"
+    assert "'123456'" in said.err
 
 
 @pytest.mark.parametrize(

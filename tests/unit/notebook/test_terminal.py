@@ -29,7 +29,7 @@ def test_a_log_gets_one_line_per_node_when_it_has_finished() -> None:
     face.close(DONE)
 
     assert stream.getvalue().splitlines() == [
-        "pipeline: fetch ✓ 1/1",
+        "pipeline: fetch ✓ 1 computed",
         "pipeline: parse ✓ 10 computed",
         "pipeline: succeeded",
     ]

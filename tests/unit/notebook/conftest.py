@@ -1,0 +1,27 @@
+"""A shell of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tensorlake_nb
+from tests.support.shells import Shell, new_shell
+
+
+@pytest.fixture
+def plain_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    """A shell that has imported nothing."""
+    monkeypatch.chdir(tmp_path)
+    with new_shell(tmp_path) as shell:
+        yield shell
+
+
+@pytest.fixture
+def shell(plain_shell: Shell, tmp_path: Path) -> Shell:
+    """A shell after ``%load_ext tensorlake_nb``, whose runs stay in this process."""
+    tensorlake_nb.configure(store=str(tmp_path / "store"), cluster="threads")
+    plain_shell.good("%load_ext tensorlake_nb")
+    return plain_shell
