@@ -147,8 +147,10 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"{__name__}.{module}"), original or name)
     if name in ("Graph", "Run"):
         from tensorlake_nb.notebook.progress import watch_waits
+        from tensorlake_nb.notebook.workspace import watch_use
 
         watch_waits()
+        watch_use()
     globals()[name] = value
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from tensorlake_nb.core.fingerprint import fingerprint
 from tensorlake_nb.core.function import Function, TensorlakeCompute, as_function
 from tensorlake_nb.core.graph import GraphBuilder
 from tensorlake_nb.core.routes import declared_routes
-from tensorlake_nb.engine.graph import Graph
+from tensorlake_nb.engine.graph import Graph, before_use
 from tensorlake_nb.errors import GraphError, TensorlakeError, UsageError
 
 Namespace = Mapping[str, Any]
@@ -237,6 +238,21 @@ def refresh(namespace: Namespace) -> None:
         for update in catch_up(graph, namespace):
             if update.stale:
                 print(update)
+
+
+def watch_use() -> None:
+    """Bring a graph up to date before each use of it: a cell may redefine a function and run the graph at once."""
+    if _update_used not in before_use:
+        before_use.append(_update_used)
+
+
+def _update_used(graph: GraphBuilder) -> None:
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is None:
+        return
+    for update in catch_up(graph, shell.user_ns):
+        if update.stale:
+            print(update)
 
 
 def keep(graph: Graph, namespace: dict[str, Any]) -> None:

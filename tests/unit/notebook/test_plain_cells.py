@@ -32,7 +32,7 @@ def plain(plain_shell: Shell) -> Shell:
 
 def test_a_graph_displays_itself(plain: Shell) -> None:
     plain.good(CELL)
-    data, _ = plain.ip.display_formatter.format(plain.names["graph"])
+    data = plain.forms(plain.names["graph"])
 
     assert data["text/plain"] == "Graph 'pipeline': double (1 function)"
     assert "<svg" in data["text/html"]
@@ -40,7 +40,7 @@ def test_a_graph_displays_itself(plain: Shell) -> None:
 
 def test_a_graph_with_problems_displays_them(plain: Shell) -> None:
     plain.good(CELL + "\n@tensorlake_function\ndef lost(n: int): ...\ngraph.add_node(lost)")
-    data, _ = plain.ip.display_formatter.format(plain.names["graph"])
+    data = plain.forms(plain.names["graph"])
 
     assert "lost" in data["text/html"]
     assert 'class="tlk-problem"' in data["text/html"]
@@ -48,9 +48,8 @@ def test_a_graph_with_problems_displays_them(plain: Shell) -> None:
 
 def test_a_run_displays_itself_the_same_when_it_is_replayed(plain: Shell) -> None:
     plain.good(CELL)
-    format_ = plain.ip.display_formatter.format
-    first, _ = format_(plain.good("graph.run(n=4)"))
-    second, _ = format_(plain.good("graph.run(n=4)"))
+    first = plain.forms(plain.good("graph.run(n=4)"))
+    second = plain.forms(plain.good("graph.run(n=4)"))
 
     assert first["text/plain"] == second["text/plain"] == "Run of 'pipeline': succeeded"
     assert "✓ 1 computed" in first["text/html"]
@@ -67,6 +66,27 @@ def test_a_redefined_function_takes_its_place_without_magics_too(plain: Shell) -
 
     assert plain.out == "graph 'pipeline': double was changed and will be computed again\n"
     assert plain.good("graph.run(n=4).result()") == 12
+
+
+def test_a_function_redefined_and_run_in_one_cell_is_the_new_one(plain: Shell) -> None:
+    plain.good(CELL)
+
+    tripled = plain.good(
+        "@tensorlake_function\ndef double(n: int) -> int:\n    return 3 * n\n\ngraph.run(n=4).result()"
+    )
+
+    assert tripled == 12
+    assert plain.out.count("double was changed") == 1
+
+
+def test_a_function_is_known_by_its_source_when_its_cell_imports_what_it_calls(plain: Shell) -> None:
+    """A shell compiles statement by statement, and a module's name then loads otherwise than in the whole text."""
+    cell = "import time\n\n@tensorlake_function\ndef double(n: int) -> int:\n    time.sleep(0)\n    return 2 * n"
+    plain.good(CELL)
+    plain.good(cell)
+    plain.good("graph.run(n=4)")
+
+    assert plain.good("graph.run(n=4).why('double').opaque") == ()
 
 
 def test_a_class_of_a_cell_is_part_of_the_key_though_inspect_finds_no_source(plain: Shell) -> None:
