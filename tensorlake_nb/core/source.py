@@ -227,6 +227,8 @@ def canonical(node: FunctionNode) -> str:
 def texts_of(filename: str, namespace: dict[str, Any] | None = None) -> Iterator[str]:
     """Every text that is known under a file's or a cell's name, the likeliest first."""
     yield from reversed(_cells.get(filename, []))
+    if filename == "<timed exec>":  # what %%time makes of the cell below it
+        yield from _below_magics()
     first = "".join(linecache.getlines(filename, namespace))
     if first:
         yield first
@@ -234,6 +236,27 @@ def texts_of(filename: str, namespace: dict[str, Any] | None = None) -> Iterator
     second = "".join(linecache.getlines(filename, namespace))
     if second and second != first:
         yield second
+
+
+def _below_magics() -> Iterator[str]:
+    """The cells that were given to a cell magic, the newest first: IPython writes them as a call with their text."""
+    for name in reversed([name for name in linecache.cache if _is_cell(name)]):
+        text = "".join(linecache.getlines(name))
+        if "run_cell_magic" not in text:
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "run_cell_magic"
+            ):
+                body = node.args[-1]
+                if isinstance(body, ast.Constant) and isinstance(body.value, str):
+                    yield body.value
+
+
+def _is_cell(filename: str) -> bool:
+    return "ipykernel" in filename or filename.startswith("<ipython-input")
 
 
 def function_source(code: CodeType, namespace: dict[str, Any] | None = None) -> str | None:
@@ -266,7 +289,7 @@ def class_source(cls: type, methods: list[CodeType]) -> str | None:
     else:
         module = sys.modules.get(cls.__module__)
         own = getattr(module, "__file__", None)
-        cells = [name for name in linecache.cache if "ipykernel" in name or name.startswith("<ipython-input")]
+        cells = [name for name in linecache.cache if _is_cell(name)]
         filenames = (
             [own] if isinstance(own, str) and cls.__module__ != "__main__" else [*_cells, *cells, own or ""][::-1]
         )

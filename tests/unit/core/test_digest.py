@@ -12,6 +12,7 @@ import enum
 import fractions
 import itertools
 import pathlib
+import struct
 import subprocess
 import sys
 import threading
@@ -136,6 +137,7 @@ VALUES: list[Any] = [
     pa.array([datetime.date(2020, 1, 1), None]), pa.array([decimal.Decimal("1")]), pa.array([1.5]), pa.array([None]), pa.scalar(1),
     pa.chunked_array([[1], [2]]), pa.table({"a": [1]}), pa.table({"a": [1.0]}), pa.table({"b": [1]}), pa.table({"a": [1]}).replace_schema_metadata({"k": "v"}),
     pa.array([{"a": 1}, {"a": None}]), pa.record_batch({"a": [1]}), pa.schema([("a", pa.int64())]), pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
+    ("as", "b"), ("a", "sb"), 1.5, int.from_bytes(struct.pack("<d", 1.5), "little"), [b"1", b"2"], [b"12"],
     len, print, int, dict[str, int], list[int], "[1]", "None",
 ]  # fmt: skip
 

@@ -108,6 +108,10 @@ RECOMPUTED: dict[str, tuple[str, str]] = {
     "a default": ("def f(x, n=1): return n", "def f(x, n=2): return n"),
     "a default that was computed": ("A = 1\ndef f(x, n=A): return n", "A = 2\ndef f(x, n=A): return n"),
     "a keyword default": ("def f(x, *, n=1): return n", "def f(x, *, n=2): return n"),
+    "a keyword default that was computed": (
+        "A = 1\ndef f(x, *, n=A): return n",
+        "A = 2\ndef f(x, *, n=A): return n",
+    ),
     "a default that is a function": (
         "def g(): return 1\ndef f(x, n=g): return n()",
         "def g(): return 2\ndef f(x, n=g): return n()",

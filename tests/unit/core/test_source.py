@@ -137,6 +137,13 @@ def test_the_newest_cell_that_defines_a_class_is_shown() -> None:
     assert class_source(type("OnlyHere", (), {"__module__": "__main__"}), []) == "class OnlyHere:\n    x = 2"
 
 
+def test_functions_of_a_timed_cell_have_their_source() -> None:
+    cell, filename = "get_ipython().run_cell_magic('time', '', 'def f(x): return 77\\n')\n", "<ipython-input-timed>"
+    linecache.cache[filename] = (len(cell), None, [cell], filename)
+
+    assert function_source(ran("def f(x): return 77\n", "<timed exec>")["f"].__code__) == "def f(x):\n    return 77"
+
+
 def test_names_are_read_with_the_attributes_taken_of_them() -> None:
     reads = reads_of(
         code_of("def f(x):\n y = a.b.c(x)\n global g\n g = a.d\n return [z for z in x if h(z)], (lambda: k)")
@@ -144,6 +151,12 @@ def test_names_are_read_with_the_attributes_taken_of_them() -> None:
 
     assert reads.globals == {"a": {("b", "c"), ("d",)}, "h": {()}, "k": {()}}
     assert reads.writes == {"g"}
+
+
+def test_closures_are_read_in_nested_classes_too() -> None:
+    cell = "def make(t):\n def f(x):\n  class C:\n   y = t.other\n  return t.clean(C)\n return f\nf = make(1)"
+
+    assert reads_of(code_of(cell)).closures["t"] == {("other",), ("clean",)}
 
 
 @pytest.mark.parametrize(
