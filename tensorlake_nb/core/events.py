@@ -57,11 +57,12 @@ class ElementFailed:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run begins, or is resumed: what was under way before is not any more."""
+    """A run begins, or is resumed: what was under way before is not any more. ``owner`` is the process that drives it."""
 
     run_id: str
     at: float
     resumed: bool = False
+    owner: Mapping[str, str | int | float] = field(default_factory=dict)
     type: Literal["run_started"] = "run_started"
 
 

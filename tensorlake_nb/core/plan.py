@@ -124,7 +124,7 @@ def _planned(node: Node, default: Retries, depth: int) -> list[PlanNode]:
     )
     if node.kind != "reducer":
         return [base]
-    if options.combine is None:
+    if options.combine is None or not ports:  # a start node has one element: nothing to combine
         return [replace(base, gather=None)]
     leaves, branches = f"{node.name}~leaves", f"{node.name}~branches"
     level = replace(base, kind="map", gather="group", limit=options.max_concurrency)

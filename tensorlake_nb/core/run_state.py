@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -68,6 +68,7 @@ class RunState:
     started_at: float = 0.0
     ended_at: float | None = None
     damage: list[str] = field(default_factory=list)
+    owner: Mapping[str, str | int | float] = field(default_factory=dict)
     #: Derived from the rest when first asked for, forgotten with every event.
     outlook: dict[str, Outlook] | None = None
 
@@ -126,6 +127,8 @@ class RunState:
 
     def upstream(self, node: NodeState, cursor: Cursor, limit: int) -> tuple[tuple[Slice, ...], bool]:
         """The next final elements of a node's input streams, in order, and whether they are all that is left."""
+        if not node.plan.ports:
+            return ((Slice(INPUTS, 0, 1),) if cursor.offset == 0 else ()), True
         found: list[Slice] = []
         port, index, offset = cursor.port, cursor.index, cursor.offset
         while port < len(node.plan.ports):
@@ -221,11 +224,14 @@ def _evolve(state: RunState, event: Event) -> None:
 def _start(state: RunState, event: ev.RunStarted) -> None:
     fresh = RunState.fresh(state.plan)
     state.nodes, state.run_id, state.node_of = fresh.nodes, event.run_id, {}
+    state.owner = event.owner
     state.stopping, state.halted, state.error, state.status, state.ended_at = None, False, None, None, None
     if not event.resumed:
         state.started_at, state.damage = event.at, []
     # Batch numbers go on rising: a batch of before may still be at work on a worker under its own number.
-    state.nodes[state.plan.start].arrive(Slice(INPUTS, 0, 1))
+    start = state.nodes[state.plan.start]
+    if start.plan.kind == "map":  # a fold asks for what it takes
+        start.arrive(Slice(INPUTS, 0, 1))
 
 
 def _replay_stream(state: RunState, node: NodeState, event: ev.StreamReplayed) -> None:
@@ -442,6 +448,8 @@ def _wake_twins(node: NodeState, source: Address, start: int, stop: int) -> None
 def _advance(state: RunState, node: NodeState, size: int) -> None:
     """Move an ordered consumer's cursor past ``size`` elements."""
     cursor = node.cursor
+    if not node.plan.ports:
+        cursor.offset += size
     while cursor.port < len(node.plan.ports):
         edge = node.plan.ports[cursor.port]
         parent = state.nodes[edge.parent]

@@ -18,11 +18,11 @@ from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, Nanny, SpecCluster, Worker
-from distributed.comm import parse_address
+from distributed.comm.addressing import parse_address
 from distributed.comm.registry import get_backend
 
 import tensorlake_nb
-from tensorlake_nb.engine.nannies import MuteScheduler, MuteWorker, QuietNanny, death_at
+from tensorlake_nb.engine.nannies import Births, MuteScheduler, MuteWorker, QuietNanny, death_at
 from tensorlake_nb.errors import ClusterError
 
 CONNECT_S = 5.0
@@ -81,7 +81,9 @@ class Connection:
         return str(self._client.scheduler.address)
 
     def slots(self) -> int:
-        """How many batches can be computed at once."""
+        """How many batches can be computed at once; a worker that is just being replaced counts."""
+        if self._cluster is not None:
+            return len(self._cluster.worker_spec)
         return sum(self._client.nthreads().values()) if self.client.status == "running" else 0
 
     def resources(self) -> list[Mapping[str, float]]:
@@ -172,7 +174,7 @@ def _embedded(workers: int | None, memory_limit: str | float | None) -> Connecti
     options: dict[str, Any] = {} if memory_limit is None else {"memory_limit": memory_limit}
 
     def start() -> LocalCluster:
-        return _LocalCluster(  # type: ignore[no-any-return]
+        cluster = _LocalCluster(
             n_workers=_n_workers(workers),
             threads_per_worker=1,
             processes=True,
@@ -184,6 +186,8 @@ def _embedded(workers: int | None, memory_limit: str | float | None) -> Connecti
             silence_logs=logging.CRITICAL,
             **options,
         )
+        cluster.scheduler.add_plugin(Births())
+        return cluster  # type: ignore[no-any-return]
 
     return _started(start, config, has_processes=True)
 

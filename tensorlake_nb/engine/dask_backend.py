@@ -77,7 +77,7 @@ class DaskBackend:
             if self._secrets:  # as a plugin, so that a worker which replaces a dead one has them too
                 plugin = SecretsPlugin(self._run_id, dict(self._secrets))
                 client.register_plugin(plugin, name=self._plugin_name)
-            self._post(be.Ready(self._connection.slots()))
+            self._post(be.Ready(max(1, self._connection.slots())))
         return self._connection
 
     def _submit(

@@ -6,11 +6,12 @@ All of it runs on one thread of its own, away from the driver's loop, so the tab
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from tensorlake_nb.core import spans as sp
-from tensorlake_nb.core.batch import BARE, Batch, Call, Failure, FailureKind, Fold, Receipt, Span
+from tensorlake_nb.core.batch import BARE, Batch, Call, Failure, FailureKind, Fold, Piece, Receipt, Span
 from tensorlake_nb.core.events import (
     BatchEnded,
     BatchLost,
@@ -121,22 +122,27 @@ class Desk:
 
     def _emitted(self, name: str, slices: Sequence[Slice]) -> bytes:
         """The digests of what a generator emitted before this attempt."""
-        parts: list[bytes] = []
         (piece,) = slices
+        return b"".join(data.all_digests() for data in self._parts_of(name, piece))
+
+    def _parts_of(self, name: str, piece: Slice) -> list[ChunkData]:
+        """The parts of a generator's items that have arrived."""
+        parts: list[ChunkData] = []
         while (data := self.streams.get(name, piece.address(len(parts)))) is not None:
-            parts.append(data.all_digests())
-        return b"".join(parts)
+            parts.append(data)
+        return parts
 
     # -- receipts --
 
     def part(self, number: int, receipt: Receipt) -> Event | None:
         """Settle some items of a generator that is still running."""
+        if number not in self._submitted:  # overtaken by its own receipt, or its worker was given up
+            return None
         order, _ = self._submitted[number]
-        children = (self._plan.nodes[child].ports[index] for child, index in self._plan.nodes[order.node].children)
         (piece,) = receipt.pieces
         (where,) = order.slices
         known = self.streams.get(order.node, where.address(piece.part)) is not None
-        if known or any(port.whole for port in children):  # a list that is taken whole comes when it is complete
+        if known or self._is_taken_whole(order.node):  # then it comes when it is complete
             return None
         chunk = self.streams.add(order.node, where.address(piece.part), from_piece(piece, where))
         return PartArrived(number, chunk, piece.part)
@@ -166,7 +172,10 @@ class Desk:
 
     def _settle_map(self, name: str, slices: tuple[Slice, ...], receipt: Receipt) -> NodeOutcome:
         chunks: list[Chunk] = []
-        for piece in receipt.pieces:
+        pieces = receipt.pieces
+        if self._plan.nodes[name].lone and self._is_taken_whole(name):
+            pieces = in_one(pieces)
+        for piece in pieces:
             where = take(slices, piece.start, piece.stop)
             if self.streams.get(name, where[0].address(piece.part)) is not None:
                 continue  # a generator's part that arrived before
@@ -179,6 +188,11 @@ class Desk:
         self._prober.happened(name, receipt.effects)
         failures = tuple(self._failure(name, slices, failure) for failure in receipt.failures)
         return _outcome(name, tuple(chunks), failures, receipt)
+
+    def _is_taken_whole(self, name: str) -> bool:
+        """Whether a child is called with the lists that a node gives, which may come in parts from a generator."""
+        children = self._plan.nodes[name].children
+        return any(self._plan.nodes[child].ports[index].whole for child, index in children)
 
     def _settle_fold(self, order: Submit, batch: Batch, receipt: Receipt) -> NodeOutcome:
         self._prober.happened(order.node, receipt.effects)
@@ -241,8 +255,11 @@ class Desk:
             (where,) = take(order.slices, i, i + 1)
             elements = self.streams.elements(order.node, where) if self._plan.nodes[order.node].gather is None else None
             data = chunk_of([known[key]], elements)
+            parts = self._parts_of(order.node, where)
+            if parts:  # a generator that came to its end: what it emitted after the last part that has arrived
+                data = _without_first(data, sum(part.n_out for part in parts))
             data.slice, data.computed, data.replayed = where, 1, 0
-            chunks.append(self.streams.add(order.node, where.address(), data))
+            chunks.append(self.streams.add(order.node, where.address(len(parts)), data))
         culprits = [] if is_stopping else [i for i in open_ if keys[i] in interrupted] or open_
         suspects = tuple(
             self._failure(order.node, order.slices, Failure(i, FailureKind.WORKER_LOST, reason, "")) for i in culprits
@@ -302,6 +319,34 @@ class Desk:
         )
         self._store.put_stream(self._calls[name].fingerprint, self.streams.digest_given(name), record)
         return Sealed(name, chunk)
+
+
+def in_one(parts: Sequence[Piece]) -> tuple[Piece, ...]:
+    """The parts of one generator's items as a single piece; nothing if they are not all there."""
+    if len(parts) < 2:
+        return tuple(part for part in parts if part.is_last)
+    *_, last = parts
+    if not last.is_last:
+        return ()
+    counts = np.sum([np.frombuffer(part.counts, dtype=np.int32) for part in parts], axis=0, dtype=np.int32)
+    routes = None
+    if last.routes is not None:
+        routes = {target: b"".join((part.routes or {})[target] for part in parts) for target in last.routes}
+    spans = sp.joined(span for part in parts for span in part.spans)
+    digests = b"".join(part.digests for part in parts)
+    return (replace(last, counts=counts.tobytes(), spans=spans, digests=digests, routes=routes, part=0),)
+
+
+def _without_first(data: ChunkData, size: int) -> ChunkData:
+    """A single list's outputs but for the first ones."""
+    stop = data.n_out
+    return ChunkData(
+        data.slice,
+        np.array([stop - size], dtype=np.int32),
+        sp.cut(data.spans, size, stop),
+        data.all_digests()[size * DIGEST_SIZE :],
+        None if data.routes is None else {target: mask[size:] for target, mask in data.routes.items()},
+    )
 
 
 def segment_name(batch: Batch) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,13 +27,14 @@ from tensorlake_nb.core.run_state import RunState, evolve
 from tensorlake_nb.engine import backend as be
 from tensorlake_nb.engine.backend import Backend, Message, Order
 from tensorlake_nb.engine.desk import Desk
+from tensorlake_nb.engine.ownership import this_process
 from tensorlake_nb.engine.recorder import Recorder
-from tensorlake_nb.errors import CorruptCheckpointError, TensorlakeError
+from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError, TensorlakeError
 
 logger = logging.getLogger(__name__)
 
-#: How often a run begins again after stored data was found damaged, before it gives up.
-_MOST_RESTARTS = 20
+#: How often a run begins again for one and the same damage before it gives up: each time it was put aside.
+_MOST_RESTARTS = 3
 #: How long running calls may take to end after a cancellation (s) before their workers are ended.
 CANCEL_GRACE_S = 0.4
 
@@ -66,18 +69,25 @@ class Driver:
         self._placements, self._resumed = placements, resumed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inbox: asyncio.Queue[Event | Message | BaseException] = asyncio.Queue()
+        self._early: list[Event | Message | BaseException] = []
+        self._lock = threading.Lock()
         self._backend = make_backend(self._post)
         self._desk: Desk
         self._desk_thread = ThreadPoolExecutor(1, thread_name_prefix="tensorlake-nb-store")
         self._backend_thread = ThreadPoolExecutor(1, thread_name_prefix="tensorlake-nb-cluster")
-        self._restarts = 0
+        self._restarts: Counter[str] = Counter()
         self._give_up_at: float | None = None
 
     async def drive(self) -> None:
         """Drive the run until it has ended; what went wrong is in the state, or in `exception`."""
-        self._loop = asyncio.get_running_loop()
+        with self._lock:
+            self._loop = asyncio.get_running_loop()
+            for message in self._early:
+                self._inbox.put_nowait(message)
         try:
             self._begin(resumed=self._resumed)
+            while not self._inbox.empty():
+                self._take(self._inbox.get_nowait())
             while self.state.status is None:
                 instructions = next_instructions(self.state, self._clock())
                 for instruction in instructions:
@@ -97,12 +107,15 @@ class Driver:
         self._post(ev.StopRequested("cancelled"))
 
     def _post(self, message: Event | Message | BaseException) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._inbox.put_nowait, message)
+        with self._lock:
+            if self._loop is None:
+                self._early.append(message)
+            elif not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._inbox.put_nowait, message)
 
     def _begin(self, *, resumed: bool) -> None:
         self._desk = self._make_desk()
-        self._apply(ev.RunStarted(self._run_id, self._clock(), resumed))
+        self._apply(ev.RunStarted(self._run_id, self._clock(), resumed, this_process()))
 
     def _apply(self, event: Event) -> None:
         """An event is recorded, folded into the state, and only then acted on."""
@@ -237,16 +250,16 @@ class Driver:
     # -- when something is wrong --
 
     def _break(self, error: BaseException) -> None:
-        if isinstance(error, CorruptCheckpointError):
+        if isinstance(error, (CorruptCheckpointError, CheckpointNotFoundError)):
             self._begin_again(str(error))
         else:
             raise error
 
     def _begin_again(self, reason: str) -> None:
         """Damaged data is a miss: plan the run anew, now that it is put aside; everything else is replayed."""
-        self._restarts += 1
-        if self._restarts > _MOST_RESTARTS:
-            raise CorruptCheckpointError(f"stored data was found damaged {self._restarts} times in this run: {reason}")
+        self._restarts[reason] += 1
+        if self._restarts[reason] > _MOST_RESTARTS:
+            raise CorruptCheckpointError(f"found damaged {_MOST_RESTARTS} times, though it was put aside: {reason}")
         logger.warning("stored data is damaged and is computed again: %s", reason)
         self._apply(ev.DamageFound(reason))
         self._backend_thread.submit(_quietly, self._backend.refresh)

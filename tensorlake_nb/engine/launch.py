@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets as random_secrets
-import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-import psutil
 from blake3 import blake3
 
 from tensorlake_nb.core.batch import BARE, Call, Span
@@ -30,6 +28,7 @@ from tensorlake_nb.engine.driver import Driver
 from tensorlake_nb.engine.failures import short_repr
 from tensorlake_nb.engine.loop_thread import spawn
 from tensorlake_nb.engine.naming import fingerprints, resolver_of
+from tensorlake_nb.engine.ownership import this_process
 from tensorlake_nb.engine.placing import check
 from tensorlake_nb.engine.recorder import Recorder
 from tensorlake_nb.engine.session import Session
@@ -46,22 +45,6 @@ INPUTS_FINGERPRINT = Fingerprint(blake3(b"inputs/1").hexdigest())
 def new_run_id() -> RunId:
     """``<UTC date>-<UTC time>-<random>``: ids sort by time."""
     return RunId(time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + random_secrets.token_hex(3))
-
-
-def this_process() -> dict[str, Any]:
-    """What tells this process from any other that ever was."""
-    process = psutil.Process()
-    return {"host": socket.gethostname(), "pid": process.pid, "created": process.create_time()}
-
-
-def is_alive(owner: Mapping[str, Any]) -> bool:
-    """Whether the process that drives a run still is; one on another host is taken to be."""
-    if owner["host"] != socket.gethostname():
-        return True
-    try:
-        return abs(psutil.Process(owner["pid"]).create_time() - float(owner["created"])) < 1
-    except psutil.Error:
-        return False
 
 
 def draw_up(
@@ -133,7 +116,9 @@ def _calls(
         if not options.cacheable:
             own = confined(own, run_id)
         code = pack(prints[name], node.function)
-        path = f"runs/{run_id}/code/{prints[name].fingerprint}"
+        code_digest = Digest(blake3(code).digest())
+        # Functions that are made alike have one fingerprint, but each travels under its own name.
+        path = f"runs/{run_id}/code/{code_digest.hex()}"
         if not is_forecast:
             store.put_bytes(path, code)
         for part in plan.parts_of(name):
@@ -143,7 +128,7 @@ def _calls(
                 kind=node.kind,
                 fingerprint=under,
                 code_path=path,
-                code_digest=Digest(blake3(code).digest()),
+                code_digest=code_digest,
                 routes=_routes(node.function, graph, name),
                 cold=not store.holds(under),
                 timeout_s=options.timeout,

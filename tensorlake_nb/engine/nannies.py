@@ -16,6 +16,7 @@ from typing import Any
 
 from distributed import Nanny, Scheduler, Worker
 from distributed.core import Status
+from distributed.diagnostics.plugin import SchedulerPlugin
 
 from tensorlake_nb.engine.watchdog import EXIT_OVERRUN
 
@@ -25,6 +26,8 @@ _WORKER_PROCESS = "Dask Worker process (from Nanny)"
 #: What worker processes of this kernel died of, by the address that they had.
 _deaths: OrderedDict[str, str] = OrderedDict()
 _noted = threading.Condition()
+#: The last worker of each nanny.
+_born: dict[str, str] = {}
 
 
 def death_at(address: str, timeout_s: float) -> str | None:
@@ -57,9 +60,10 @@ class QuietNanny(Nanny):
         return status
 
     def _on_worker_exit_sync(self, exitcode: int) -> None:
-        address = self.worker_address
-        if address is not None:
-            _note(str(address), self._cause(exitcode))
+        # A worker can be known to the scheduler, and die, while its nanny still has the address of the one before.
+        address = _born.get(self.address) or self.worker_address
+        if address is not None and address not in _deaths:
+            _note(address, self._cause(exitcode))
         super()._on_worker_exit_sync(exitcode)  # type: ignore[no-untyped-call]
 
     def _cause(self, exit_code: int) -> str:
@@ -68,6 +72,15 @@ class QuietNanny(Nanny):
             limit = (self.memory_manager.memory_limit or 0) / 2**20
             return f"{cause}: it used more than its {limit:.0f} MiB of memory"
         return cause
+
+
+class Births(SchedulerPlugin):
+    """Notes which worker belongs to which nanny."""
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        nanny = scheduler.workers[worker].nanny
+        if nanny is not None:
+            _born[nanny] = worker
 
 
 class MuteScheduler(Scheduler):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any, TypeVar
 
 from tensorlake_nb.core import events as ev
@@ -19,9 +20,10 @@ from tensorlake_nb.core.run_state import RunState, evolve
 from tensorlake_nb.engine import session as sessions
 from tensorlake_nb.engine.blueprint import Blueprint, from_json
 from tensorlake_nb.engine.driver import Driver
-from tensorlake_nb.engine.launch import drive, is_alive
+from tensorlake_nb.engine.launch import drive
 from tensorlake_nb.engine.loop_thread import spawn
 from tensorlake_nb.engine.naming import stored_resolver
+from tensorlake_nb.engine.ownership import Owner, is_alive
 from tensorlake_nb.engine.reasons import Reasons, reasons
 from tensorlake_nb.engine.results import Outputs
 from tensorlake_nb.engine.session import Session
@@ -43,6 +45,8 @@ from tensorlake_nb.store.run_log import RunLog, run_ids
 T = TypeVar("T")
 #: `Run.list` hides the builtin inside the class.
 Values = list[Any]
+
+logger = logging.getLogger(__name__)
 
 #: Entered around every blocking wait: how faces show progress while a cell waits.
 waiters: list[Callable[[Run], AbstractContextManager[None]]] = []
@@ -66,6 +70,7 @@ class Run:
         self._driver: Driver | None = None
         self._done: Future[None] | None = None
         self._parts_read = 0
+        self._is_broken = False
 
     @classmethod
     def _begin(cls, session: Session, blueprint: Blueprint, resolver: ClassResolver) -> Run:
@@ -329,9 +334,16 @@ class Run:
                 if self.status == "running":
                     raise
                 before = self._spans_before(name, spans)
+                self._put_damage_aside(name)
                 self.resume()
                 spans = self._spans_at(name, *before)
         return self._store.read(spans, self._resolver)
+
+    def _put_damage_aside(self, name: str) -> None:
+        """Read all that a node gave, so that everything damaged is known, and one resumption is enough."""
+        for span in self.outputs(name).spans:
+            with suppress(CorruptCheckpointError, CheckpointNotFoundError):
+                self._store.read((span,), self._resolver)
 
     def _spans_before(self, name: str, spans: Sequence[Span]) -> tuple[int, int]:
         """Where in a node's stream some outputs are."""
@@ -418,8 +430,8 @@ class Run:
             raise UsageError(f"run {self.id} of {self.graph!r} has no function {name!r}. It has {names}.")
         return name
 
-    def _owner(self) -> dict[str, Any]:
-        return dict(self._blueprint.owner)
+    def _owner(self) -> Owner:
+        return self._state.owner or self._blueprint.owner
 
     def _on_loop(self, look: Callable[[], T]) -> T:
         """Look at the state from the thread that changes it."""
@@ -433,9 +445,15 @@ class Run:
 
     def _refresh(self) -> None:
         """Fold in what the log has that was not seen before; only for runs that this object doesn't drive."""
-        if self._done is not None:
+        if self._done is not None or self._is_broken:
             return
-        for number, part in self._log.parts(self._parts_read):
-            self._parts_read = number
-            for plain in part:
-                evolve(self._state, ev.from_json(plain))
+        try:
+            for number, part in self._log.parts(self._parts_read):
+                self._parts_read = number
+                for plain in part:
+                    evolve(self._state, ev.from_json(plain))
+        except (KeyError, ValueError, IndexError):
+            # A part is damaged or missing, and what follows it doesn't fit: what is known up to there stands, and
+            # resuming the run finds everything that was kept, since that doesn't depend on the log.
+            self._is_broken = True
+            logger.warning("the record of run %s is damaged: it is shown as far as it can be read", self.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tensorlake_nb.core.batch import BARE, Batch, Call, Column, Fold, Receipt, S
 from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
 from tensorlake_nb.core.function import as_function
-from tensorlake_nb.core.keys import Digest, Fingerprint, RunId, TaskKey, fold_start
+from tensorlake_nb.core.keys import Digest, Fingerprint, RunId, TaskKey, fold_start, group_digests
 from tensorlake_nb.engine.calls import Host
 from tensorlake_nb.engine.code import ClassTable, pack
 from tensorlake_nb.engine.execute import execute
@@ -22,6 +23,7 @@ from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.codec import encode
 from tensorlake_nb.store.opening import open_store
 
+RUN = RunId("20260101-000000-abcdef")
 INPUTS = Fingerprint(blake3(b"inputs of tests").hexdigest())
 
 
@@ -30,7 +32,7 @@ class Bench:
     """A store, and batches on it."""
 
     url: str
-    run_id: RunId = RunId("20260101-000000-abcdef")
+    run_id: RunId = RUN
     messages: list[Message] = field(default_factory=list)
     classes: dict[tuple[str, str], type] = field(default_factory=dict)
     _numbers: int = 0
@@ -84,9 +86,7 @@ class Bench:
         spans, given = self.put(values)
         return self.batch_of(call, (Column(spans),), given, **options)
 
-    def batch_of(
-        self, call: Call | Sequence[Call], columns: tuple[Column, ...], given: bytes, **options: Any
-    ) -> Batch:
+    def batch_of(self, call: Call | Sequence[Call], columns: tuple[Column, ...], given: bytes, **options: Any) -> Batch:
         calls = (call,) if isinstance(call, Call) else tuple(call)
         self._numbers += 1
         name = options.pop("name", f"{calls[0].node}-{self._numbers}")
@@ -106,6 +106,13 @@ class Bench:
         plan = Fold(accumulator, options.pop("rolling", fold_start()), combines=options.pop("combines", False))
         return self.batch(call, values, fold=plan, **options)
 
+    def groups(self, call: Call, groups: Sequence[Sequence[Any]], **options: Any) -> Batch:
+        """A batch that folds each group of values by itself."""
+        spans, _ = self.put([value for group in groups for value in group])
+        rows = b"".join(group_digests("group/1", [digest(value) for value in group]) for group in groups)
+        plan = Fold(None, fold_start(), options.pop("combines", False), tuple(len(group) for group in groups))
+        return self.batch_of(call, (Column(spans),), rows, fold=plan, **options)
+
     def run(self, batch: Batch, host: Host | None = None) -> tuple[Receipt, ...]:
         return execute(batch, self.messages.append, host or Host(address="bench"))
 
@@ -119,9 +126,24 @@ class Bench:
         return self.store.read(spans, self.resolver)
 
 
+@dataclass(frozen=True)
+class Calls:
+    """Remembers calls in a file, which all copies of a function share."""
+
+    path: str
+
+    def note(self, what: object) -> None:
+        with open(self.path, "a") as file:
+            file.write(f"{what}\n")
+
+    def all(self) -> list[str]:
+        path = Path(self.path)
+        return path.read_text().splitlines() if path.exists() else []
+
+
 def counts(receipt: Receipt) -> list[int]:
     """How many outputs each element of the pieces gave; -1 for a bare one."""
     return [int(count) for piece in receipt.pieces for count in np.frombuffer(piece.counts, dtype=np.int32)]
 
 
-__all__ = ["BARE", "Bench", "counts"]
+__all__ = ["BARE", "RUN", "Bench", "Calls", "counts"]

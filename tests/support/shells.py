@@ -24,14 +24,16 @@ class Shell:
     @property
     def names(self) -> dict[str, Any]:
         """The user's namespace."""
-        return self.ip.user_ns
+        names: dict[str, Any] = self.ip.user_ns
+        return names
 
     def cell(self, source: str) -> ExecutionResult:
         """Run a cell as a kernel does, history included; the caller looks at what became of it."""
         with capture_output() as captured:
-            self.result = self.ip.run_cell(source, store_history=True)
+            result: ExecutionResult = self.ip.run_cell(source, store_history=True)
+        self.result = result
         self.out, self.err, self.shown = captured.stdout, captured.stderr, captured.outputs
-        return self.result
+        return result
 
     def good(self, source: str) -> Any:
         """Run a cell that has to succeed, and return its result."""
@@ -50,7 +52,13 @@ class Shell:
         """What each display of the last cell says as text, its result included."""
         shown = [output.data["text/plain"] for output in self.shown]
         result = self.result.result
-        return shown if result is None else [*shown, self.ip.display_formatter.format(result)[0]["text/plain"]]
+        return shown if result is None else [*shown, self.forms(result)["text/plain"]]
+
+    def forms(self, value: Any) -> dict[str, str]:
+        """How a front end is given a value, by MIME type."""
+        assert self.ip.display_formatter is not None
+        data: dict[str, str] = self.ip.display_formatter.format(value)[0]
+        return data
 
 
 @contextmanager

@@ -177,7 +177,7 @@ class World:
                 each = tuple(one.cut(i, i + 1) for one in left for i in range(one.size))[:3]
                 suspects += tuple(ElementFailed(one, failed.kind, failed.error, "x") for one in each)
                 left = take(order.slices, done + 1 + len(each), size)
-            chunks = self._chunks(order.node, [one for one in settled])
+            chunks = self._chunks(order.node, list(settled))
             handled = take(order.slices, 0, done)
             failed_before = [one for one in _singles(handled) if one not in set(settled)]
             suspects += tuple(ElementFailed(one, failed.kind, failed.error, "x") for one in failed_before)

@@ -1,0 +1,34 @@
+"""Which process drives a run, and whether it is still there."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from collections.abc import Mapping
+
+import psutil
+
+Owner = Mapping[str, str | int | float]
+
+
+def this_process() -> Owner:
+    """What tells this process from any other that ever was."""
+    return _process(os.getpid())
+
+
+@functools.lru_cache(maxsize=2)
+def _process(pid: int) -> Owner:
+    return {"host": socket.gethostname(), "pid": pid, "created": psutil.Process(pid).create_time()}
+
+
+def is_alive(owner: Owner) -> bool:
+    """Whether a run's process is still there; one on another host is taken to be."""
+    if not owner:
+        return False
+    if owner["host"] != socket.gethostname():
+        return True
+    try:
+        return abs(psutil.Process(int(owner["pid"])).create_time() - float(owner["created"])) < 1
+    except psutil.Error:
+        return False
