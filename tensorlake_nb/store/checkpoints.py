@@ -45,7 +45,7 @@ from tensorlake_nb.store.paths import (
 )
 from tensorlake_nb.store.reading import Reader
 from tensorlake_nb.store.recovery import Recovery
-from tensorlake_nb.store.segment import SealedSegment, Segment
+from tensorlake_nb.store.segment import LARGE_BYTES, SealedSegment, Segment
 from tensorlake_nb.store.spool import SpoolContents
 from tensorlake_nb.store.streams import StreamRecord
 from tensorlake_nb.store.writer import Writer
@@ -85,8 +85,11 @@ class Store(Documents):
 
     @property
     def largest_remembered_bytes(self) -> int:
-        """Values up to this size are kept in memory for a while after they are written."""
-        return self._values.most_bytes // 4
+        """Values up to this size are kept in memory for a while after they are written.
+
+        A local disk gives a large one back from the system's cache as quickly as it can be copied twice.
+        """
+        return LARGE_BYTES if self.is_local else self._values.most_bytes // 4
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"

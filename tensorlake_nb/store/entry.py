@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from blake3 import blake3
+
 from tensorlake_nb.core.batch import BARE, Span
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.errors import InternalError
 from tensorlake_nb.store.arrays import Layout
 from tensorlake_nb.store.codec import Encoded
+from tensorlake_nb.store.compression import Buffer
 
 #: For each output (or for a router: for what it passes on) the names of the nodes it goes to.
 Routes = tuple[tuple[str, ...], ...]
+
+_BY_MANY_THREADS = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,20 @@ class StoredObject:
     path: str
     size_bytes: int
     digest: bytes
+
+    @classmethod
+    def of(cls, path: str, data: Buffer) -> StoredObject:
+        """What to list for an object."""
+        return cls(path, len(data), object_digest(data))
+
+    def is_in(self, data: Buffer) -> bool:
+        """Whether these are the bytes that were listed."""
+        return len(data) == self.size_bytes and object_digest(data) == self.digest
+
+
+def object_digest(data: Buffer) -> bytes:
+    """BLAKE3 of an object's bytes; large ones by as many threads as there are cores to spare."""
+    return blake3(data, max_threads=blake3.AUTO if len(data) >= _BY_MANY_THREADS else 1).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,9 @@ class Filesystem(Protocol):
     def get(self, path: str) -> bytes:
         """The whole object; `FileNotFoundError` if there is none."""
 
+    def get_writable(self, path: str) -> bytearray:
+        """The whole object as memory that a value can be made of without another copy."""
+
     def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
         """Whole objects, ``None`` for each that is missing."""
 
@@ -100,6 +103,20 @@ class LocalFilesystem:
     def get(self, path: str) -> bytes:
         with translated("read", self.path(path)):
             return self._read(path)
+
+    def get_writable(self, path: str) -> bytearray:
+        with translated("read", self.path(path)):
+            try:
+                with open(self.path(path), "rb", buffering=0) as file:
+                    data = bytearray(os.fstat(file.fileno()).st_size)
+                    view, position = memoryview(data), 0
+                    while part := file.readinto(view[position:]):
+                        position += part
+                    view.release()
+                    del data[position:]
+                    return data
+            except _NO_FILE as error:
+                raise FileNotFoundError(path) from error
 
     def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
         found: list[bytes | None] = []
@@ -192,6 +209,9 @@ class RemoteFilesystem:
                 return bytes(self._fs.cat_file(self._at(path)))
             except _NO_FILE as error:
                 raise FileNotFoundError(path) from error
+
+    def get_writable(self, path: str) -> bytearray:
+        return bytearray(self.get(path))
 
     def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
         if not paths:

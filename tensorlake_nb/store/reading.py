@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
-from blake3 import blake3
 
 from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.arrays import CHUNK_BYTES, Layout, chunks_of
@@ -14,7 +13,9 @@ from tensorlake_nb.store.compression import decompress
 from tensorlake_nb.store.filesystem import Filesystem
 from tensorlake_nb.store.memory import Recent
 from tensorlake_nb.store.paths import segment_path
-from tensorlake_nb.store.segment import Segment
+from tensorlake_nb.store.segment import LARGE_BYTES, Segment
+
+Data = TypeVar("Data", bytes, bytearray)
 
 
 class Reader:
@@ -35,6 +36,8 @@ class Reader:
         layout, is_row, start, stop = segment.place(output)
         if not is_row:
             return self._bytes(segment, layout, start, stop)
+        if layout.chunks == (1, *layout.shape[1:]) and not layout.compressed and layout.row_bytes >= LARGE_BYTES:
+            return self._whole(segment, layout, (start, *(0,) * (len(layout.shape) - 1)))
         array = np.empty(layout.shape[1:], dtype=layout.dtype)
         if array.ndim == 0:
             array = array.reshape(1)
@@ -75,11 +78,19 @@ class Reader:
 
     def object(self, segment: Segment, path: str) -> bytes:
         """One object as it is stored, checked; for readers other than ours."""
+        return verified(segment, path, self._raw(segment, path, self._filesystem.get), None)
+
+    def _whole(self, segment: Segment, layout: Layout, index: tuple[int, ...]) -> np.ndarray[Any, Any]:
+        """A large array that is one chunk, without a copy."""
+        path = layout.object_name(index)
+        data = verified(segment, path, self._raw(segment, path, self._filesystem.get_writable), layout)
+        return np.frombuffer(data, dtype=layout.dtype).reshape(layout.shape[1:])
+
+    def _raw(self, segment: Segment, path: str, get: Callable[[str], Data]) -> Data | None:
         try:
-            raw = self._filesystem.get(f"{segment_path(segment.name)}/{path}")
+            return get(f"{segment_path(segment.name)}/{path}")
         except FileNotFoundError:
-            raw = None
-        return verified(segment, path, raw, None)
+            return None
 
     def _bytes(self, segment: Segment, layout: Layout, start: int, stop: int) -> bytes:
         unit = layout.chunks[0]
@@ -93,11 +104,7 @@ class Reader:
         path = layout.object_name(index)
         chunk = self.recent.get((segment.name, path))
         if chunk is None:
-            try:
-                raw = self._filesystem.get(f"{segment_path(segment.name)}/{path}")
-            except FileNotFoundError:
-                raw = None
-            chunk = verified(segment, path, raw, layout)
+            chunk = verified(segment, path, self._raw(segment, path, self._filesystem.get), layout)
             self._keep(segment, path, layout, chunk)
         return chunk
 
@@ -106,7 +113,7 @@ class Reader:
             self.recent.put((segment.name, path), chunk, len(chunk))
 
 
-def verified(segment: Segment, path: str, raw: bytes | None, layout: Layout | None) -> bytes:
+def verified(segment: Segment, path: str, raw: Data | None, layout: Layout | None) -> Data | bytes:
     """An object's bytes (decompressed, given its layout), once length and digest are right.
 
     Raises
@@ -122,7 +129,7 @@ def verified(segment: Segment, path: str, raw: bytes | None, layout: Layout | No
         raise CorruptCheckpointError(f"{where} is missing")
     if len(raw) != listed.size_bytes:
         raise CorruptCheckpointError(f"{where} has {len(raw)} bytes instead of {listed.size_bytes}")
-    if blake3(raw).digest() != listed.digest:
+    if not listed.is_in(raw):
         raise CorruptCheckpointError(f"{where} is damaged: its digest isn't the one in its record")
     if layout is None:
         return raw

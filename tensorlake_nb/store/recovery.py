@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from blake3 import blake3
 
 from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.arrays import Layout, chunks_of
@@ -165,7 +164,7 @@ def _object(store: Store, path: str, listed: StoredObject, layout: Layout) -> by
         raw = store.filesystem.get(path)
     except FileNotFoundError:
         raise CorruptCheckpointError(f"{path} is missing") from None
-    if len(raw) != listed.size_bytes or blake3(raw).digest() != listed.digest:
+    if not listed.is_in(raw):
         raise CorruptCheckpointError(f"{path} is damaged: its digest isn't the one in its writer's spool")
     try:
         return decompress(raw, layout.chunk_bytes) if layout.compressed else raw

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from blake3 import blake3
 from numpy.typing import NDArray
 
 from tensorlake_nb.core.batch import BARE, Span
@@ -76,7 +75,7 @@ class SegmentBuilder:
             name, row, first = self._new_name("large"), 0, 0
             layout, block = byte_string(name, len(array), pays(_bytes_of(array)), LARGE_CHUNK_BYTES), array
         objects = _objects(layout, block, first)
-        listed = tuple(StoredObject(path, len(data), blake3(data).digest()) for path, data in objects)
+        listed = tuple(StoredObject.of(path, data) for path, data in objects)
         placed = Placed(value.codec, value.digest, self.segment, layout, row, listed)
         self._large[name] = placed
         return placed, objects
@@ -121,7 +120,7 @@ class SegmentBuilder:
             layout = byte_string(PAYLOAD, len(payload), pays(payload), CHUNK_BYTES)
             layouts.append(layout)
             objects.extend(_objects(layout, np.frombuffer(payload, dtype=np.uint8), 0))
-        listed += [StoredObject(path, len(data), blake3(data).digest()) for path, data in objects]
+        listed += [StoredObject.of(path, data) for path, data in objects]
 
         fingerprint, _, name = self.segment.partition("/")
         about: dict[str, Any] = {

@@ -17,6 +17,7 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import msgpack
@@ -130,7 +131,7 @@ class Spool:
                 "writer": self._writer,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
-                "started": _started(os.getpid()),
+                "started": _own_start(os.getpid()),
                 "locked": locked,
             }
             first = MAGIC + _frame(_HEADER, msgpack.packb(header))
@@ -269,6 +270,11 @@ def _is_still(handle: int, path: str) -> bool:
     except FileNotFoundError:
         return False
     return found.st_ino == os.fstat(handle).st_ino
+
+
+@cache
+def _own_start(pid: int) -> float:  # by process, since a fork keeps what was cached before it
+    return _started(pid)
 
 
 def _started(pid: int) -> float:
