@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorlake_nb.engine import session
+from tensorlake_nb.engine.graph import Graph
 from tensorlake_nb.engine.run import Run
 from tensorlake_nb.engine.settings import Settings, read_settings
 from tensorlake_nb.errors import UsageError
@@ -31,7 +32,7 @@ def plan(command: Command, namespace: Namespace) -> Any:
     return _graph(command, namespace).plan(**command.inputs)
 
 
-def _graph(command: Command, namespace: Namespace) -> Any:
+def _graph(command: Command, namespace: Namespace) -> Graph:
     workspace.refresh(namespace)
     return workspace.find_graph(str(command.subject), namespace)
 

@@ -22,6 +22,7 @@ import nbformat
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_async
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
@@ -39,7 +40,7 @@ LONGEST_SOCKET_PATH = 80
 SUCCEEDED, FAILED, INTERRUPTED = 0, 1, 130
 
 
-class ThisPython(KernelSpecManager):  # type: ignore[misc]
+class ThisPython(KernelSpecManager):
     """Knows one kernel more than are installed: the Python that this runs in, whatever kernels the user has."""
 
     def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
@@ -115,13 +116,14 @@ def read_notebook(path: Path) -> NotebookNode:
         When there is none, or the file is something else.
     """
     try:
-        return nbformat.read(path, as_version=4)
+        notebook: NotebookNode = nbformat.read(path, as_version=4)
     except FileNotFoundError:
         raise OptionError(f"there is no notebook {path}") from None
     except IsADirectoryError:
         raise OptionError(f"{path} is a folder, not a notebook") from None
     except (nbformat.reader.NotJSONError, nbformat.ValidationError, UnicodeDecodeError, AttributeError) as error:
         raise OptionError(f"{path} isn't a notebook: {str(error).splitlines()[0]:.200}") from error
+    return notebook
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------
@@ -227,7 +229,7 @@ class TerminalClient(NotebookClient):
         self._interrupts += 1
         assert self.km is not None
         stop = self.km.interrupt_kernel() if self._interrupts == 1 else self.km.shutdown_kernel(now=True)
-        task = asyncio.ensure_future(stop)
+        task = asyncio.ensure_future(ensure_async(stop))
         self._stopping.add(task)
         task.add_done_callback(self._stopping.discard)
 

@@ -62,10 +62,10 @@ def place(
         columns[column[name]].append(name)
     chains: list[list[Spot]] = []
     for i, (a, b) in enumerate(forward):
-        passing: list[Spot] = [(i, c) for c in range(column[a] + 1, column[b])]
-        for c, spot in enumerate(passing, column[a] + 1):
+        spots: list[Spot] = [(i, c) for c in range(column[a] + 1, column[b])]
+        for c, spot in enumerate(spots, column[a] + 1):
             columns[c].append(spot)
-        chains.append([a, *passing, b])
+        chains.append([a, *spots, b])
     before: dict[Spot, list[Spot]] = {}
     after: dict[Spot, list[Spot]] = {}
     for chain in chains:

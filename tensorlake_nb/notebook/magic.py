@@ -57,6 +57,8 @@ _opened = _Opened()
 class TensorlakeMagics(Magics):
     """``%tensorlake VERB ...`` and ``%%tensorlake NAME ...``."""
 
+    shell: InteractiveShell
+
     @line_cell_magic
     def tensorlake(self, line: str, cell: str | None = None) -> Any:
         """Run graphs durably. As a line: ``%tensorlake --help``; as a cell: ``%%tensorlake --help``."""
@@ -82,8 +84,7 @@ class TensorlakeMagics(Magics):
         _opened.cell = None
         options = read_cell_options(line)
         if options.store is not None or options.cluster is not None:
-            given = {"store": options.store, "cluster": options.cluster}
-            tensorlake_nb.configure(**{name: value for name, value in given.items() if value is not None})
+            tensorlake_nb.configure(store=options.store, cluster=options.cluster)
         for name in AT_HAND:
             if name not in self.shell.user_ns:
                 self.shell.user_ns[name] = getattr(tensorlake_nb, name)
@@ -102,14 +103,15 @@ def close(value: Any = None) -> Any:
     shown = _conclude(cell)
     if value is None or value is shown:
         return shown
-    display(shown)  # type: ignore[no-untyped-call]
+    display(shown)
     return value
 
 
 def _conclude(cell: _OpenCell) -> Any:
     from tensorlake_nb.notebook import workspace
 
-    shell = get_ipython()  # type: ignore[no-untyped-call]
+    shell = get_ipython()
+    assert shell is not None
     options = cell.options
     namespace = shell.user_ns
     workspace.refresh(namespace)

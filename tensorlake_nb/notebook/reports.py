@@ -27,7 +27,7 @@ WIDTH = 120
 LONGEST_ERROR = 2000
 
 
-def latest_runs(limit: int, graph: str | None = None) -> list[Run]:
+def latest_runs(limit: int, graph: str | None = None) -> Sequence[Run]:
     """Return runs of the store, newest first."""
     return Run.list(graph=graph, limit=limit)
 

@@ -29,6 +29,7 @@ def attach(shell: InteractiveShell | None = None) -> None:
         return
     _attached.add(shell)
     for module, name in SHOWN:
+        assert shell.display_formatter is not None
         formatters = shell.display_formatter.formatters
         formatters["text/html"].for_type_by_name(module, name, _html)
         formatters["text/plain"].for_type_by_name(module, name, _plain)
@@ -53,8 +54,7 @@ def _plain(shown: Any, printer: Any, cycle: bool) -> None:
 def _remember_past_cells(shell: InteractiveShell) -> None:
     """Keep the sources of cells that ran before the package was imported, this one included."""
     for filename in list(getattr(shell.compile, "_filename_map", ())):
-        lines = linecache.cache.get(filename, (0, None, []))[2]
-        if lines:
+        if lines := linecache.getlines(filename):
             _remember("".join(lines), filename)
 
 

@@ -30,7 +30,7 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
 def test_decorating_a_function_loads_neither_dask_nor_zarr() -> None:
     loaded = json.loads(
         in_a_new_process(
-            "import sys, json, tensorlake_nb; tensorlake_nb.tensorlake_function(lambda x: x);"
+            "import sys, json, tensorlake_nb; tensorlake_nb.tensorlake_function(name='f')(lambda x: x);"
             "print(json.dumps([m for m in ('dask', 'distributed', 'zarr', 'fsspec') if m in sys.modules]))"
         )
     )

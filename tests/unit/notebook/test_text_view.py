@@ -98,7 +98,7 @@ def test_the_drawing_is_well_formed_and_says_what_it_is(picture: Picture) -> Non
 def test_the_three_kinds_have_three_shapes() -> None:
     outlines = {}
     for kind in ("function", "router", "reducer"):
-        drawing = ElementTree.fromstring(svg(Picture("g", "x", (Box("x", kind),), ())))  # type: ignore[arg-type]
+        drawing = ElementTree.fromstring(svg(Picture("g", "x", (Box("x", kind),), ())))
         boxes = [g for g in drawing if any(child.tag.endswith("title") for child in g)]
         outlines[kind] = next(child for child in boxes[0] if child.tag.endswith("path")).get("d")
 
