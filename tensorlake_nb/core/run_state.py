@@ -295,7 +295,7 @@ def _part_arrived(state: RunState, number: int, chunk: Chunk, part: int) -> None
     node.open.discard(piece.order if before is None else piece.address(before + 1))
     node.open.add(piece.address(part + 1))
     node.parts[number] = part
-    _land(state, node, chunk)
+    _land(state, node, chunk, is_settled=False)
 
 
 def _ended(state: RunState, event: ev.BatchEnded) -> None:
@@ -308,8 +308,8 @@ def _ended(state: RunState, event: ev.BatchEnded) -> None:
     if node.plan.kind == "fold":
         _folded(state, node, event, first)
         return
-    for chunk in first.chunks:
-        _land(state, node, chunk)
+    for chunk in first.chunks:  # what a generator gave before it failed is no outcome for its twins
+        _land(state, node, chunk, is_settled=not (node.plan.lone and (first.failures or event.returned)))
     _failed(state, node, first.failures, event.at)
     for piece in reversed(event.returned):
         _return(node, piece)
@@ -415,8 +415,8 @@ def _delay(state: RunState, plan: PlanNode, piece: Slice, attempt: int) -> float
     return plan.retries.delay_before(attempt, draw)
 
 
-def _land(state: RunState, node: NodeState, chunk: Chunk) -> None:
-    """A chunk is settled: its outputs arrive at the children."""
+def _land(state: RunState, node: NodeState, chunk: Chunk, *, is_settled: bool = True) -> None:
+    """A chunk is settled, or comes before the rest of a generator's items: its outputs arrive at the children."""
     node.chunks.add(chunk)
     node.computed += chunk.computed
     node.replayed += chunk.replayed
@@ -427,7 +427,7 @@ def _land(state: RunState, node: NodeState, chunk: Chunk) -> None:
         size = given(chunk, child.plan.ports[index])
         if size:
             child.arrive(Slice((index, *chunk.address), 0, size))
-    if node.twins and len(chunk.address) >= 2:
+    if is_settled and node.twins and len(chunk.address) >= 2:
         _wake_twins(node, chunk.address[:-2], chunk.address[-2], chunk.address[-2] + chunk.n_in)
 
 

@@ -63,6 +63,8 @@ class ChunkData:
     routes: Mapping[str, Mask] | None = None
     computed: int = 0
     replayed: int = 0
+    #: Not so for the parts of a generator's items but the last.
+    is_last: bool = True
 
     @property
     def n_out(self) -> int:
@@ -94,7 +96,7 @@ def from_piece(piece: Piece, where: Slice | None) -> ChunkData:
     if piece.routes is not None:
         routes = {name: np.frombuffer(mask, dtype=np.bool_) for name, mask in piece.routes.items()}
     counts = np.frombuffer(piece.counts, dtype=np.int32)
-    return ChunkData(where, counts, piece.spans, piece.digests, routes, piece.computed, piece.replayed)
+    return ChunkData(where, counts, piece.spans, piece.digests, routes, piece.computed, piece.replayed, piece.is_last)
 
 
 def split(data: ChunkData, slices: Sequence[Slice]) -> Iterator[ChunkData]:
@@ -187,6 +189,21 @@ class Streams:
             return None
         return self._streams[name].chunks[covered[at][2]]
 
+    def parts(self, name: str, piece: Slice) -> list[ChunkData]:
+        """The chunks of one element, in order: of a generator as many as have come."""
+        found: list[ChunkData] = []
+        while (data := self.get(name, piece.address(len(found)))) is not None:
+            found.append(data)
+        return found
+
+    def settled(self, name: str, source: Address, index: int) -> ChunkData | None:
+        """What one element gave, as if it were replayed, if it is settled."""
+        parts = self.parts(name, Slice(source, index, index + 1))
+        if len(parts) > 1 or (parts and not parts[0].is_last):
+            return _put_together(parts) if parts[-1].is_last else None
+        data = self.covering(name, source, index)
+        return None if data is None else _one_of(data, index)
+
     # -- what a node is given --
 
     def elements(self, name: str, piece: Slice) -> Elements:
@@ -257,6 +274,28 @@ class Streams:
         if key not in stream.selected:
             stream.selected[key] = _select(data, port)
         return stream.selected[key]
+
+
+def _one_of(data: ChunkData, index: int) -> ChunkData:
+    """One element of a chunk."""
+    assert data.slice is not None
+    offset = index - data.slice.start
+    ends = np.concatenate(([0], np.cumsum(sizes(data.counts))))
+    low, high = int(ends[offset]), int(ends[offset + 1])
+    routes = None if data.routes is None else {name: mask[low:high] for name, mask in data.routes.items()}
+    digests = data.all_digests()[low * DIGEST_SIZE : high * DIGEST_SIZE]
+    counts = data.counts[offset : offset + 1]
+    return ChunkData(None, counts, sp.cut(data.spans, low, high), digests, routes, replayed=1)
+
+
+def _put_together(parts: Sequence[ChunkData]) -> ChunkData:
+    """The parts of one generator's items as its list."""
+    counts = np.sum([part.counts for part in parts], axis=0, dtype=np.int32)
+    routes = None
+    if parts[0].routes is not None:
+        routes = {name: np.concatenate([(part.routes or {})[name] for part in parts]) for name in parts[0].routes}
+    spans = sp.joined(span for part in parts for span in part.spans)
+    return ChunkData(None, counts, spans, b"".join(part.all_digests() for part in parts), routes, replayed=1)
 
 
 def _column(into: str | None, parts: Sequence[Elements]) -> Column:

@@ -5,6 +5,7 @@ All of it runs on one thread of its own, away from the driver's loop, so the tab
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -30,12 +31,16 @@ from tensorlake_nb.core.node_state import NodeState
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice, take
 from tensorlake_nb.core.streams import ChunkData, Counts, Mask, Streams, from_piece, split
+from tensorlake_nb.engine.failures import short_repr
 from tensorlake_nb.engine.probing import Prober, chunk_of
 from tensorlake_nb.errors import JoinError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.classes import ClassResolver
 from tensorlake_nb.store.entry import Routes, TaskOutcome
 from tensorlake_nb.store.streams import StreamRecord
+
+#: How often a batch may be lost before any of its elements was begun.
+_MOST_WAITS = 3
 
 Masks = Mapping[str, Mask]
 
@@ -71,7 +76,7 @@ class Desk:
         self._prober = Prober(plan, calls, self.streams, store, run_id)
         self._rolling = {name: fold_start() for name in plan.nodes}
         self._submitted: dict[int, tuple[Submit, Batch]] = {}
-        self._parts: dict[int, int] = {}
+        self._waited: Counter[tuple[str, Address]] = Counter()
 
     def probe(self, order: Probe) -> Event:
         """Find out which elements, or whether the whole stream, are settled already."""
@@ -123,14 +128,7 @@ class Desk:
     def _emitted(self, name: str, slices: Sequence[Slice]) -> bytes:
         """The digests of what a generator emitted before this attempt."""
         (piece,) = slices
-        return b"".join(data.all_digests() for data in self._parts_of(name, piece))
-
-    def _parts_of(self, name: str, piece: Slice) -> list[ChunkData]:
-        """The parts of a generator's items that have arrived."""
-        parts: list[ChunkData] = []
-        while (data := self.streams.get(name, piece.address(len(parts)))) is not None:
-            parts.append(data)
-        return parts
+        return b"".join(data.all_digests() for data in self.streams.parts(name, piece))
 
     # -- receipts --
 
@@ -255,17 +253,43 @@ class Desk:
             (where,) = take(order.slices, i, i + 1)
             elements = self.streams.elements(order.node, where) if self._plan.nodes[order.node].gather is None else None
             data = chunk_of([known[key]], elements)
-            parts = self._parts_of(order.node, where)
+            parts = self.streams.parts(order.node, where)
             if parts:  # a generator that came to its end: what it emitted after the last part that has arrived
                 data = _without_first(data, sum(part.n_out for part in parts))
             data.slice, data.computed, data.replayed = where, 1, 0
             chunks.append(self.streams.add(order.node, where.address(len(parts)), data))
-        culprits = [] if is_stopping else [i for i in open_ if keys[i] in interrupted] or open_
+        culprits = [] if is_stopping else self._culprits(order, open_, [i for i in open_ if keys[i] in interrupted])
         suspects = tuple(
-            self._failure(order.node, order.slices, Failure(i, FailureKind.WORKER_LOST, reason, "")) for i in culprits
+            self._failure(
+                order.node,
+                order.slices,
+                Failure(i, FailureKind.WORKER_LOST, reason, self._input_repr(order.node, order.slices, i)),
+            )
+            for i in culprits
         )
         left = [take(order.slices, i, i + 1)[0] for i in open_ if i not in set(culprits)]
         return BatchLost(number, reason, at, tuple(chunks), suspects, tuple(left))
+
+    def _culprits(self, order: Submit, open_: list[int], begun: list[int]) -> list[int]:
+        """The elements that may have ended their worker: those that it had begun.
+
+        None was begun if the batch was only waiting at a worker that died of another one. But a worker may also die
+        before it can say what it begins, so what waited too often is suspected after all.
+        """
+        if begun:
+            return begun
+        first = take(order.slices, 0, 1)[0].order if order.slices else ()
+        self._waited[order.node, first] += 1
+        return open_ if self._waited[order.node, first] > _MOST_WAITS else []
+
+    def _input_repr(self, name: str, slices: tuple[Slice, ...], offset: int) -> str:
+        """A short form of what an element was given, if it can be read."""
+        try:
+            elements = self.streams.elements(name, take(slices, offset, offset + 1)[0])
+            values = self._store.read(elements.spans, self._resolver)
+        except Exception:  # what is said of a lost worker must not depend on what killed it
+            return ""
+        return short_repr(values[0] if elements.groups is None else values)
 
     def _recover_fold(
         self,
@@ -288,7 +312,7 @@ class Desk:
         chunks = (Chunk((order.number,), done, 1, 1, spans, None, done, 0),) if done else ()
         failures: tuple[ElementFailed, ...] = ()
         if was_folding and done < batch.size:
-            lost = Failure(done, FailureKind.WORKER_LOST, reason, "")
+            lost = Failure(done, FailureKind.WORKER_LOST, reason, self._input_repr(order.node, order.slices, done))
             failures = (self._failure(order.node, order.slices, lost),)
         return BatchEnded(order.number, (NodeOutcome(order.node, chunks, failures),), (), done, at)
 

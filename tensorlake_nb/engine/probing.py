@@ -15,7 +15,7 @@ from tensorlake_nb.core.events import Chunk, Event, Probed, StreamReplayed
 from tensorlake_nb.core.keys import DIGEST_SIZE, RunId, task_keys
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice
-from tensorlake_nb.core.streams import ChunkData, Elements, Streams, sizes
+from tensorlake_nb.core.streams import ChunkData, Elements, Streams
 from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.twins import Seen
 from tensorlake_nb.store.checkpoints import Store
@@ -126,11 +126,10 @@ class Prober:
             if (source, index) in self._failed[name]:
                 missing.append(one)
                 continue
-            data = self._streams.covering(name, source, index)
-            if data is None:
+            copied = self._streams.settled(name, source, index)
+            if copied is None:
                 twins.append((one, (*source, index)))
                 continue
-            copied = _one_of(data, index)
             if self._streams.given(name, (one,)) != self._streams.given(name, (Slice(source, index, index + 1),)):
                 missing.append(one)  # only the beginnings of the digests were equal
                 continue
@@ -176,18 +175,6 @@ def masks(routes: Sequence[tuple[str, ...] | None]) -> dict[str, NDArray[np.bool
     return {
         target: np.array([route is None or target in route for route in routes], dtype=np.bool_) for target in targets
     }
-
-
-def _one_of(data: ChunkData, index: int) -> ChunkData:
-    """One element of a chunk, as if it were replayed."""
-    assert data.slice is not None
-    offset = index - data.slice.start
-    ends = np.concatenate(([0], np.cumsum(sizes(data.counts))))
-    low, high = int(ends[offset]), int(ends[offset + 1])
-    routes = None if data.routes is None else {name: mask[low:high] for name, mask in data.routes.items()}
-    digests = data.all_digests()[low * DIGEST_SIZE : high * DIGEST_SIZE]
-    counts = data.counts[offset : offset + 1]
-    return ChunkData(None, counts, sp.cut(data.spans, low, high), digests, routes, replayed=1)
 
 
 def _runs(state: NDArray[np.int64]) -> list[tuple[int, int, int]]:
