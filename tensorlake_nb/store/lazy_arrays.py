@@ -123,7 +123,7 @@ def open_array(store: Store, spans: Sequence[Span]) -> Any:
             return opened[segment.name, layout.name]
     lazy = {key: _lazy(key, array) for key, array in opened.items()}
     pieces = [lazy[segment.name, layout.name][start:stop] for segment, layout, start, stop in parts]
-    return pieces[0] if len(pieces) == 1 else dask.array.concatenate(pieces)  # type: ignore[no-untyped-call]
+    return pieces[0] if len(pieces) == 1 else dask.array.concatenate(pieces)
 
 
 def _rows(store: Store, spans: Sequence[Span]) -> list[tuple[Segment, Layout, int, int]]:
@@ -152,7 +152,7 @@ def _opened(store: Store, segment: Segment, layout: Layout) -> Any:
 
 def _lazy(key: tuple[str, str], array: Any) -> Any:
     name = "checkpoint-" + "-".join(key).replace("/", "-")
-    return dask.array.from_array(array, chunks=array.chunks, name=name, inline_array=False)  # type: ignore[no-untyped-call]
+    return dask.array.from_array(array, chunks=array.chunks, name=name, inline_array=False)
 
 
 def _part(raw: bytes, byte_range: ByteRequest | None) -> bytes:

@@ -62,9 +62,9 @@ def write(root: Path) -> None:
     writer.close()
     spans = tuple(span for number in TASKS for span in writer.locate(key(number)).spans)
     counts = np.array([BARE if isinstance(o, tuple) else len(o) for o in TASKS.values()], dtype="<i4").tobytes()
-    outputs = sum(map(len, spans))
-    routes = tuple((("a",), ("a", "b"))[n % 2] for n in range(outputs))
-    record = StreamRecord(spans, len(TASKS), outputs, counts, routes, OUTPUT, 1.25, RUN, {"note": "extra"})
+    n_outputs = sum(map(len, spans))
+    routed = tuple((("a",), ("a", "b"))[n % 2] for n in range(n_outputs))
+    record = StreamRecord(spans, len(TASKS), n_outputs, counts, routed, OUTPUT, 1.25, RUN, {"note": "extra"})
     store.put_stream(OTHER, INPUT, record)
     log = RunLog(store, RUN)
     log.create({"graph": "golden", "inputs": {"n": 3}})
@@ -73,9 +73,9 @@ def write(root: Path) -> None:
     store.put_bytes(f"runs/{RUN}/code/blob", b"code")
     store.put_state(RUN, "counter", b"41")
     spooling = store.writer(FINGERPRINT, "batch-2")
-    for number, outputs in SPOOLED.items():
+    for number, (value,) in SPOOLED.items():
         spooling.begin(key(number))
-        spooling.add(key(number), BARE, list(map(encoded, outputs)))
+        spooling.add(key(number), BARE, [encoded(value)])
     spooling.begin(key(22))
     spooling.abandon()
 
