@@ -54,6 +54,14 @@ _DOCSTRING_READERS = frozenset(("__doc__", "getdoc", "model_json_schema", "json_
 _CACHED = type(functools.lru_cache(print))
 
 
+def _is_shells_own(name: str, found: Any) -> bool:
+    """Whether a global is a builtin in IPython's wrapping: cells have its ``open``, scripts the plain one."""
+    wrapped = getattr(found, "__wrapped__", None)
+    if wrapped is None or wrapped is not getattr(builtins, name, None):
+        return False
+    return str(getattr(found, "__globals__", {}).get("__name__", "")).startswith("IPython.")
+
+
 class Reach:
     """Collects everything that some functions reach.
 
@@ -294,6 +302,8 @@ class Reach:
             names |= {word for word in words if word in namespace} - _MODULE_NAMES
         for name in sorted(names):
             found = namespace.get(name, _MISSING)
+            if _is_shells_own(name, found):
+                found = _MISSING
             if found is _MISSING:
                 found = getattr(builtins, name, _MISSING)
                 if found is _MISSING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import tensorlake_nb
+from tensorlake_nb.core.fingerprint import fingerprint
 from tensorlake_nb.notebook.shell import attach
 from tests.support.shells import Shell
 
@@ -87,6 +88,15 @@ def test_a_function_is_known_by_its_source_when_its_cell_imports_what_it_calls(p
     plain.good("graph.run(n=4)")
 
     assert plain.good("graph.run(n=4).why('double').opaque") == ()
+
+
+def test_the_shells_own_open_is_no_part_of_a_key(plain: Shell) -> None:
+    """Else a script, and the next IPython, would compute again whatever reads a file."""
+    plain.good(CELL)
+    plain.good("@tensorlake_function\ndef double(n: int) -> int:\n    open('/dev/null').close()\n    return 2 * n")
+
+    assert "open" in plain.names
+    assert not [part for part in fingerprint(plain.names["double"]).parts if "IPython" in part or "open" in part]
 
 
 def test_a_class_of_a_cell_is_part_of_the_key_though_inspect_finds_no_source(plain: Shell) -> None:
