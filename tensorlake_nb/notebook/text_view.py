@@ -43,8 +43,8 @@ _STYLE = """
 .tlk-head{margin:2px 0 6px}
 .tlk-scroll{overflow-x:auto;max-width:100%}
 .tlk table{border-collapse:collapse;color:inherit;margin:4px 0;font-size:12px}
-.tlk th,.tlk td{border:0;border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.4));padding:3px 10px 3px 0;
-text-align:left;vertical-align:top}
+.tlk.tlk th,.tlk.tlk td{border:0;border-bottom:1px solid var(--jp-border-color2,rgba(128,128,128,.4));
+padding:3px 10px 3px 0;text-align:left;vertical-align:top}
 .tlk summary{cursor:pointer;color:var(--jp-ui-font-color2,inherit);font-size:12px;padding:4px 0}
 .tlk-problem{color:var(--jp-error-color1,#d32f2f);white-space:pre-wrap}
 """.replace("\n", "")
