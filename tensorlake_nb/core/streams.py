@@ -143,7 +143,8 @@ class Streams:
 
     def __init__(self, plan: Plan, inputs: Span, inputs_digest: Digest) -> None:
         self.plan = plan
-        self.inputs = Elements((inputs,), inputs_digest)
+        # A call with arguments by name isn't the call with a dict of them, which a parent may give.
+        self.inputs = Elements((inputs,), group_digests("inputs/1", [inputs_digest]))
         self._streams = {name: _Stream() for name in plan.nodes}
 
     def add(self, name: str, address: Address, data: ChunkData) -> Chunk:

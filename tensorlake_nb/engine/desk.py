@@ -32,7 +32,7 @@ from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice, take
 from tensorlake_nb.core.streams import ChunkData, Counts, Mask, Streams, from_piece, split
 from tensorlake_nb.engine.failures import short_repr
-from tensorlake_nb.engine.probing import Prober, chunk_of
+from tensorlake_nb.engine.probing import Prober, chunk_of, stream_given
 from tensorlake_nb.errors import JoinError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.classes import ClassResolver
@@ -252,7 +252,7 @@ class Desk:
                 continue
             (where,) = take(order.slices, i, i + 1)
             elements = self.streams.elements(order.node, where) if self._plan.nodes[order.node].gather is None else None
-            data = chunk_of([known[key]], elements)
+            data = chunk_of([known[key]], elements, call.routes)
             parts = self.streams.parts(order.node, where)
             if parts:  # a generator that came to its end: what it emitted after the last part that has arrived
                 data = _without_first(data, sum(part.n_out for part in parts))
@@ -341,7 +341,8 @@ class Desk:
             run_id=self.run_id,
             extra=self._prober.effects(name) or None,
         )
-        self._store.put_stream(self._calls[name].fingerprint, self.streams.digest_given(name), record)
+        call = self._calls[name]
+        self._store.put_stream(call.fingerprint, stream_given(call, self.streams.digest_given(name)), record)
         return Sealed(name, chunk)
 
 

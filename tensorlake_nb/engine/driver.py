@@ -93,6 +93,8 @@ class Driver:
                 for instruction in instructions:
                     self._apply(instruction.event(self._clock()))
                 self._perform(instructions)
+                if any(isinstance(instruction, Halt) for instruction in instructions):
+                    continue  # nobody answers it, and if nothing is under way there is nothing to wait for
                 if self.state.status is None:
                     await self._hear()
         except BaseException as error:

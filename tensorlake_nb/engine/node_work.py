@@ -16,6 +16,7 @@ from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.failures import error_text, failure_of
 from tensorlake_nb.engine.functions import Loaded, index_of, load_function
 from tensorlake_nb.engine.inputs import Arguments, Inputs
+from tensorlake_nb.engine.probing import is_usable
 from tensorlake_nb.engine.reporting import Report
 from tensorlake_nb.engine.returns import Prepared, Returns
 from tensorlake_nb.engine.stopping import cancelled
@@ -104,8 +105,8 @@ class NodeWork:
     def settle_known(self) -> None:
         """Settle what needs no call."""
         for offset, outcome in self.look_up(self.keys):
-            if self.call.kind == "router" and not self._passes_by and outcome.count != BARE:
-                continue  # its input travelled by reference then, and has to be stored now
+            if self.call.routes is not None and not is_usable(outcome, self.call, self._passes_by):
+                continue
             self.settle(offset, outcome)
 
     def settle(self, offset: int, outcome: TaskOutcome) -> None:
@@ -311,7 +312,8 @@ class NodeWork:
             counts = np.array([outcome.count for outcome in outcomes], dtype=np.int32)
             spans = sp.joined(span for outcome in outcomes for span in outcome.spans)
             digests = b"".join(outcome.digests for outcome in outcomes)
-        computed = sum(offset in self.computed for offset in range(start, stop))
+        # What this batch had kept before its worker died was computed by this run too.
+        computed = sum(offset in self.computed or self.keys[offset] in self.known for offset in range(start, stop))
         return Piece(
             start,
             stop,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tensorlake_nb.core import spans as sp
 from tensorlake_nb.core.batch import BARE, Call
+from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.events import Chunk, Event, Probed, StreamReplayed
-from tensorlake_nb.core.keys import DIGEST_SIZE, RunId, task_keys
+from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, RunId, group_digests, task_keys
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice
 from tensorlake_nb.core.streams import ChunkData, Elements, Streams
@@ -31,6 +33,7 @@ class Prober:
         self._plan, self._calls, self._streams, self._store, self._run_id = plan, calls, streams, store, run_id
         self._seen = {name: Seen() for name in plan.nodes}
         self._failed: dict[str, set[tuple[Address, int]]] = {name: set() for name in plan.nodes}
+        self._listed: set[str] = set()
         self._effects: dict[str, list[bytes]] = {name: [] for name in plan.nodes}
 
     def happened(self, name: str, effects: Iterable[bytes]) -> None:
@@ -48,7 +51,11 @@ class Prober:
     def whole(self, name: str) -> Event:
         """Look a node's whole stream up by the digest of its input stream."""
         call = self._calls[name]
-        record = None if call.cold else self._store.get_stream(call.fingerprint, self._streams.digest_given(name))
+        record = (
+            None
+            if call.cold
+            else self._store.get_stream(call.fingerprint, stream_given(call, self._streams.digest_given(name)))
+        )
         if record is None:
             return Probed(name, (), ())
         counts = np.full(record.n_outputs, BARE, dtype=np.int32)
@@ -60,7 +67,7 @@ class Prober:
             counts,
             spans,
             lambda: self._store.digests(spans),
-            masks(record.routes or ()),
+            masks(record.routes or (), call.routes),
             replayed=record.n_tasks,
         )
         effects = [base64.b64decode(text) for text in record.extra or ()]
@@ -86,8 +93,15 @@ class Prober:
         state = np.where(firsts >= 0, _TWIN, _MISSING)
         positions = np.full(len(firsts), -1, dtype=np.int64)
         if not call.cold:
-            index = self._store.index(call.fingerprint)
+            # Listed once per run: a store that is kept open has the list of an earlier one.
+            index = self._store.index(call.fingerprint, refresh=name not in self._listed)
+            self._listed.add(name)
             positions = np.asarray(index.find(task_keys(call.fingerprint, given)), dtype=np.int64)
+            if call.routes is not None:
+                passes_by = self._passes_by(name, slices)
+                for i in np.flatnonzero(positions >= 0).tolist():
+                    if not is_usable(index.outcome(int(positions[i])), call, passes_by):
+                        positions[i] = -1
             state[positions >= 0] = _FOUND
         chunks: list[Chunk] = []
         missing: list[Slice] = []
@@ -141,7 +155,22 @@ class Prober:
         elements = None
         if any(is_passing(outcome) for outcome in outcomes):
             elements = self._streams.elements(name, run)
-        return self._streams.add(name, run.address(), replace(chunk_of(outcomes, elements), slice=run))
+        found = chunk_of(outcomes, elements, self._calls[name].routes)
+        return self._streams.add(name, run.address(), replace(found, slice=run))
+
+    def _passes_by(self, name: str, slices: Sequence[Slice]) -> bool:
+        """Whether each element is one stored value, which can travel on as it lies."""
+        node = self._plan.nodes[name]
+        if node.gather is not None or not node.ports:
+            return False
+        return all(self._streams.elements(name, piece).groups is None for piece in slices)
+
+
+def stream_given(call: Call, given: Digest) -> Digest:
+    """Names a node's whole input stream. With routes it is the graph's own: the record says what went along them."""
+    if call.routes is None:
+        return given
+    return group_digests("routes/1", [given, digest(tuple(sorted(call.routes)))])
 
 
 def is_passing(outcome: TaskOutcome) -> bool:
@@ -149,7 +178,21 @@ def is_passing(outcome: TaskOutcome) -> bool:
     return outcome.count == 0 and outcome.routes is not None
 
 
-def chunk_of(outcomes: Sequence[TaskOutcome], passing: Elements | None) -> ChunkData:
+def is_usable(outcome: TaskOutcome, call: Call, passes_by: bool) -> bool:
+    """Whether a checkpoint can settle an element in this graph, which may route otherwise than the one it is from.
+
+    It can't if it chose what is no route here, or if a router's input travels on in another way here: by reference
+    (``passes_by``), or stored as the router's output.
+    """
+    if call.kind == "router" and is_passing(outcome) != passes_by:
+        return False
+    declared = call.routes or ()
+    return all(each is None or set(each) <= set(declared) for each in outcome.routes or ())
+
+
+def chunk_of(
+    outcomes: Sequence[TaskOutcome], passing: Elements | None, declared: tuple[str, ...] | None = None
+) -> ChunkData:
     """Chunk data of consecutive outcomes, all replayed; ``passing`` are their inputs, for a router."""
     spans, digests, counts = [], [], np.zeros(len(outcomes), dtype=np.int32)
     routes: list[tuple[str, ...] | None] = []
@@ -164,14 +207,16 @@ def chunk_of(outcomes: Sequence[TaskOutcome], passing: Elements | None) -> Chunk
         spans += outcome.spans
         digests.append(outcome.digests)
         routes += outcome.routes if outcome.routes is not None else [None] * (len(outcome.digests) // DIGEST_SIZE)
-    return ChunkData(None, counts, sp.joined(spans), b"".join(digests), masks(routes), replayed=len(outcomes))
+    return ChunkData(None, counts, sp.joined(spans), b"".join(digests), masks(routes, declared), replayed=len(outcomes))
 
 
-def masks(routes: Sequence[tuple[str, ...] | None]) -> dict[str, NDArray[np.bool_]] | None:
-    """Per target which outputs travel there. An output that says nothing travels everywhere."""
+def masks(
+    routes: Sequence[tuple[str, ...] | None], declared: tuple[str, ...] | None
+) -> dict[str, NDArray[np.bool_]] | None:
+    """Per declared target which outputs travel there. An output that says nothing travels everywhere."""
     if all(route is None for route in routes):
         return None
-    targets = sorted({target for route in routes if route is not None for target in route})
+    targets = sorted(declared or ())
     return {
         target: np.array([route is None or target in route for route in routes], dtype=np.bool_) for target in targets
     }
@@ -180,4 +225,4 @@ def masks(routes: Sequence[tuple[str, ...] | None]) -> dict[str, NDArray[np.bool
 def _runs(state: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     """Runs of equal numbers: where each begins and ends, and the number."""
     edges = np.concatenate(([0], np.flatnonzero(np.diff(state)) + 1, [len(state)])).tolist()
-    return [(start, stop, int(state[start])) for start, stop in zip(edges, edges[1:], strict=False) if start < stop]
+    return [(start, stop, int(state[start])) for start, stop in pairwise(edges) if start < stop]
