@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from distributed import Future, Worker, WorkerPlugin
+from distributed import Future, KilledWorker, Worker, WorkerPlugin
 
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.policy import Placement
@@ -109,6 +109,8 @@ class DaskBackend:
 
     def _why(self, number: int, future: Future[Any], error: BaseException) -> str:
         worker = self._workers.get(number)
+        if worker is None and isinstance(error, KilledWorker) and error.last_worker is not None:
+            worker = error.last_worker.address
         death = death_of(self._connection, worker) if self._connection is not None and worker is not None else None
         if death is not None:
             return f"its worker process ended ({death})"

@@ -5,12 +5,14 @@ This file deals with parts of distributed that have no public interface: `Any` s
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing.spawn
+import os
 import signal
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -21,6 +23,8 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from tensorlake_nb.engine.watchdog import EXIT_OVERRUN
 
 _MOST_DEATHS = 1000
+#: Starts in a row that may fail before a nanny gives up.
+_MOST_FAILED_STARTS = 20
 _WORKER_PROCESS = "Dask Worker process (from Nanny)"
 
 #: What worker processes of this kernel died of, by the address that they had.
@@ -50,14 +54,42 @@ def cause_of(exit_code: int) -> str:
 class QuietNanny(Nanny):
     """A nanny whose worker is deaf to SIGINT from its first moment, and whose death is noted with its cause."""
 
+    #: The cluster is being closed: who dies now stays dead.
+    is_ending = False
+    _failed_starts = 0
+    _starting: asyncio.Lock | None = None
     _worker_pid: int | None = None
 
     async def instantiate(self) -> Status:
+        if self.is_ending:
+            return Status.failed
         _block_sigint()
         with _no_main():
-            status = await super().instantiate()
+            if self.process is None or self._failed_starts >= _MOST_FAILED_STARTS:
+                status = await super().instantiate()
+            else:
+                status = await self._start_again()
         self._worker_pid = self.pid
         return status
+
+    async def _start_again(self) -> Status:
+        """Replace a worker that died.
+
+        The new one may be given a task that ends it before its nanny hears that it is up. A plain nanny takes that
+        for a failed start, and gives up; here the death is seen like any other, and leads to the next start.
+        """
+        assert self.process is not None
+        if self._starting is None:
+            self._starting = asyncio.Lock()
+        async with self._starting:  # a death during a start leads to another start: one after the other
+            if self.is_ending:
+                return Status.failed
+            try:
+                status = await self.process.start()
+            except Exception:
+                status = Status.failed
+            self._failed_starts = 0 if status == Status.running else self._failed_starts + 1
+            return status
 
     def _on_worker_exit_sync(self, exitcode: int) -> None:
         # A worker can be known to the scheduler, and die, while its nanny still has the address of the one before.
@@ -72,6 +104,29 @@ class QuietNanny(Nanny):
             limit = (self.memory_manager.memory_limit or 0) / 2**20
             return f"{cause}: it used more than its {limit:.0f} MiB of memory"
         return cause
+
+
+def end_busy(cluster: Any) -> list[QuietNanny]:
+    """Let no worker of a cluster be replaced from now on, and end those that compute or still start: closing would
+    wait for them.
+    """
+    nannies = [nanny for nanny in cluster.workers.values() if isinstance(nanny, QuietNanny)]
+    busy = {address for address, worker in list(cluster.scheduler.workers.items()) if worker.processing}
+    for nanny in nannies:
+        nanny.is_ending = True
+        is_starting = nanny.process is not None and nanny.process.status == Status.starting
+        if is_starting or nanny.worker_address in busy:
+            end_left([nanny])
+    return nannies
+
+
+def end_left(nannies: Iterable[QuietNanny]) -> None:
+    """End the processes that are left."""
+    for nanny in nannies:
+        pid = nanny.pid
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
 class Births(SchedulerPlugin):

@@ -153,12 +153,22 @@ class NodeWork:
 
     # -- one element --
 
-    def given(self, offset: int, place: int | None = None) -> tuple[Any, Arguments | None, Failure | None]:
-        """An element's value and its arguments, or why there are none; ``place``: where in the column, if elsewhere."""
+    def given(
+        self, offset: int, place: int | None = None, *, binds: bool = True
+    ) -> tuple[Any, Arguments | None, Failure | None]:
+        """An element's value and its arguments, or why there are none.
+
+        Parameters
+        ----------
+        place
+            Where in the column it is, if elsewhere.
+        binds
+            Without it there are no arguments: what is merged is no argument of the function.
+        """
         value: Any = None
         try:
             value = self.inputs.value(offset if place is None else place)
-            return value, self.inputs.arguments(value), None
+            return value, self.inputs.arguments(value) if binds else ((), {}), None
         except DAMAGED as error:
             return None, None, Failure(offset, FailureKind.DAMAGE, error_text(error), "")
         except UsageError as error:

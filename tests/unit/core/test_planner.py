@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -97,8 +98,8 @@ def test_a_combine_tree_folds_every_element_once(size: int) -> None:
     state = world.run()
 
     assert state.status == "succeeded", state.error
-    assert state.nodes["merged~leaves"].computed == -(-size // 8)
-    assert state.nodes["merged~branches"].computed == -(-(-(-size // 8)) // 8)
+    assert state.nodes["merged~leaves"].computed == math.ceil(size / 8)
+    assert state.nodes["merged~branches"].computed == math.ceil(math.ceil(size / 8) / 8)
     assert state.nodes["merged"].sealed
 
 

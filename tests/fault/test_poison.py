@@ -1,0 +1,91 @@
+"""An element that ends its worker fails alone, and is named with how the process died."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tensorlake_nb import Graph, Retries, Run, configure, tensorlake_function
+from tensorlake_nb.errors import TaskFailedError
+
+POISON, FATAL = 7, 13
+
+
+@tensorlake_function()
+def numbers(n: int, calls: str) -> list[tuple[int, str]]:
+    return [(i, calls) for i in range(n)]
+
+
+def note(x: int, calls: str) -> None:
+    handle = os.open(calls, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(handle, f"{x}\n".encode())
+    os.close(handle)
+
+
+@tensorlake_function(retries=Retries(max_retries=1, initial_delay=0.1))
+def work(x: int, calls: str) -> int:
+    note(x, calls)
+    if x == POISON:
+        os._exit(3)
+    if x == FATAL:
+        ctypes.string_at(0)
+    time.sleep(0.005)
+    return x
+
+
+@tensorlake_function(timeout=1)
+def hang(x: int, calls: str) -> int:
+    note(x, calls)
+    if x == POISON:
+        time.sleep(60)
+    return x
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Path:
+    configure(store=tmp_path / "store", cluster="embedded", workers=2)
+    return tmp_path / "calls"
+
+
+def called(calls: Path) -> Counter[int]:
+    return Counter(int(line) for line in calls.read_text().split())
+
+
+def test_a_poison_element_fails_alone_after_its_own_attempts(calls: Path) -> None:
+    graph = Graph(name="poison", start_node=numbers, on_error="continue").add_edge(numbers, work)
+
+    run = graph.run(n=40, calls=str(calls))
+
+    assert sorted(run.output(work)) == [i for i in range(40) if i not in (POISON, FATAL)]
+    assert {failure.index: failure.error for failure in run.failures} == {
+        POISON: "its worker process ended (exit code 3)",
+        FATAL: "its worker process ended (SIGSEGV)",
+    }
+    assert called(calls) == Counter(range(40)) + Counter([POISON, FATAL]), "neighbours are called once"
+    assert run.counts(work) == {"computed": 38, "replayed": 0, "failed": 2, "cancelled": 0, "pending": 0}
+
+
+def test_the_error_of_a_dead_worker_names_the_element_and_how_it_died(calls: Path) -> None:
+    graph = Graph(name="fatal", start_node=numbers).add_edge(numbers, work)
+
+    with pytest.raises(TaskFailedError, match=r"'work' failed on element 7, input \(7, .*exit code 3") as caught:
+        graph.run(n=10, calls=str(calls))
+
+    assert isinstance(caught.value.run, Run)
+
+
+def test_a_hung_call_ends_at_its_timeout_and_costs_only_itself(calls: Path) -> None:
+    graph = Graph(name="hang", start_node=numbers, on_error="continue").add_edge(numbers, hang)
+
+    began = time.monotonic()
+    run = graph.run(n=20, calls=str(calls))
+
+    assert time.monotonic() - began < 30, "it hangs for a minute"
+    assert sorted(run.output(hang)) == [i for i in range(20) if i != POISON]
+    assert [(failure.index, failure.kind) for failure in run.failures] == [(POISON, "timeout")]
+    assert max(called(calls).values()) == 1
