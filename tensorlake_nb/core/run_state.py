@@ -40,7 +40,9 @@ def _look(node: NodeState, parents: list[Outlook]) -> Outlook:
     if node.plan.kind == "fold":
         # A fold ends by being sealed; else by a failure of its own, or above it.
         return Outlook(bool(node.failures) or (parents_ended and not inputs_whole and node.is_quiet), False, ())
-    input_ended = node.gathered_all if node.plan.gather is not None else parents_ended
+    # Never before its parents, who are at work again for a moment when their end is recorded: a node that has ended
+    # and isn't whole has a failure above it, and folds below give up on that.
+    input_ended = parents_ended and (node.plan.gather is None or node.gathered_all)
     has_ended = input_ended and not node.open and node.is_quiet
     frontier = min(node.open.lowest(), node.barrier)
     if node.plan.gather is not None:

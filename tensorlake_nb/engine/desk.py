@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from tensorlake_nb.core import spans as sp
-from tensorlake_nb.core.batch import BARE, Batch, Call, Failure, FailureKind, Fold, Piece, Receipt, Span
+from tensorlake_nb.core.batch import BARE, Batch, Call, Failure, Fold, Piece, Receipt, Span
 from tensorlake_nb.core.events import (
     BatchEnded,
     BatchLost,
@@ -31,6 +31,7 @@ from tensorlake_nb.core.node_state import NodeState
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice, take
 from tensorlake_nb.core.streams import ChunkData, Counts, Mask, Streams, from_piece, split
+from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.failures import short_repr
 from tensorlake_nb.engine.probing import Prober, chunk_of, stream_given
 from tensorlake_nb.errors import JoinError
@@ -105,6 +106,7 @@ class Desk:
             fold = Fold(order.accumulator, self._rolling[name], node.combines)
         elif node.gather == "group":
             fold = Fold(None, fold_start(), node.combines, self.streams.group_sizes(name, order.slices))
+        emitted = self.streams.parts(name, order.slices[0]) if node.lone else []
         batch = Batch(
             run_id=self.run_id,
             graph=self._plan.graph,
@@ -118,17 +120,13 @@ class Desk:
             budget_s=order.budget_s,
             stop_on_failure=self._plan.stops_on_failure,
             final=order.final,
-            emitted=self._emitted(name, order.slices) if node.lone else b"",
+            emitted=b"".join(part.all_digests() for part in emitted),
+            emitted_parts=len(emitted),
             checkpoint_interval_s=self._interval_s,
             trusted=self._store.trusted,
         )
         self._submitted[order.number] = (order, batch)
         return batch
-
-    def _emitted(self, name: str, slices: Sequence[Slice]) -> bytes:
-        """The digests of what a generator emitted before this attempt."""
-        (piece,) = slices
-        return b"".join(data.all_digests() for data in self.streams.parts(name, piece))
 
     # -- receipts --
 
@@ -229,19 +227,19 @@ class Desk:
 
     # -- lost batches --
 
-    def recover(self, number: int, reason: str, at: float, is_stopping: bool) -> Event:
+    def recover(self, lost: Lost, at: float, is_stopping: bool) -> Event:
         """Find out what a batch that won't come back had committed, and which element may have killed its worker.
 
         Nothing is suspected when the run ``is_stopping``: then the batch was withdrawn, or its worker ended, by us.
         """
-        order, batch = self._submitted.pop(number)
+        order, batch = self._submitted.pop(lost.number)
         call = batch.calls[0]
         writer = self._store.writer(call.fingerprint, segment_name(batch), resolver=self._resolver)
         known = writer.known()
         interrupted = set(writer.interrupted())
         writer.close()
         if batch.fold is not None and batch.fold.groups is None:
-            return self._recover_fold(order, batch, known, bool(interrupted) and not is_stopping, reason, at)
+            return self._recover_fold(order, batch, known, bool(interrupted) and not is_stopping, lost, at)
         given = [batch.given[i : i + DIGEST_SIZE] for i in range(0, len(batch.given), DIGEST_SIZE)]
         keys = [task_key(call.fingerprint, Digest(digest)) for digest in given]
         chunks: list[Chunk] = []
@@ -263,12 +261,12 @@ class Desk:
             self._failure(
                 order.node,
                 order.slices,
-                Failure(i, FailureKind.WORKER_LOST, reason, self._input_repr(order.node, order.slices, i)),
+                Failure(i, lost.kind, lost.reason, self._input_repr(order.node, order.slices, i)),
             )
             for i in culprits
         )
         left = [take(order.slices, i, i + 1)[0] for i in open_ if i not in set(culprits)]
-        return BatchLost(number, reason, at, tuple(chunks), suspects, tuple(left))
+        return BatchLost(lost.number, lost.reason, at, tuple(chunks), suspects, tuple(left))
 
     def _culprits(self, order: Submit, open_: list[int], begun: list[int]) -> list[int]:
         """The elements that may have ended their worker: those that it had begun.
@@ -297,7 +295,7 @@ class Desk:
         batch: Batch,
         known: Mapping[TaskKey, TaskOutcome],
         was_folding: bool,
-        reason: str,
+        lost: Lost,
         at: float,
     ) -> Event:
         rolling = self._rolling[order.node]
@@ -312,8 +310,8 @@ class Desk:
         chunks = (Chunk((order.number,), done, 1, 1, spans, None, done, 0),) if done else ()
         failures: tuple[ElementFailed, ...] = ()
         if was_folding and done < batch.size:
-            lost = Failure(done, FailureKind.WORKER_LOST, reason, self._input_repr(order.node, order.slices, done))
-            failures = (self._failure(order.node, order.slices, lost),)
+            failure = Failure(done, lost.kind, lost.reason, self._input_repr(order.node, order.slices, done))
+            failures = (self._failure(order.node, order.slices, failure),)
         return BatchEnded(order.number, (NodeOutcome(order.node, chunks, failures),), (), done, at)
 
     # -- the end of a stream --

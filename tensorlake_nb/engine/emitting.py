@@ -87,12 +87,8 @@ def _rest(work: NodeWork) -> Piece:
         outcome.digests[known:],
         routes_of(work.call, [outcome], known // DIGEST_SIZE),
         replayed=1,
-        part=_first_part(work),
+        part=work.batch.emitted_parts,
     )
-
-
-def _first_part(work: NodeWork) -> int:
-    return int(getattr(work.batch, "emitted_parts", 0))
 
 
 class _Parts:
@@ -173,7 +169,7 @@ class _Parts:
             digests,
             routes_of(work.call, outcomes),
             computed=int(is_last),
-            part=_first_part(work) + len(self.pieces),
+            part=work.batch.emitted_parts + len(self.pieces),
             is_last=is_last,
         )
 

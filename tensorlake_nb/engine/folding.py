@@ -221,11 +221,12 @@ class _Steps:
     def _step(self, position: int, accumulator: Any) -> Returned | Failure | None:
         work, where = self.work, self._where(position)
         work.writer.begin(self.names[position])
-        element, arguments, failure = work.given(where, self._elements[position])
+        assert work.batch.fold is not None
+        place = self._elements[position]
+        element, arguments, failure = work.given(where, place, binds=not work.batch.fold.combines)
         if arguments is None:
             assert failure is not None
             return failure
-        assert work.batch.fold is not None
         assert work.loaded is not None
         if work.batch.fold.combines and accumulator is _FRESH:
             return Returned(element, None, 0.0)  # a merge starts from its first part: T() is in each of them already
