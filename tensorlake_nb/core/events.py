@@ -57,7 +57,10 @@ class ElementFailed:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run begins, or is resumed: what was under way before is not any more. ``owner`` is the process that drives it."""
+    """A run begins, or is resumed: what was under way before is not any more.
+
+    ``owner`` is the process that drives it.
+    """
 
     run_id: str
     at: float

@@ -291,7 +291,7 @@ def _one_of(data: ChunkData, index: int) -> ChunkData:
 
 def _put_together(parts: Sequence[ChunkData]) -> ChunkData:
     """The parts of one generator's items as its list."""
-    counts = np.sum([part.counts for part in parts], axis=0, dtype=np.int32)
+    counts: Counts = np.stack([part.counts for part in parts]).sum(axis=0, dtype=np.int32)
     routes = None
     if parts[0].routes is not None:
         routes = {name: np.concatenate([(part.routes or {})[name] for part in parts]) for name in parts[0].routes}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tensorlake_nb.core.batch import Batch, Receipt
+from tensorlake_nb.core.batch import Batch, FailureKind, Receipt
 from tensorlake_nb.core.policy import Placement
 
 
@@ -62,10 +62,14 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A batch won't come back: its worker died, or it was given up."""
+    """A batch won't come back: its worker died, or it was given up.
+
+    ``kind`` is what this means for the element that was being computed.
+    """
 
     number: int
     reason: str
+    kind: FailureKind = FailureKind.WORKER_LOST
 
 
 @dataclass(frozen=True, slots=True)

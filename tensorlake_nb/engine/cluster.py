@@ -17,16 +17,26 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, Nanny, SpecCluster, Worker
+from distributed import Client, Nanny, SpecCluster, Worker
 from distributed.comm.addressing import parse_address
 from distributed.comm.registry import get_backend
 
 import tensorlake_nb
-from tensorlake_nb.engine.nannies import Births, MuteScheduler, MuteWorker, QuietNanny, death_at
+from tensorlake_nb.engine.nannies import (
+    Births,
+    EmbeddedCluster,
+    MuteScheduler,
+    MuteWorker,
+    QuietNanny,
+    death_at,
+    end_busy,
+    end_left,
+)
 from tensorlake_nb.errors import ClusterError
 
 CONNECT_S = 5.0
-_LocalCluster: Any = LocalCluster
+CLOSE_S = 5.0
+_EmbeddedCluster: Any = EmbeddedCluster
 _SpecCluster: Any = SpecCluster
 _Client: Any = Client
 _LOOPBACK = "127.0.0.1"
@@ -102,12 +112,19 @@ class Connection:
     def close(self) -> None:
         """Close what was opened here; somebody's own client and cluster stay open."""
         atexit.unregister(self.close)
-        with warnings.catch_warnings(), suppress(Exception):
+        cluster, self._cluster = self._cluster, None
+        nannies = []
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if self._owns_client:
-                self._client.close(timeout=2)
-            if self._cluster is not None:
-                self._cluster.close(timeout=5)
+            with suppress(Exception):
+                if cluster is not None:
+                    nannies = end_busy(cluster)
+                if self._owns_client:
+                    self._client.close(timeout=2)
+            with suppress(Exception):
+                if cluster is not None:
+                    cluster.close(timeout=CLOSE_S)
+            end_left(nannies)
 
 
 def connect(
@@ -173,8 +190,8 @@ def _embedded(workers: int | None, memory_limit: str | float | None) -> Connecti
     config = _config()
     options: dict[str, Any] = {} if memory_limit is None else {"memory_limit": memory_limit}
 
-    def start() -> LocalCluster:
-        cluster = _LocalCluster(
+    def start() -> SpecCluster:
+        cluster = _EmbeddedCluster(
             n_workers=_n_workers(workers),
             threads_per_worker=1,
             processes=True,

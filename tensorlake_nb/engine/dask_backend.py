@@ -10,6 +10,7 @@ from typing import Any
 
 from distributed import Future, KilledWorker, Worker, WorkerPlugin
 
+from tensorlake_nb.core.batch import FailureKind
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.policy import Placement
 from tensorlake_nb.engine import backend as be
@@ -18,6 +19,7 @@ from tensorlake_nb.engine.backend import Message, Order
 from tensorlake_nb.engine.cluster import Connection, death_of
 from tensorlake_nb.engine.functions import forget_listed
 from tensorlake_nb.engine.lowering import batch_key, lower
+from tensorlake_nb.engine.nannies import TIMED_OUT
 from tensorlake_nb.engine.placing import required
 from tensorlake_nb.engine.secrets import install_secrets
 from tensorlake_nb.engine.stopping import forget_run, request_cancel, request_stop
@@ -101,22 +103,25 @@ class DaskBackend:
         try:
             receipts = future.result()
         except BaseException as error:
-            self._post(be.Lost(number, self._why(number, future, error)))
+            self._post(self._lost(number, future, error))
         else:
             self._post(be.Finished(number, receipts))
         with self._lock:
             self._futures.pop(number, None)
 
-    def _why(self, number: int, future: Future[Any], error: BaseException) -> str:
+    def _lost(self, number: int, future: Future[Any], error: BaseException) -> be.Lost:
         worker = self._workers.get(number)
         if worker is None and isinstance(error, KilledWorker) and error.last_worker is not None:
             worker = error.last_worker.address
         death = death_of(self._connection, worker) if self._connection is not None and worker is not None else None
+        if death == TIMED_OUT:
+            reason = "TaskTimeoutError: it took longer than its timeout, and its worker process was ended"
+            return be.Lost(number, reason, FailureKind.TIMEOUT)
         if death is not None:
-            return f"its worker process ended ({death})"
+            return be.Lost(number, f"its worker process ended ({death})")
         if future.status == "cancelled":
-            return "the cluster gave it up: was it closed or restarted?"
-        return f"{type(error).__name__}: {error}"
+            return be.Lost(number, "the cluster gave it up: was it closed or restarted?")
+        return be.Lost(number, f"{type(error).__name__}: {error}")
 
     def _on_event(self, event: Any) -> None:
         _, body = event

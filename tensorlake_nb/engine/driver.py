@@ -216,10 +216,10 @@ class Driver:
             case be.Finished(number, receipts):
                 if self._is_under_way(number):
                     self._at_desk(self._desk.settle, number, receipts, now)
-            case be.Lost(number, reason):
+            case be.Lost(number):
                 if self._is_under_way(number):
                     is_stopping = self.state.stopping is not None
-                    self._at_desk(self._desk.recover, number, reason, now, is_stopping)
+                    self._at_desk(self._desk.recover, message, now, is_stopping)
             case be.Broken(error):
                 self._break(error)
             case _:

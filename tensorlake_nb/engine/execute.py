@@ -77,4 +77,3 @@ def execute(batch: Batch, report: Report, host: Host) -> tuple[Receipt, ...]:
     finally:
         for work in works:
             work.close()
-

@@ -16,8 +16,9 @@ from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import Any
 
-from distributed import Nanny, Scheduler, Worker
+from distributed import LocalCluster, Nanny, Scheduler, Worker
 from distributed.core import Status
+from distributed.deploy.cluster import Cluster
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from tensorlake_nb.engine.watchdog import EXIT_OVERRUN
@@ -25,6 +26,8 @@ from tensorlake_nb.engine.watchdog import EXIT_OVERRUN
 _MOST_DEATHS = 1000
 #: Starts in a row that may fail before a nanny gives up.
 _MOST_FAILED_STARTS = 20
+#: The cause of death of a worker that was ended because a call overran its timeout.
+TIMED_OUT = "timeout"
 _WORKER_PROCESS = "Dask Worker process (from Nanny)"
 
 #: What worker processes of this kernel died of, by the address that they had.
@@ -48,7 +51,7 @@ def cause_of(exit_code: int) -> str:
             return signal.Signals(-exit_code).name
         except ValueError:
             return f"signal {-exit_code}"
-    return "timeout" if exit_code == EXIT_OVERRUN else f"exit code {exit_code}"
+    return TIMED_OUT if exit_code == EXIT_OVERRUN else f"exit code {exit_code}"
 
 
 class QuietNanny(Nanny):
@@ -127,6 +130,15 @@ def end_left(nannies: Iterable[QuietNanny]) -> None:
         if pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+class EmbeddedCluster(LocalCluster):
+    """A `LocalCluster` that never gives one of its workers up."""
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        # A SpecCluster looks 15 s after a worker's death whether there is another; if that one happens to have just
+        # died too, it closes the nanny for good.
+        Cluster._update_worker_status(self, op, msg)
 
 
 class Births(SchedulerPlugin):

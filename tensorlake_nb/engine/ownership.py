@@ -29,6 +29,7 @@ def is_alive(owner: Owner) -> bool:
     if owner["host"] != socket.gethostname():
         return True
     try:
-        return abs(psutil.Process(int(owner["pid"])).create_time() - float(owner["created"])) < 1
+        created = float(psutil.Process(int(owner["pid"])).create_time())
+        return abs(created - float(owner["created"])) < 1
     except psutil.Error:
         return False

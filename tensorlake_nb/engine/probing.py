@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tensorlake_nb.core import spans as sp
-from tensorlake_nb.core.batch import BARE, Call
+from tensorlake_nb.core.batch import BARE, Call, Span
 from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.events import Chunk, Event, Probed, StreamReplayed
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, RunId, group_digests, task_keys
@@ -194,7 +194,9 @@ def chunk_of(
     outcomes: Sequence[TaskOutcome], passing: Elements | None, declared: tuple[str, ...] | None = None
 ) -> ChunkData:
     """Chunk data of consecutive outcomes, all replayed; ``passing`` are their inputs, for a router."""
-    spans, digests, counts = [], [], np.zeros(len(outcomes), dtype=np.int32)
+    spans: list[Span] = []
+    digests: list[bytes] = []
+    counts = np.zeros(len(outcomes), dtype=np.int32)
     routes: list[tuple[str, ...] | None] = []
     for i, outcome in enumerate(outcomes):
         if passing is not None and is_passing(outcome):

@@ -84,9 +84,8 @@ class Outputs(Sequence[Any]):
         import dask.array  # here and not at the top: it takes a quarter of a second, and few runs need it
 
         opened = self._open_array(self._spans)
-        if isinstance(opened, dask.array.Array):
-            return opened
-        return dask.array.from_zarr(opened)
+        stacked: dask.array.Array = opened if isinstance(opened, dask.array.Array) else dask.array.from_zarr(opened)
+        return stacked
 
     def as_zarr(self) -> zarr.Array[Any]:
         """All outputs as one ``zarr.Array`` of shape ``(n, *shape)``.

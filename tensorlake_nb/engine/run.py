@@ -191,10 +191,8 @@ class Run:
             raise
         except KeyboardInterrupt:
             self.cancel()
-            try:
+            with suppress(FutureTimeout):  # a cluster that doesn't answer: the cell ends all the same
                 done.result(_DRAIN_S)
-            except FutureTimeout:
-                pass  # a second Stop, or a cluster that doesn't answer: the cell ends all the same
             raise
 
     def _follow(self, timeout: float | None) -> None:

@@ -59,10 +59,8 @@ class Session:
             An address or a client that doesn't answer.
         """
         store = self.store()
-        if self.settings.cluster == "embedded":
-            has_processes = True
-        else:  # somebody's cluster: connecting starts nothing
-            has_processes = self.connection().has_processes
+        # Connecting to somebody's cluster starts nothing; the embedded one starts only when something is computed.
+        has_processes = self.settings.cluster == "embedded" or self.connection().has_processes
         if has_processes and not store.is_shared:
             raise StoreUnavailableError(
                 f"{store.url} is in the memory of this process, and the workers are processes of their own, which "

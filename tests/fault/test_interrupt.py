@@ -74,7 +74,10 @@ def test_a_stopped_run_is_cancelled_keeps_what_is_finished_and_goes_on(notebook:
 
 
 def test_workers_are_deaf_to_the_interrupt_and_go_on(notebook: Kernel, tmp_path: Path) -> None:
-    workers = "from tensorlake_nb.engine.session import current\nprint(sorted(current().connection().client.run(__import__('os').getpid).values()))"
+    workers = (
+        "import os; from tensorlake_nb.engine.session import current\n"
+        "print(sorted(current().connection().client.run(os.getpid).values()))"
+    )
     before = notebook.run(workers).stdout
 
     interrupt_when_begun(notebook, tmp_path, "graph.run(n=500, seconds=0.05)")

@@ -83,7 +83,8 @@ class Count:
 
 
 @pytest.mark.parametrize(
-    ("start", "empty"), [(list, []), (dict, {}), (int, 0), (str, ""), (Total, Total()), (Count, Count()), (lambda: 7, 7)]
+    ("start", "empty"),
+    [(list, []), (dict, {}), (int, 0), (str, ""), (Total, Total()), (Count, Count()), (lambda: 7, 7)],
 )
 def test_an_empty_stream_gives_what_the_fold_starts_from(start: Any, empty: Any) -> None:
     @tensorlake_function(accumulate=start)

@@ -12,6 +12,7 @@ from tensorlake_nb.core.instructions import Gather, Instruction, Probe, Seal, Su
 from tensorlake_nb.core.planner import next_instructions
 from tensorlake_nb.core.run_state import RunState, evolve
 from tensorlake_nb.engine.calls import Host
+from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.execute import execute
 from tensorlake_nb.engine.reporting import Message, PartDone
@@ -118,4 +119,4 @@ class Weather:
 
     def _lose(self, number: int) -> Event:
         stopping = self.state.stopping is not None
-        return self.desk.recover(number, "lost in bad weather", self._now, stopping)
+        return self.desk.recover(Lost(number, "lost in bad weather"), self._now, stopping)

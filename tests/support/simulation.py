@@ -172,7 +172,7 @@ class World:
             size = sum(piece.size for piece in order.slices)
             # Half of the time nobody knows who it was: all that were left are suspects.
             left = take(order.slices, done + 1, size)
-            suspects = (failed,)
+            suspects: tuple[ElementFailed, ...] = (failed,)
             if self._random.random() < 0.5:
                 each = tuple(one.cut(i, i + 1) for one in left for i in range(one.size))[:3]
                 suspects += tuple(ElementFailed(one, failed.kind, failed.error, "x") for one in each)
