@@ -40,10 +40,10 @@ def _look(node: NodeState, parents: list[Outlook]) -> Outlook:
     if node.plan.kind == "fold":
         # A fold ends by being sealed; else by a failure of its own, or above it.
         return Outlook(bool(node.failures) or (parents_ended and not inputs_whole and node.is_quiet), False, ())
-    # Never before its parents, who are at work again for a moment when their end is recorded: a node that has ended
-    # and isn't whole has a failure above it, and folds below give up on that.
+    # An end is for good, and never before the parents': cursors below have moved on, and folds take an end of what
+    # isn't whole for a failure. So looking the whole stream up and recording it count as no work.
     input_ended = parents_ended and (node.plan.gather is None or node.gathered_all)
-    has_ended = input_ended and not node.open and node.is_quiet
+    has_ended = input_ended and not (node.open or node.under_way or node.probing or node.gathering)
     frontier = min(node.open.lowest(), node.barrier)
     if node.plan.gather is not None:
         frontier = frontier if node.gathered_all else min(frontier, (0, node.gathered))

@@ -16,14 +16,15 @@ import numpy as np
 
 from tensorlake_nb.core.batch import BARE, Failure, FailureKind, Piece, Span
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, fold_next, task_key
+from tensorlake_nb.core.records import record_builder
 from tensorlake_nb.engine.calls import Make, Returned
 from tensorlake_nb.engine.concurrent import called_here
 from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.failures import error_text
 from tensorlake_nb.engine.node_work import DAMAGED, NodeWork
 from tensorlake_nb.engine.returns import Prepared
-from tensorlake_nb.errors import UsageError
-from tensorlake_nb.store.codec import Encoded, decode
+from tensorlake_nb.errors import SerializationError, UsageError
+from tensorlake_nb.store.codec import Encoded, decode, through_json
 from tensorlake_nb.store.entry import TaskOutcome
 
 #: An accumulator up to this size is kept after every step.
@@ -194,7 +195,7 @@ class _Steps:
                 return position, outcome
             if outcome is None:
                 return None
-            accumulator = outcome.value
+            accumulator = self._passed_on(outcome.value)
             unkept.append(outcome)
             position += 1
             if keep_each or position == target or self._is_worthwhile():
@@ -211,13 +212,29 @@ class _Steps:
     def _copy(self) -> Any:
         """A copy of the last accumulator that is kept."""
         if self._kept is not None:
-            return decode(self._kept.codec, self._kept.data, resolver=self.work.resolver)
+            return self._rebuilt(decode(self._kept.codec, self._kept.data, resolver=self.work.resolver))
         spans = self.found.spans if self.found is not None else (self._start,) if self._start is not None else None
         if spans is None:
             return _FRESH
         (value,) = self.work.store.read(spans, self.work.resolver)
-        return value
+        return self._rebuilt(value)
 
+    def _rebuilt(self, accumulator: Any) -> Any:
+        """What is kept as JSON, as the record that it was."""
+        assert self.work.loaded is not None
+        if self.work.call.output_encoder != "json":
+            return accumulator
+        build = record_builder(self.work.loaded.function.options.accumulate)
+        return accumulator if build is None or not isinstance(accumulator, dict) else build(accumulator)
+
+    def _passed_on(self, accumulator: Any) -> Any:
+        """What the next step is given: the same in this batch as in another one, which reads it from the store."""
+        if self.work.call.output_encoder != "json":
+            return accumulator
+        try:
+            return self._rebuilt(through_json(accumulator))
+        except SerializationError:
+            return accumulator  # keeping it says what is wrong
     def _step(self, position: int, accumulator: Any) -> Returned | Failure | None:
         work, where = self.work, self._where(position)
         work.writer.begin(self.names[position])
@@ -229,7 +246,8 @@ class _Steps:
             return failure
         assert work.loaded is not None
         if work.batch.fold.combines and accumulator is _FRESH:
-            return Returned(element, None, 0.0)  # a merge starts from its first part: T() is in each of them already
+            # A merge starts from its first part: T() is in each of them already.
+            return Returned(self._rebuilt(element), None, 0.0)
         make = self._call(accumulator, element, arguments)
         if work.loaded.function.is_async and not work.batch.fold.combines:
             return called_here(work, where, element, make)
@@ -261,7 +279,7 @@ class _Steps:
         def make(target: Callable[..., Any], lead: tuple[Any, ...]) -> Any:
             if combines:
                 assert merge is not None
-                return checked(merge(accumulator, element))
+                return checked(merge(accumulator, self._rebuilt(element)))
             return checked(target(*lead, begun(), *args, **kwargs))
 
         return make_async if work.loaded.function.is_async and not combines else make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from typing import Any
 
 from tensorlake_nb import Graph, tensorlake_function
@@ -17,7 +18,7 @@ def spread(items: list) -> list:  # type: ignore[type-arg]
 
 def chain(name: str, *functions: Any) -> Graph:
     graph = Graph(name, functions[0])
-    for before, after in zip(functions, functions[1:], strict=False):
+    for before, after in pairwise(functions):
         graph.add_edge(before, after)
     return graph
 
