@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -37,6 +38,17 @@ logger = logging.getLogger(__name__)
 _MOST_RESTARTS = 3
 #: How long running calls may take to end after a cancellation (s) before their workers are ended.
 CANCEL_GRACE_S = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a desk has to say; it counts as long as that desk is the run's own."""
+
+    desk: Desk
+    content: Event | BaseException
+
+
+_Heard = Event | Message | _Answer | BaseException
 
 
 class Driver:
@@ -68,8 +80,8 @@ class Driver:
         self._run_id, self._make_desk, self._recorder, self._clock = run_id, make_desk, recorder, clock
         self._placements, self._resumed = placements, resumed
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._inbox: asyncio.Queue[Event | Message | BaseException] = asyncio.Queue()
-        self._early: list[Event | Message | BaseException] = []
+        self._inbox: asyncio.Queue[_Heard] = asyncio.Queue()
+        self._early: list[_Heard] = []
         self._lock = threading.Lock()
         self._backend = make_backend(self._post)
         self._desk: Desk
@@ -77,6 +89,9 @@ class Driver:
         self._backend_thread = ThreadPoolExecutor(1, thread_name_prefix="tensorlake-nb-cluster")
         self._restarts: Counter[str] = Counter()
         self._give_up_at: float | None = None
+        #: Batches whose end is at the desk: what else is said of them comes too late.
+        self._ended: set[int] = set()
+        self._is_halted = False
 
     async def drive(self) -> None:
         """Drive the run until it has ended; what went wrong is in the state, or in `exception`."""
@@ -89,14 +104,15 @@ class Driver:
             while not self._inbox.empty():
                 self._take(self._inbox.get_nowait())
             while self.state.status is None:
-                instructions = next_instructions(self.state, self._clock())
+                planned_at = self._clock()
+                instructions = next_instructions(self.state, planned_at)
                 for instruction in instructions:
                     self._apply(instruction.event(self._clock()))
                 self._perform(instructions)
                 if any(isinstance(instruction, Halt) for instruction in instructions):
                     continue  # nobody answers it, and if nothing is under way there is nothing to wait for
                 if self.state.status is None:
-                    await self._hear()
+                    await self._hear(planned_at)
         except BaseException as error:
             self._fail(error)
             if not isinstance(error, Exception):
@@ -108,7 +124,7 @@ class Driver:
         """Cancel the run, from any thread."""
         self._post(ev.StopRequested("cancelled"))
 
-    def _post(self, message: Event | Message | BaseException) -> None:
+    def _post(self, message: _Heard) -> None:
         with self._lock:
             if self._loop is None:
                 self._early.append(message)
@@ -148,14 +164,15 @@ class Driver:
         self._desk_thread.submit(self._try, self._desk, work, *args)
 
     def _try(self, desk: Desk, work: Callable[..., Event | None], *args: Any) -> None:
+        if desk is not self._desk:
+            return  # damage was found meanwhile, and the run began again
         try:
             event = work(*args)
         except BaseException as error:
-            if desk is self._desk:
-                self._post(error)
+            self._post(_Answer(desk, error))
             return
-        if event is not None and desk is self._desk:  # else damage was found meanwhile, and the run began again
-            self._post(event)
+        if event is not None:
+            self._post(_Answer(desk, event))
 
     def _submit(self, desk: Desk, orders: list[Submit]) -> None:
         batches: list[tuple[Submit, Batch]] = [(order, desk.batch(order)) for order in orders]
@@ -163,23 +180,30 @@ class Driver:
         self._backend_thread.submit(self._hand_over, ready)
 
     def _hand_over(self, orders: list[Order]) -> None:
+        if self._is_halted:  # the backend was told to stop before it heard of these
+            for order in orders:
+                self._post(be.Lost(order.number, "it was withdrawn before it began"))
+            return
         try:
             self._backend.submit(orders)
         except BaseException as error:
             self._post(error)
 
     def _halt(self, reason: str) -> None:
-        if reason == "cancelled":
+        self._is_halted = True
+        if reason == "cancelled" and self._give_up_at is None:
             self._give_up_at = self._clock() + CANCEL_GRACE_S
         self._backend_thread.submit(_quietly, partial(self._backend.halt, interrupt=reason == "cancelled"))
 
     # -- hearing --
 
-    async def _hear(self) -> None:
-        """Wait for what happens next, and fold it in with everything else that is there already."""
-        now = self._clock()
-        dues = [due for due in (self.state.next_due(now), self._give_up_at) if due is not None]
-        timeout = max(min(dues) - now, 0) if dues else None
+    async def _hear(self, planned_at: float) -> None:
+        """Wait for what happens next, and fold it in with everything else that is there already.
+
+        What fell due since it was planned is due at once: the planner hasn't seen it yet.
+        """
+        dues = [due for due in (self.state.next_due(planned_at), self._give_up_at) if due is not None]
+        timeout = max(min(dues) - self._clock(), 0) if dues else None
         try:
             message = await asyncio.wait_for(self._inbox.get(), timeout)
         except TimeoutError:
@@ -199,9 +223,12 @@ class Driver:
         if numbers:
             self._backend_thread.submit(_quietly, partial(self._backend.abandon, numbers))
 
-    def _take(self, message: Event | Message | BaseException) -> None:
+    def _take(self, message: _Heard) -> None:
         now = self._clock()
         match message:
+            case _Answer(desk, content):
+                if desk is self._desk:  # else damage was found meanwhile, and the run began again
+                    self._take(content)
             case BaseException():
                 self._break(message)
             case be.Ready(slots):
@@ -214,10 +241,10 @@ class Driver:
                 if self._is_under_way(number):
                     self._at_desk(self._desk.part, number, receipt)
             case be.Finished(number, receipts):
-                if self._is_under_way(number):
+                if self._ends(number):
                     self._at_desk(self._desk.settle, number, receipts, now)
             case be.Lost(number):
-                if self._is_under_way(number):
+                if self._ends(number):
                     is_stopping = self.state.stopping is not None
                     self._at_desk(self._desk.recover, message, now, is_stopping)
             case be.Broken(error):
@@ -225,10 +252,19 @@ class Driver:
             case _:
                 self._fold(message)
 
+    def _ends(self, number: int) -> bool:
+        """Whether this is the first that is said of a batch's end: one that is withdrawn may come back all the same."""
+        if number in self._ended or not self._is_under_way(number):
+            return False
+        self._ended.add(number)
+        return True
+
     def _fold(self, event: Event) -> None:
         if isinstance(event, ev.PartArrived) and not self._is_under_way(event.number):
             return
         self._apply(event)
+        if isinstance(event, (ev.BatchEnded, ev.BatchLost)):
+            self._ended.discard(event.number)
         if isinstance(event, ev.BatchEnded):
             damaged = [
                 failure
@@ -236,7 +272,9 @@ class Driver:
                 for failure in outcome.failures
                 if failure.kind is FailureKind.DAMAGE
             ]
-            if damaged:
+            if damaged and self.state.halted:  # what is damaged is put aside; the next run computes it
+                self._apply(ev.DamageFound(damaged[0].error))
+            elif damaged:
                 self._begin_again(damaged[0].error)
         if isinstance(event, ev.StopRequested):
             self._halt(event.reason)
@@ -252,10 +290,14 @@ class Driver:
     # -- when something is wrong --
 
     def _break(self, error: BaseException) -> None:
-        if isinstance(error, (CorruptCheckpointError, CheckpointNotFoundError)):
-            self._begin_again(str(error))
-        else:
+        if not isinstance(error, (CorruptCheckpointError, CheckpointNotFoundError)):
             raise error
+        if self.state.stopping is None or not self.state.halted:
+            self._begin_again(str(error))
+            return
+        # To begin again would forget the stop. What isn't settled now is found by whoever resumes the run.
+        self._apply(ev.DamageFound(str(error)))
+        self._apply(ev.RunEnded(self.state.stopping, self._clock()))
 
     def _begin_again(self, reason: str) -> None:
         """Damaged data is a miss: plan the run anew, now that it is put aside; everything else is replayed."""
@@ -264,6 +306,7 @@ class Driver:
             raise CorruptCheckpointError(f"found damaged {_MOST_RESTARTS} times, though it was put aside: {reason}")
         logger.warning("stored data is damaged and is computed again: %s", reason)
         self._apply(ev.DamageFound(reason))
+        self._ended.clear()
         self._backend_thread.submit(_quietly, self._backend.refresh)
         self._begin(resumed=True)
 
@@ -274,7 +317,8 @@ class Driver:
         self._apply(ev.RunEnded("failed", self._clock(), f"{type(error).__name__}: {error}"))
 
     def _close(self) -> None:
-        self._desk_thread.shutdown(wait=True)
+        self._is_halted = True  # after an error work may still be queued: nobody waits for it
+        self._desk_thread.shutdown(wait=True, cancel_futures=True)
         self._backend_thread.submit(_quietly, self._backend.close)
         self._backend_thread.shutdown(wait=True)
         self._recorder.close()
