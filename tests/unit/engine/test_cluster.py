@@ -106,7 +106,7 @@ def test_a_killed_worker_is_replaced_and_its_death_is_known(embedded: Connection
     first = addresses(embedded)[0]
     began = time.monotonic()
     embedded.kill_worker(first)
-    until(lambda: first not in addresses(embedded) and embedded.slots() == 2)
+    until(lambda: first not in addresses(embedded) and len(addresses(embedded)) == 2)
 
     assert time.monotonic() - began < 4.0, "it isn't asked to close first"
     assert death_of(embedded, first) == "SIGKILL"
@@ -123,7 +123,7 @@ def test_killing_works_while_the_worker_is_stuck_in_its_interpreter(embedded: Co
     until(lambda: client_of(embedded).processing().get(victim))
     time.sleep(0.1)
     embedded.kill_worker(victim)
-    until(lambda: victim not in addresses(embedded) and embedded.slots() == 2)
+    until(lambda: victim not in addresses(embedded) and len(addresses(embedded)) == 2)
     future.cancel(force=True)
 
     assert death_of(embedded, victim) == "SIGKILL"
@@ -139,7 +139,7 @@ def test_what_a_worker_died_of_is_known(embedded: Connection, code: int) -> None
 
     assert future.exception(timeout=20) is not None
     assert death_of(embedded, victim) == {3: "exit code 3", 124: "timeout"}[code]
-    until(lambda: embedded.slots() == 2)
+    until(lambda: len(addresses(embedded)) == 2)
 
 
 def test_nothing_is_known_of_the_death_of_the_living(embedded: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
