@@ -132,7 +132,12 @@ def no_such_parameter() -> Graph:
     ],
 )
 def test_a_graph_that_cannot_work_says_why(make: Callable[[], Graph], said: str) -> None:
-    for use in (lambda graph: graph.run(n=1), lambda graph: graph.validate(), lambda graph: graph.plan(n=1)):
+    uses: list[Callable[[Graph], object]] = [
+        lambda graph: graph.run(n=1),
+        lambda graph: graph.validate(),
+        lambda graph: graph.plan(n=1),
+    ]
+    for use in uses:
         with pytest.raises(GraphError) as raised:
             use(make())
         assert said in str(raised.value)
