@@ -428,9 +428,10 @@ def test_a_retry_that_falls_due_while_the_driver_works_is_not_slept_through(made
         failure = Failure(0, FailureKind.ERROR, "ValueError: no", "1")
         return [be.Finished(order.number, (Receipt(order.batch.name, order.batch.node, 1, (), (failure,)),))]
 
-    for delay in (0.03 + 0.02 * i for i in range(15)):
+    for x in range(15):
+        delay = 0.03 + 0.02 * x
         retries = Retries(max_retries=1, initial_delay=delay, max_delay=delay, jitter=0.0)
-        driver = made.driver(Graph("g", double, retries=retries), Cluster([failed, computed]), x=1)
+        driver = made.driver(Graph("g", double, retries=retries), Cluster([failed, computed]), x=x)
         driver._clock = clock
 
         assert drive(driver).status == "succeeded"
