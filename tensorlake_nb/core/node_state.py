@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -46,12 +46,15 @@ class Chunks:
 
     def __init__(self) -> None:
         self.addresses: list[Address] = []
+        #: Outputs in all of them.
+        self.n_out = 0
         self._by_address: dict[Address, Chunk] = {}
 
     def add(self, chunk: Chunk) -> None:
         if chunk.address in self._by_address:
             raise ValueError(f"chunk {chunk.address} was settled twice")
         insort(self.addresses, chunk.address)
+        self.n_out += chunk.n_out
         self._by_address[chunk.address] = chunk
 
     def below(self, frontier: Address) -> int:
@@ -94,9 +97,11 @@ class NodeState:
     probing: tuple[Slice, ...] | None = None
     ready: deque[Slice] = field(default_factory=deque)
     n_ready: int = 0
+    #: When each may begin, the first first.
     delayed: list[tuple[float, Address, Slice]] = field(default_factory=list)
     suspects: deque[Slice] = field(default_factory=deque)
-    twins: dict[Address, list[tuple[int, Slice]]] = field(default_factory=dict)
+    #: Per source and index of an element that is under way those that equal it.
+    twins: dict[Address, dict[int, list[Slice]]] = field(default_factory=dict)
     under_way: dict[int, tuple[Slice, ...]] = field(default_factory=dict)
     parts: dict[int, int] = field(default_factory=dict)
     open: OpenSet = field(default_factory=OpenSet)
@@ -105,6 +110,8 @@ class NodeState:
     began: bool = False
     asked_whole: bool = False
     n_arrived: int = 0
+    #: Elements that its parents gave so far, whether they arrive one by one, are folded, or are formed into rows.
+    n_given: int = 0
     # what ordered consumers have taken
     cursor: Cursor = field(default_factory=Cursor)
     gathering: bool = False
@@ -151,7 +158,7 @@ class NodeState:
 
     @property
     def n_out(self) -> int:
-        return sum(chunk.n_out for chunk in self.chunks)
+        return self.chunks.n_out
 
     def add_metrics(self, timers: Mapping[str, float], counters: Mapping[str, int]) -> None:
         """Take in what calls timed (s) and counted."""
@@ -164,6 +171,25 @@ class NodeState:
         self.arrived.append(piece)
         self.open.add(piece.order)
         self.n_arrived += piece.size
+
+    def delay(self, due: float, piece: Slice) -> None:
+        """Let an element wait until a time (s)."""
+        insort(self.delayed, (due, piece.order, piece))
+
+    def next_due(self, now: float) -> float | None:
+        """When the next delayed retry may begin that may not begin already."""
+        at = bisect_right(self.delayed, (now, END))
+        dues = [self.delayed[at][0]] if at < len(self.delayed) else []
+        if self.fold_due is not None and self.fold_due > now:
+            dues.append(self.fold_due)
+        return min(dues, default=None)
+
+    def take_delayed(self, piece: Slice) -> None:
+        """Remove one, which is near the front: it was due."""
+        for i, (_, order, _) in enumerate(self.delayed):
+            if order == piece.order:
+                del self.delayed[i]
+                return
 
     def make_ready(self, piece: Slice, *, first: bool = False) -> None:
         """``first``: before what is ready already."""

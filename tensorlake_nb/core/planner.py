@@ -82,9 +82,11 @@ def _submit(state: RunState, node: NodeState, now: float, numbers: Iterator[int]
             yield Submit(
                 next(numbers), plan.name, (piece,), piece.attempt, piece.attempt >= attempts, budget_s, (), plan.depth
             )
-    for _, _, piece in sorted(entry for entry in node.delayed if entry[0] <= now):
+    for due, _, piece in node.delayed:
         if room <= 0:
             return
+        if due > now:
+            break
         room -= 1
         yield Submit(
             next(numbers), plan.name, (piece,), piece.attempt, piece.attempt >= attempts, budget_s, (), plan.depth

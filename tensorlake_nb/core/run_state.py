@@ -6,7 +6,6 @@ events. It changes the state in place: a run of a million elements has thousands
 
 from __future__ import annotations
 
-import heapq
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -89,8 +88,7 @@ class RunState:
 
     def next_due(self, now: float) -> float | None:
         """When the next delayed retry may begin; those that may begin already wait for something else."""
-        dues = [due for node in self.nodes.values() for due, _, _ in node.delayed if due > now]
-        dues += [node.fold_due for node in self.nodes.values() if node.fold_due is not None and node.fold_due > now]
+        dues = [due for node in self.nodes.values() if (due := node.next_due(now)) is not None]
         return min(dues, default=None)
 
     @property
@@ -258,7 +256,7 @@ def _probed(state: RunState, event: ev.Probed) -> None:
         node.make_ready(piece)
     for piece, twin in event.twins:
         node.open.add(piece.order)
-        node.twins.setdefault(twin[:-1], []).append((twin[-1], piece))
+        node.twins.setdefault(twin[:-1], {}).setdefault(twin[-1], []).append(piece)
     for chunk in event.chunks:
         _land(state, node, chunk)
 
@@ -275,9 +273,8 @@ def _submitted(state: RunState, event: ev.BatchSubmitted) -> None:
     if event.attempt == 1 and event.slices and not _take_suspect(node, event.slices):
         node.take_ready(event.slices)
     elif event.attempt > 1 and not _take_suspect(node, event.slices):
-        wanted = set(event.slices)
-        node.delayed = [entry for entry in node.delayed if entry[2] not in wanted]
-        heapq.heapify(node.delayed)
+        for piece in event.slices:
+            node.take_delayed(piece)
 
 
 def _take_suspect(node: NodeState, slices: tuple[Slice, ...]) -> bool:
@@ -345,7 +342,7 @@ def _return(node: NodeState, piece: Slice) -> None:
     if piece.attempt == 1:
         node.make_ready(piece, first=True)
     else:
-        heapq.heappush(node.delayed, (0.0, piece.order, piece))
+        node.delay(0.0, piece)
 
 
 def _folded(state: RunState, node: NodeState, event: ev.BatchEnded, outcome: ev.NodeOutcome) -> None:
@@ -398,7 +395,7 @@ def _failed(state: RunState, node: NodeState, failures: Iterable[ElementFailed],
             again = Slice(piece.source, piece.start, piece.stop, piece.attempt + 1)
             due = at + _delay(state, node.plan, again, again.attempt)
             node.open.add(again.order)
-            heapq.heappush(node.delayed, (due, again.order, again))
+            node.delay(due, again)
         else:
             _fail_for_good(state, node, failure)
 
@@ -424,27 +421,26 @@ def _land(state: RunState, node: NodeState, chunk: Chunk, *, is_settled: bool = 
     node.replayed += chunk.replayed
     for name, index in node.plan.children:
         child = state.nodes[name]
-        if child.plan.kind == "fold" or child.plan.gather is not None or child.sealed:
+        if child.sealed:
             continue
         size = given(chunk, child.plan.ports[index])
-        if size:
+        child.n_given += size
+        if size and child.plan.kind == "map" and child.plan.gather is None:
             child.arrive(Slice((index, *chunk.address), 0, size))
     if is_settled and node.twins and len(chunk.address) >= 2:
         _wake_twins(node, chunk.address[:-2], chunk.address[-2], chunk.address[-2] + chunk.n_in)
 
 
 def _wake_twins(node: NodeState, source: Address, start: int, stop: int) -> None:
-    waiting = node.twins.pop(source, None)
+    waiting = node.twins.get(source)
     if waiting is None:
         return
-    still: list[tuple[int, Slice]] = []
-    for index, piece in waiting:
+    few = range(start, stop) if stop - start < len(waiting) else sorted(waiting)
+    for index in few:
         if start <= index < stop:
-            node.arrived.append(piece)
-        else:
-            still.append((index, piece))
-    if still:
-        node.twins[source] = still
+            node.arrived.extend(waiting.pop(index, ()))
+    if not waiting:
+        del node.twins[source]
 
 
 def _advance(state: RunState, node: NodeState, size: int) -> None:

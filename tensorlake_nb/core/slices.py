@@ -55,4 +55,6 @@ def take(slices: tuple[Slice, ...], start: int, stop: int) -> tuple[Slice, ...]:
         if low < high:
             kept.append(piece.cut(low, high))
         position += piece.size
+        if position >= stop:
+            break
     return tuple(kept)

@@ -13,6 +13,7 @@ from tensorlake_nb.core.fingerprint import FunctionPrint
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.hints import Unresolved, parameter_hints
 from tensorlake_nb.engine import travel
+from tensorlake_nb.engine.shipped import Shipment, shipment
 from tensorlake_nb.errors import SerializationError
 
 _FORMAT = "tensorlake-nb-code/1"
@@ -28,11 +29,14 @@ class Unpacked:
         The classes of the notebook that it knows, by module and qualified name.
     is_exact
         Its fingerprint covers all of its code: nothing was opaque, and no ``version=`` stands in for it.
+    shipped
+        The project's modules that it imports when it is called.
     """
 
     function: Function
     classes: Mapping[tuple[str, str], type]
     is_exact: bool
+    shipped: Shipment
 
 
 class ClassTable:
@@ -68,7 +72,8 @@ def pack(function_print: FunctionPrint, function: Function) -> bytes:
     except Exception as error:
         raise SerializationError(_complaint(function, classes, error)) from error
     is_exact = not function_print.opaque and function.options.version is None
-    return pickle.dumps((_FORMAT, data, sources, is_exact), protocol=5)
+    modules = shipment(function_print.parts)
+    return pickle.dumps((_FORMAT, data, sources, is_exact, modules.process, dict(modules.modules)), protocol=5)
 
 
 def unpack(data: bytes) -> Unpacked:
@@ -76,7 +81,9 @@ def unpack(data: bytes) -> Unpacked:
     form, *rest = pickle.loads(data)
     if form != _FORMAT:
         raise SerializationError(f"a function was sent as {form!r}, and this worker reads {_FORMAT!r}: same version?")
-    inner, sources, is_exact = rest
+    inner, sources, is_exact, process, modules = rest
+    shipped = Shipment(process, modules)
+    shipped.install()
     try:
         function, classes = travel.loads(inner)
     except ImportError as error:
@@ -85,10 +92,9 @@ def unpack(data: bytes) -> Unpacked:
             "Install it where the workers run."
         ) from error
     for filename, text in sources.items():
-        if not linecache.getlines(filename):
-            # No modification time: the file isn't here, and the lines stay as they were in the kernel.
-            linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    return Unpacked(function, classes, is_exact)
+        # Without a modification time the lines stay as they were in the kernel, whatever is in that file here.
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    return Unpacked(function, classes, is_exact, shipped)
 
 
 def _annotations(function: Function) -> dict[int, dict[str, Any]]:

@@ -31,6 +31,9 @@ from tensorlake_nb.store.entry import TaskOutcome
 SMALL_BYTES = 64 * 1024
 #: A larger one is kept when folding again to where it stands would take this many times as long as keeping it.
 PATIENCE = 5.0
+#: An accumulator up to this size stays in the store when the next one is kept, so that the same fold over fewer
+#: elements finds it; a larger one stays only if it took long enough to fold.
+TINY_BYTES = 512
 
 
 def fold(work: NodeWork) -> None:
@@ -235,6 +238,7 @@ class _Steps:
             return self._rebuilt(through_json(accumulator))
         except SerializationError:
             return accumulator  # keeping it says what is wrong
+
     def _step(self, position: int, accumulator: Any) -> Returned | Failure | None:
         work, where = self.work, self._where(position)
         work.writer.begin(self.names[position])
@@ -299,14 +303,18 @@ class _Steps:
         except Exception as error:
             return work.caller.failure(where, accumulator, error)
         together = _together(steps)
-        # Accumulators with effects all stay: those before the last hold what their own steps did.
+        # Accumulators with effects all stay: those before the last hold what their own steps did. So do those that
+        # somebody may want again: a fold that is asked for before all its elements are there begins with fewer.
         supersedes = self._kept_key if together.effects is None else None
         work.add(where, key, Prepared(BARE, (encoded,)), together, supersedes=supersedes, settles=False)
-        self._kept, self._kept_key = encoded, key if together.effects is None else None
+        self._kept, self._kept_key = encoded, None
         self.done, self.found = position, None
         self._is_small = encoded.size_bytes <= SMALL_BYTES
         self._kept_at = time.monotonic()
         self._keep_cost_s = self._kept_at - began
+        is_cheap = encoded.size_bytes > TINY_BYTES and together.duration_s < PATIENCE * self._keep_cost_s
+        if together.effects is None and (is_cheap or self._offset is not None):
+            self._kept_key = key
         return None
 
 

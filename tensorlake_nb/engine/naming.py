@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -29,8 +31,17 @@ def fingerprints(graph: FrozenGraph, inputs: Mapping[str, Any]) -> dict[str, Fun
     for name, node in graph.nodes.items():
         parents = [edge.source for edge in node.parents]
         arriving[name] = given.union(*(arriving[each].union(prints[each].classes.values()) for each in parents))
-        prints[name] = fingerprint(node.function, arriving=arriving[name])
+        found = fingerprint(node.function, arriving=arriving[name])
+        prints[name] = replace(found, classes={key: _latest(*key, cls) for key, cls in found.classes.items()})
     return prints
+
+
+def _latest(module: str, qualname: str, cls: type) -> type:
+    """The class that the notebook has under a name now: a function may still be annotated with one before it."""
+    here: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        here = getattr(here, part, None)
+    return here if isinstance(here, type) else cls
 
 
 def _classes_within(value: Any) -> Iterator[type]:

@@ -24,18 +24,18 @@ def required(placement: Placement, workers: Iterable[Resources]) -> dict[str, fl
     declared = {name for resources in workers for name in resources}
     wanted = {"CPU": placement.cpu, "MEMORY": placement.memory, "DISK": placement.ephemeral_disk}
     found = {name: amount for name, amount in wanted.items() if name in declared}
-    if any(name == "GPU" or name.startswith("GPU:") for name in declared):
-        for gpu in placement.gpu:
-            choices = [(f"GPU:{gpu.model}", float(gpu.count)), ("GPU", float(gpu.count))]
-            fitting = [choice for choice in choices if any(has.get(choice[0], 0) >= choice[1] for has in workers)]
-            if fitting:
-                found.update(fitting[:1])
-                break
-        else:
-            found.update({f"GPU:{gpu.model}": float(gpu.count) for gpu in placement.gpu[:1]})
     if placement.region is not None and any(name.startswith("REGION:") for name in declared):
         found[f"REGION:{placement.region}"] = 1e-6  # a label: any number of tasks fit
+    if any(name == "GPU" or name.startswith("GPU:") for name in declared):
+        kinds = [(name, float(gpu.count)) for gpu in placement.gpu for name in (f"GPU:{gpu.model}", "GPU")]
+        choices = [{**found, name: count} for name, count in kinds]
+        # One worker has to have it all: the GPU, and the memory beside it.
+        return next((choice for choice in choices if _fits(choice, workers)), choices[0] if choices else found)
     return found
+
+
+def _fits(needs: Resources, workers: Iterable[Resources]) -> bool:
+    return any(all(has.get(name, 0) >= amount for name, amount in needs.items()) for has in workers)
 
 
 def check(placements: Mapping[str, Placement], workers: Iterable[Resources]) -> None:
@@ -50,7 +50,7 @@ def check(placements: Mapping[str, Placement], workers: Iterable[Resources]) -> 
     problems = []
     for node, placement in placements.items():
         needs = required(placement, workers)
-        if workers and needs and not any(all(has.get(name, 0) >= n for name, n in needs.items()) for has in workers):
+        if workers and needs and not _fits(needs, workers):
             asked = ", ".join(f"{name}={amount:g}" for name, amount in needs.items())
             problems.append(f"{node!r} asks for {asked}")
     if problems:

@@ -52,3 +52,5 @@ class Recorder:
                 if self.error is None:
                     logger.warning("the run's log can't be written: %s", error)
                 self.error = error
+                with self._lock:  # a log with a gap can't be folded, so they are tried again with what comes next
+                    self._events = events + self._events

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
+
 from tensorlake_nb.core import spans as sp
 from tensorlake_nb.core.batch import Span
 from tensorlake_nb.errors import UsageError
@@ -37,7 +39,8 @@ class Outputs(Sequence[Any]):
     ) -> None:
         self._node, self._spans = node, tuple(spans)
         self._read, self._open_array = read, open_array
-        self._size = sp.total(spans)
+        self._ends = np.cumsum([len(span) for span in self._spans], dtype=np.int64)
+        self._size = int(self._ends[-1]) if self._spans else 0
 
     @property
     def spans(self) -> tuple[Span, ...]:
@@ -56,19 +59,25 @@ class Outputs(Sequence[Any]):
         if isinstance(index, slice):
             picked = range(*index.indices(self._size))
             if picked.step == 1:
-                spans = sp.cut(self._spans, picked.start, max(picked.stop, picked.start))
+                spans = self._cut(picked.start, max(picked.stop, picked.start))
             else:
-                spans = tuple(span for i in picked for span in sp.cut(self._spans, i, i + 1))
+                spans = sp.pick(self._spans, np.arange(picked.start, picked.stop, picked.step, dtype=np.int64))
             return Outputs(self._node, spans, self._read, self._open_array)
         position = index + self._size if index < 0 else index
         if not 0 <= position < self._size:
             raise IndexError(f"{self._node!r} has {self._size} outputs, there is none at {index}")
-        (value,) = self._read(sp.cut(self._spans, position, position + 1))
+        (value,) = self._read(self._cut(position, position + 1))
         return value
 
     def __iter__(self) -> Iterator[Any]:
         for start in range(0, self._size, _AT_ONCE):
-            yield from self._read(sp.cut(self._spans, start, min(start + _AT_ONCE, self._size)))
+            yield from self._read(self._cut(start, min(start + _AT_ONCE, self._size)))
+
+    def _cut(self, start: int, stop: int) -> tuple[Span, ...]:
+        first = int(np.searchsorted(self._ends, start, side="right"))
+        last = int(np.searchsorted(self._ends, stop, side="left"))
+        before = int(self._ends[first - 1]) if first else 0
+        return sp.cut(self._spans[first : last + 1], start - before, stop - before)
 
     def __repr__(self) -> str:
         return f"<{self._size} output{'' if self._size == 1 else 's'} of {self._node!r}>"
@@ -100,5 +109,6 @@ class Outputs(Sequence[Any]):
         opened = self._open_array(self._spans)
         if isinstance(opened, zarr.Array):
             return opened
-        segments = len({span.segment for span in self._spans})
-        raise UsageError(f"the outputs of {self._node!r} lie in {segments} segments: open them with as_dask()")
+        raise UsageError(
+            f"these outputs of {self._node!r} aren't all of one segment, and a zarr.Array is: open them with as_dask()"
+        )

@@ -207,12 +207,15 @@ class Run:
         return self._awaited().__await__()
 
     async def _awaited(self) -> Run:
-        # In slices: an interrupt does not wake a loop that waits for a thread (ipykernel 6 and 7).
-        done = self._done
-        while done is not None and not done.done():
-            await asyncio.wait({asyncio.wrap_future(done)}, timeout=0.2)
-        if done is None:
-            await asyncio.to_thread(self._follow, None)
+        with ExitStack() as faces:
+            for waiter in waiters:
+                faces.enter_context(waiter(self))
+            # In slices: an interrupt does not wake a loop that waits for a thread (ipykernel 6 and 7).
+            done = self._done
+            while done is not None and not done.done():
+                await asyncio.wait({asyncio.wrap_future(done)}, timeout=0.2)
+            if done is None:
+                await asyncio.to_thread(self._follow, None)
         self._raise()
         return self
 

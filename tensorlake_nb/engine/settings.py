@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tensorlake_nb.errors import OptionError
@@ -31,9 +31,9 @@ class Settings(BaseSettings):
 
     store: str = ".tensorlake"
     cluster: Any = "embedded"
-    workers: int | None = None
+    workers: int | None = Field(default=None, ge=1)
     trust_store: bool | None = None
-    checkpoint_interval: float = 0.5
+    checkpoint_interval: float = Field(default=0.5, ge=0, allow_inf_nan=False)
 
 
 def read_settings(**given: Any) -> Settings:

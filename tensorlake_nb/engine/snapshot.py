@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tensorlake_nb.core.batch import FailureKind
 from tensorlake_nb.core.node_state import NodeState
+from tensorlake_nb.core.plan import FAN_IN
 from tensorlake_nb.core.run_state import RunState
 
 
@@ -37,8 +38,8 @@ class FailedElement:
 
 
 def failed_elements(state: RunState) -> tuple[FailedElement, ...]:
-    """Every element that failed for good, in order of the graph."""
-    return tuple(
+    """Every element that failed for good, in order of the graph and of its input stream."""
+    found = [
         FailedElement(
             node.plan.of,
             failure.slice.start if failure.position is None else failure.position,
@@ -50,7 +51,9 @@ def failed_elements(state: RunState) -> tuple[FailedElement, ...]:
         )
         for node in state.nodes.values()
         for failure in node.failures
-    )
+    ]
+    places = {name: place for place, name in enumerate(state.nodes)}
+    return tuple(sorted(found, key=lambda failed: (places[failed.node], failed.index)))
 
 
 def snapshot(state: RunState) -> dict[str, dict[str, int | None]]:
@@ -72,7 +75,7 @@ def _count(state: RunState, node: NodeState) -> dict[str, int | None]:
     failed = node.n_failed
     if node.plan.kind == "fold":
         running = node.n_under_way
-        known = _n_given(state, node)
+        known = node.n_given
         settled = node.computed + node.replayed + failed
         pending = max(known - settled - running, 0) if not node.sealed else 0
     else:
@@ -91,17 +94,17 @@ def _count(state: RunState, node: NodeState) -> dict[str, int | None]:
     }
 
 
-def _n_given(state: RunState, node: NodeState) -> int:
-    return sum(state.nodes[port.parent].n_out for port in node.plan.ports)
-
-
 def _count_leaves(state: RunState, leaves: NodeState, node: NodeState) -> dict[str, int | None]:
     """A reducer with ``combine=``: the leaves' groups, counted by the elements in them."""
     counted = _count(state, leaves)
     if node.sealed and not leaves.n_arrived:  # replayed as a whole
         counted["replayed"] = node.replayed
     rows = max(leaves.n_arrived, 1)
-    elements = _n_given(state, leaves)
+    elements = min(rows * FAN_IN, leaves.n_given)
     scaled = {key: round(n * elements / rows) if n and leaves.n_arrived else n for key, n in counted.items()}
-    scaled["failed"] = leaves.n_failed + node.n_failed
+    branches = state.nodes[f"{node.plan.name}~branches"]
+    scaled["failed"] = leaves.n_failed + branches.n_failed + node.n_failed
+    if not node.sealed and not leaves.sealed:  # those that are in no group yet
+        waiting = "pending" if state.status is None else "cancelled"
+        scaled[waiting] = (scaled[waiting] or 0) + leaves.n_given - (elements if leaves.n_arrived else 0)
     return scaled

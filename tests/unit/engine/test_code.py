@@ -167,6 +167,57 @@ def test_what_a_project_module_holds_and_cannot_be_pickled_is_imported_there(
     assert elsewhere(packed(called), "(sys.path.insert(0, '.'), f(1))[1]", folder) == 4
 
 
+def test_a_module_that_is_imported_in_the_body_comes_along_with_what_it_imports(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    write(project, "helpers_g", "import helpers_h\ndef answer():\n    return helpers_h.VALUE\n")
+    (project / "helpers_h.py").write_text("VALUE = 5\n")
+
+    @tensorlake_function
+    def asked(x: int) -> Any:
+        import helpers_g
+
+        return helpers_g.answer()
+
+    assert elsewhere(packed(asked), "f(1)", tmp_path_factory.mktemp("elsewhere")) == 5
+
+
+def test_a_worker_that_imported_an_older_module_imports_the_newer_one_in_the_body(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    module = project / "helpers_i.py"
+    module.write_text("def answer():\n    return 'old'\n")
+    importlib.invalidate_caches()
+
+    @tensorlake_function
+    def asked(x: int) -> Any:
+        import helpers_i
+
+        return helpers_i.answer()
+
+    old = packed(asked)
+    module.write_text("def answer():\n    return 'new'\n")
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "second").write_bytes(packed(asked))
+    expression = "[f(1), unpack(open('second', 'rb').read()).function(1)]"
+
+    assert elsewhere(old, expression, folder) == ["old", "new"]
+
+
+def test_unpacking_in_the_kernel_itself_leaves_its_modules_alone(project: Path) -> None:
+    module = write(project, "helpers_j", "def answer():\n    return 1\n")
+
+    @tensorlake_function
+    def asked(x: int) -> Any:
+        import helpers_j
+
+        return helpers_j.answer()
+
+    unpack(packed(asked))
+
+    assert sys.modules["helpers_j"] is module
+
+
 def test_packing_leaves_no_module_registered_for_pickling_by_value(project: Path) -> None:
     import cloudpickle
 
