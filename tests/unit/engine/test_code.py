@@ -170,12 +170,13 @@ def test_what_a_project_module_holds_and_cannot_be_pickled_is_imported_there(
 def test_a_module_that_is_imported_in_the_body_comes_along_with_what_it_imports(
     project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    write(project, "helpers_g", "import helpers_h\ndef answer():\n    return helpers_h.VALUE\n")
+    (project / "helpers_g.py").write_text("import helpers_h\ndef answer():\n    return helpers_h.VALUE\n")
     (project / "helpers_h.py").write_text("VALUE = 5\n")
+    importlib.invalidate_caches()
 
     @tensorlake_function
     def asked(x: int) -> Any:
-        import helpers_g
+        import helpers_g  # type: ignore[import-not-found]
 
         return helpers_g.answer()
 
@@ -191,7 +192,7 @@ def test_a_worker_that_imported_an_older_module_imports_the_newer_one_in_the_bod
 
     @tensorlake_function
     def asked(x: int) -> Any:
-        import helpers_i
+        import helpers_i  # type: ignore[import-not-found]
 
         return helpers_i.answer()
 
@@ -209,7 +210,7 @@ def test_unpacking_in_the_kernel_itself_leaves_its_modules_alone(project: Path) 
 
     @tensorlake_function
     def asked(x: int) -> Any:
-        import helpers_j
+        import helpers_j  # type: ignore[import-not-found]
 
         return helpers_j.answer()
 
