@@ -273,5 +273,15 @@ def test_a_router_takes_a_list_whole_in_one_graph_and_as_an_item_in_another() ->
     def more() -> list[list[int]]:
         return [[1, 2, 3], [4]]
 
+    @tensorlake_function()
+    def lengths() -> list[int]:
+        return [3, 1]
+
+    @tensorlake_function()
+    def row(n: int) -> list[int]:
+        return list(range(1, n + 1))
+
     for source, wanted in ((items, [3]), (whole, [3]), (more, [3, 1]), (whole, [3])):
         assert Graph(source.name, source).add_edge(source, on).run().output(count) == wanted
+    rows = Graph("rows", lengths).add_edge(lengths, row).add_edge(row, on).run()
+    assert (rows.output(on), rows.output(count)) == ([[1, 2, 3], [1]], [3, 1])
