@@ -29,7 +29,9 @@ def is_alive(owner: Owner) -> bool:
     if owner["host"] != socket.gethostname():
         return True
     try:
-        created = float(psutil.Process(int(owner["pid"])).create_time())
-        return abs(created - float(owner["created"])) < 1
+        process = psutil.Process(int(owner["pid"]))
+        if process.status() == psutil.STATUS_ZOMBIE:  # it has ended, and its parent hasn't asked how
+            return False
+        return abs(float(process.create_time()) - float(owner["created"])) < 1
     except psutil.Error:
         return False
