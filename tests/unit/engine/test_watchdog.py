@@ -120,29 +120,40 @@ def test_in_the_kernels_own_process_a_hanging_call_is_only_reported(
 
 
 def test_an_interrupt_never_arrives_after_the_watch_is_closed() -> None:
-    strays: list[BaseException] = []
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # so that the threads meet at every possible place
+    current: list[Watch] = []
+    done = threading.Event()
 
-    def many() -> None:
-        try:
-            for _ in range(300):
-                watch = Watch(RUN, 0.0003)
-                try:
-                    with watch:
-                        time.sleep(0.0002)
-                except Overrun:
-                    watch.close()
-            for _ in range(10_000):
-                pass
-        except BaseException as stray:
-            strays.append(stray)
+    def shoot() -> None:
+        while not done.is_set():
+            for watch in current[-1:]:
+                watch.interrupt(Overrun())
 
-    threads = [threading.Thread(target=many) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    thread = threading.Thread(target=shoot)
+    thread.start()
+    strays = 0
+    try:
+        for _ in range(2000):
+            watch = Watch(RUN, 60.0)
+            try:
+                with watch:
+                    current.append(watch)
+                    time.sleep(0)
+            except Overrun:
+                watch.close()
+            current.clear()
+            try:
+                for _ in range(20):
+                    pass
+            except Overrun:
+                strays += 1
+    finally:
+        done.set()
         thread.join()
+        sys.setswitchinterval(before)
 
-    assert strays == []
+    assert strays == 0
 
 
 def test_only_the_calls_of_one_run_are_interrupted() -> None:
