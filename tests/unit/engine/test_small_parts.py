@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tensorlake_nb.core import events as ev
-from tensorlake_nb.core.policy import Placement
+from tensorlake_nb.core.policy import Gpu, Placement
 from tensorlake_nb.engine.ownership import is_alive, this_process
 from tensorlake_nb.engine.placing import check, required
 from tensorlake_nb.engine.recorder import Recorder
@@ -22,7 +22,7 @@ from tensorlake_nb.errors import OptionError, PlacementError
 
 def test_a_gpu_is_asked_for_that_stands_beside_enough_memory() -> None:
     workers = [{"GPU:A100": 1.0, "MEMORY": 8.0}, {"GPU:H100": 1.0, "MEMORY": 64.0}]
-    placement = Placement(gpu=("A100:1", "H100:1"), memory=32)
+    placement = Placement(gpu=(Gpu("A100", 1), Gpu("H100", 1)), memory=32)
 
     assert required(placement, workers) == {"GPU:H100": 1.0, "MEMORY": 32.0}
     check({"node": placement}, workers)
@@ -30,11 +30,11 @@ def test_a_gpu_is_asked_for_that_stands_beside_enough_memory() -> None:
 
 def test_what_no_worker_has_is_refused_with_what_they_have() -> None:
     with pytest.raises(PlacementError, match=r"'node' asks for .*GPU:H100=1.*declare: GPU:A100=1"):
-        check({"node": Placement(gpu=("H100:1",))}, [{"GPU:A100": 1.0}])
+        check({"node": Placement(gpu=(Gpu("H100", 1),))}, [{"GPU:A100": 1.0}])
 
 
 def test_what_a_cluster_does_not_declare_is_advice() -> None:
-    assert required(Placement(cpu=64, memory=512, gpu=("H100:1",), region="eu"), [{}, {}]) == {}
+    assert required(Placement(cpu=64, memory=512, gpu=(Gpu("H100", 1),), region="eu"), [{}, {}]) == {}
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"workers": -1}, {"checkpoint_interval": -1.0}, {"colour": "red"}])
