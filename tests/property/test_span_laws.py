@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ def test_joined_spans_hold_the_same_and_none_is_empty_or_could_be_joined(spans: 
     assert elements(joined) == elements(spans)
     assert sp.total(joined) == sp.total(spans) == len(elements(spans))
     assert all(len(span) for span in joined)
-    assert not any(a.segment == b.segment and a.stop == b.start for a, b in zip(joined, joined[1:], strict=False))
+    assert not any(a.segment == b.segment and a.stop == b.start for a, b in itertools.pairwise(joined))
 
 
 @given(span_lists, st.integers(0, 80), st.integers(0, 80))

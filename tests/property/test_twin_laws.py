@@ -27,7 +27,8 @@ def test_the_first_equal_element_is_found_wherever_it_was_seen(rounds: list[list
 
         for value, place, first in zip(values, places, found, strict=True):
             if value in firsts:
-                assert first >= 0 and seen.place(first) == firsts[value]
+                assert first >= 0
+                assert seen.place(first) == firsts[value]
             else:
                 assert first == -1
                 firsts[value] = place

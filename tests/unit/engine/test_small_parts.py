@@ -46,7 +46,8 @@ def test_a_setting_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
 def test_this_process_is_alive_and_one_that_ended_is_not_even_before_its_parent_asked() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     owner = {**this_process(), "pid": child.pid, "created": psutil.Process(child.pid).create_time()}
-    assert is_alive(this_process()) and is_alive(owner)
+    assert is_alive(this_process())
+    assert is_alive(owner)
 
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
