@@ -26,6 +26,9 @@ from tensorlake_nb.engine.stopping import forget_run, request_cancel, request_st
 
 logger = logging.getLogger(__name__)
 
+#: How long a worker may take to answer (s): one whose call holds the interpreter answers when that ends.
+_TELL_S = 0.5
+
 
 class SecretsPlugin(WorkerPlugin):
     """Gives a run's secrets to every worker, those that come later too."""
@@ -69,7 +72,9 @@ class DaskBackend:
         for order in orders:
             groups[order.priority, order.placement].append(order)
         for (priority, placement), group in groups.items():
-            self._submit(connection, group, priority, required(placement, connection.resources()))
+            # The embedded cluster declares no resources, so there is nothing to ask its scheduler.
+            needs = {} if connection.is_embedded else required(placement, connection.resources())
+            self._submit(connection, group, priority, needs)
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -87,13 +92,14 @@ class DaskBackend:
     ) -> None:
         graph = lower((order.number, order.batch) for order in orders)
         keys = [batch_key(order.batch, order.number) for order in orders]
+        with self._lock:  # before they are on their way: a worker may say at once that it has begun
+            self._numbers.update({order.batch.name: order.number for order in orders})
         futures = connection.client.get(
             graph, keys, sync=False, priority=priority, retries=0, resources=dict(resources) or None
         )
         for order, future in zip(orders, futures, strict=True):
             with self._lock:
                 self._futures[order.number] = future
-                self._numbers[order.batch.name] = order.number
             future.add_done_callback(lambda done, number=order.number: self._on_done(number, done))
 
     def _on_done(self, number: int, future: Future[Any]) -> None:
@@ -139,16 +145,28 @@ class DaskBackend:
 
     def refresh(self) -> None:
         if self._connection is not None:
-            self._connection.client.run(forget_listed, self._run_id)
+            self._tell(self._connection, forget_listed)
 
     def halt(self, *, interrupt: bool) -> None:
         if self._connection is None:
             return
-        self._connection.client.run(request_cancel if interrupt else request_stop, self._run_id)
+        self._tell(self._connection, request_cancel if interrupt else request_stop)
         with self._lock:
             waiting = {number: self._futures[number] for number in self._futures if number not in self._workers}
         # A batch that no worker has begun is withdrawn; one that begins just now returns at once by itself.
         self._withdraw(waiting, "it was withdrawn before it began")
+
+    def _tell(self, connection: Connection, what: Callable[[RunId], None]) -> None:
+        """Have all workers do something for the run; one that can't be reached just now is not waited for."""
+        told = threading.Thread(
+            target=connection.client.run,
+            args=(what, self._run_id),
+            kwargs={"on_error": "ignore"},
+            name="tensorlake-nb-tell",
+            daemon=True,
+        )
+        told.start()
+        told.join(_TELL_S)
 
     def abandon(self, numbers: Iterable[int]) -> None:
         connection = self._connection
@@ -182,6 +200,6 @@ class DaskBackend:
         if client.status == "running":
             client.cancel(left, force=True)
             client.unsubscribe_topic(reporting.topic_of(self._run_id))
-            client.run(forget_run, self._run_id, on_error="ignore")
+            self._tell(self._connection, forget_run)
             if self._secrets:
                 client.unregister_worker_plugin(self._plugin_name)

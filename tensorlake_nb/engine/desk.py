@@ -58,6 +58,8 @@ class Desk:
         Per node of the plan how a worker is to call it, with its fingerprint.
     inputs, inputs_digest
         Where the run's inputs lie.
+    keeps
+        Whether the store may be written to; without, this is only a look at what a run would find.
     """
 
     def __init__(
@@ -70,11 +72,13 @@ class Desk:
         inputs_digest: Digest,
         resolver: ClassResolver,
         checkpoint_interval_s: float,
+        *,
+        keeps: bool = True,
     ) -> None:
         self._plan, self._calls, self._store, self.run_id = plan, calls, store, run_id
-        self._resolver, self._interval_s = resolver, checkpoint_interval_s
+        self._resolver, self._interval_s, self._keeps = resolver, checkpoint_interval_s, keeps
         self.streams = Streams(plan, inputs, inputs_digest)
-        self._prober = Prober(plan, calls, self.streams, store, run_id)
+        self._prober = Prober(plan, calls, self.streams, store, run_id, keeps=keeps)
         self._rolling = {name: fold_start() for name in plan.nodes}
         self._submitted: dict[int, tuple[Submit, Batch]] = {}
         self._waited: Counter[tuple[str, Address]] = Counter()
@@ -340,7 +344,8 @@ class Desk:
             extra=self._prober.effects(name) or None,
         )
         call = self._calls[name]
-        self._store.put_stream(call.fingerprint, stream_given(call, self.streams.digest_given(name)), record)
+        if self._keeps:
+            self._store.put_stream(call.fingerprint, stream_given(call, self.streams.digest_given(name)), record)
         return Sealed(name, chunk)
 
 

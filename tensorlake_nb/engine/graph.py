@@ -73,7 +73,7 @@ class Graph(GraphBuilder):
             means_s = {**before.means_s, **means_s}
             if means_s.keys() >= blueprint.plan.nodes.keys():
                 break
-        desk = make_desk_of(blueprint, session.store(), resolver, session)
+        desk = make_desk_of(blueprint, session.store(), resolver, session, keeps=False)
         return forecast(RunState.fresh(blueprint.plan), desk, means_s)
 
     def to_dask(self, **inputs: Any) -> dict[NodeKey, Task]:

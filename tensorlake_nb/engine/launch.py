@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets as random_secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -69,9 +69,7 @@ def draw_up(
     store = session.store()
     run_id = new_run_id()
     names = tuple(sorted({name for node in graph.nodes.values() for name in node.function.options.secrets}))
-    missing = [name for name in names if name not in os.environ]
-    if missing:
-        raise OptionError(f"graph {graph.name!r} needs the secrets {', '.join(missing)}: set them in the environment")
+    _secret_values(graph.name, names)
     plan = plan_graph(graph)
     prints = fingerprints(graph, inputs)
     resolver = resolver_of(prints)
@@ -100,6 +98,13 @@ def draw_up(
         secrets=names,
     )
     return blueprint, resolver
+
+
+def _secret_values(graph: str, names: Sequence[str]) -> dict[str, str]:
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise OptionError(f"graph {graph!r} needs the secrets {', '.join(missing)}: set them in the environment")
+    return {name: os.environ[name] for name in names}
 
 
 def _calls(
@@ -159,8 +164,10 @@ def _store_inputs(store: Store, run_id: RunId, inputs: dict[str, Any], named: Di
     return span
 
 
-def make_desk_of(blueprint: Blueprint, store: Store, resolver: ClassResolver, session: Session) -> Desk:
-    """A desk with empty tables."""
+def make_desk_of(
+    blueprint: Blueprint, store: Store, resolver: ClassResolver, session: Session, *, keeps: bool = True
+) -> Desk:
+    """A desk with empty tables; one that doesn't keep anything only looks."""
     return Desk(
         blueprint.plan,
         blueprint.calls,
@@ -170,6 +177,7 @@ def make_desk_of(blueprint: Blueprint, store: Store, resolver: ClassResolver, se
         blueprint.inputs_digest,
         resolver,
         session.settings.checkpoint_interval,
+        keeps=keeps,
     )
 
 
@@ -178,7 +186,7 @@ def drive(
 ) -> tuple[Driver, Future[None]]:
     """Start a run's driver on the private loop."""
     store = session.store()
-
+    values = _secret_values(blueprint.graph, blueprint.secrets)
     made = 0
 
     def make_desk() -> Desk:
@@ -188,7 +196,6 @@ def drive(
         return make_desk_of(blueprint if made == 1 else blueprint.warmed(), store, resolver, session)
 
     def make_backend(post: Callable[[Message], None]) -> Backend:
-        values = {name: os.environ[name] for name in blueprint.secrets}
         return DaskBackend(session.connection, blueprint.run_id, values, post)
 
     recorder = Recorder(RunLog(store, blueprint.run_id))

@@ -29,8 +29,18 @@ _MISSING, _FOUND, _TWIN = 0, 1, 2
 class Prober:
     """Looks elements up, by store and by equality with others of the same run."""
 
-    def __init__(self, plan: Plan, calls: Mapping[str, Call], streams: Streams, store: Store, run_id: RunId) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        calls: Mapping[str, Call],
+        streams: Streams,
+        store: Store,
+        run_id: RunId,
+        *,
+        keeps: bool,
+    ) -> None:
         self._plan, self._calls, self._streams, self._store, self._run_id = plan, calls, streams, store, run_id
+        self._keeps = keeps
         self._seen = {name: Seen() for name in plan.nodes}
         self._failed: dict[str, set[tuple[Address, int]]] = {name: set() for name in plan.nodes}
         self._listed: set[str] = set()
@@ -81,7 +91,8 @@ class Prober:
         done = Effects()
         for packed in effects:
             one = Effects.unpacked(packed)
-            one.apply_state(self._store, self._run_id)
+            if self._keeps:
+                one.apply_state(self._store, self._run_id)
             done.add(one)
         return done
 

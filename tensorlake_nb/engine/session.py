@@ -137,19 +137,22 @@ def configure(
         wanted = {**_given, **{name: value for name, value in given.items() if value is not None}}
         session = Session(read_settings(**wanted))
         before = _session
+        is_kept = False
         if before is not None:
             if before.settings.store == session.settings.store and trust_store is None:
                 session._store = before._store
             same = before.settings.cluster is session.settings.cluster or (
                 isinstance(before.settings.cluster, str) and before.settings.cluster == session.settings.cluster
             )
-            if same and before.settings.workers == session.settings.workers:
+            is_kept = same and before.settings.workers == session.settings.workers
+            if is_kept:
                 session._connection = before._connection
-            else:
-                before.close()
+        # What was given has to work before anything that works is let go.
         if store is not None:
             session.store()
-        if cluster is not None and cluster not in ("embedded", "threads"):
+        if cluster is not None and not (isinstance(cluster, str) and cluster in ("embedded", "threads")):
             session.connection()
+        if before is not None and not is_kept:
+            before.close()
         _session, _given = session, wanted
         return session.settings
