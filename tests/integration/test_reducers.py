@@ -251,3 +251,28 @@ def test_a_tree_below_a_tree_waits_for_it_also_when_nothing_comes() -> None:
 
     assert graph.run(items=[]).output(second) == [[[]]]
     assert graph.run(items=[1]).output(second) == [[[1], 1]]
+
+
+def test_a_fold_over_equal_elements_makes_no_step_again_whenever_they_arrive() -> None:
+    @tensorlake_function(accumulate=int)
+    def total(acc: int, x: int) -> int:
+        return acc + x
+
+    def made_with(work: Any) -> Any:
+        return Graph("again", spread).add_edge(spread, work).add_edge(work, total).run(items=list(range(30)))
+
+    @tensorlake_function(name="work")
+    def first(x: int) -> int:
+        return x + 1
+
+    @tensorlake_function(name="work")
+    def second(x: int) -> int:
+        time.sleep(0.02)  # so that the elements come bit by bit
+        return 1 + x
+
+    before, after = made_with(first), made_with(second)
+
+    assert before.counts(total)["computed"] == 30
+    assert after.counts("work")["computed"] == 30, "the code is another"
+    assert after.counts(total) == {"computed": 0, "replayed": 30, "failed": 0, "cancelled": 0, "pending": 0}
+    assert before.result() == after.result() == sum(range(1, 31))
