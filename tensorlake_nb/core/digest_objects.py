@@ -75,7 +75,7 @@ def _plainly_pickled(cls: type) -> bool:
         of_class.__reduce_ex__ is object.__reduce_ex__
         and of_class.__reduce__ is object.__reduce__
         and getattr(cls, "__getstate__", None) is getattr(object, "__getstate__", None)
-        and cls not in copyreg.dispatch_table
+        and _reducer_of(cls) is None
         and not issubclass(cls, list | dict | set | frozenset | str | bytes | int | float | complex | bytearray)
     )
 
@@ -83,6 +83,15 @@ def _plainly_pickled(cls: type) -> bool:
 def _wraps_a_function(cls: type) -> bool:
     """Whether instances stand for a compiled form of a function, as numba's dispatchers do."""
     return cls.__module__.partition(".")[0] == "numba" and "__call__" in dir(cls)
+
+
+def _reducer_of(cls: type) -> Any:
+    """What a program has registered to pickle a class with.
+
+    Not of exceptions: tblib registers one for each that exists when it is installed, so that tracebacks travel, and
+    then the same exception would have one digest in the processes that have it and another where it isn't.
+    """
+    return None if issubclass(cls, BaseException) else copyreg.dispatch_table.get(cls)
 
 
 def _is_known(cls: type) -> bool:
@@ -95,7 +104,7 @@ def _is_known(cls: type) -> bool:
             continue
         if origin_of(vars(owner)[name]) is not Origin.STDLIB:  # dataclasses puts its own into others' classes
             return False
-    reducer = copyreg.dispatch_table.get(cls)
+    reducer = _reducer_of(cls)
     return reducer is None or cls.__module__.partition(".")[0] in _KNOWN or origin_of_class(cls) is Origin.STDLIB
 
 
@@ -146,7 +155,7 @@ def _reduced(value: Any, enc: Encoding, *, known: bool) -> bytes:
 
 def _reduced_once(value: Any, enc: Encoding) -> bytes:
     cls = type(value)
-    reducer = copyreg.dispatch_table.get(cls)
+    reducer = _reducer_of(cls)
     try:
         result = reducer(value) if reducer is not None else value.__reduce_ex__(4)
     except RecursionError:

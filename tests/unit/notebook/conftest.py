@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tensorlake_nb
+from tensorlake_nb.engine import session
 from tests.support.shells import Shell, new_shell
 
 
@@ -20,8 +21,9 @@ def plain_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[She
 
 
 @pytest.fixture
-def shell(plain_shell: Shell, tmp_path: Path) -> Shell:
+def shell(plain_shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     """A shell after ``%load_ext tensorlake_nb``, whose runs stay in this process."""
+    monkeypatch.setattr(session, "_given", {})  # what tests of other folders have configured
     tensorlake_nb.configure(store=str(tmp_path / "store"), cluster="threads")
     plain_shell.good("%load_ext tensorlake_nb")
     return plain_shell
