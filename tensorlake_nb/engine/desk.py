@@ -30,20 +30,19 @@ from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, RunId, TaskKey, fold_ne
 from tensorlake_nb.core.node_state import NodeState
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice, take
-from tensorlake_nb.core.streams import ChunkData, Counts, Mask, Streams, from_piece, split
+from tensorlake_nb.core.streams import ChunkData, Streams, from_piece, split
+from tensorlake_nb.core.whole import targets_of, whole_counts, whole_routes
 from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.failures import short_repr
 from tensorlake_nb.engine.probing import Prober, chunk_of, stream_given
 from tensorlake_nb.errors import JoinError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.classes import ClassResolver
-from tensorlake_nb.store.entry import Routes, TaskOutcome
+from tensorlake_nb.store.entry import TaskOutcome
 from tensorlake_nb.store.streams import StreamRecord
 
 #: How often a batch may be lost before any of its elements was begun.
 _MOST_WAITS = 3
-
-Masks = Mapping[str, Mask]
 
 #: A fold emits one output, at this address.
 EMITTED: Address = (0,)
@@ -337,7 +336,7 @@ class Desk:
             n_tasks=node.folded if node.plan.kind == "fold" else len(counts),
             n_outputs=sum(data.n_out for data in chunks),
             counts=None if (counts == BARE).all() else counts.tobytes(),
-            routes=_targets(whole_routes(chunks), sum(data.n_out for data in chunks)),
+            routes=targets_of(whole_routes(chunks), sum(data.n_out for data in chunks)),
             digest=stream_digest(data.all_digests() for data in chunks),
             seconds=node.seconds,
             run_id=self.run_id,
@@ -387,51 +386,4 @@ def _outcome(
 ) -> NodeOutcome:
     return NodeOutcome(
         name, chunks, failures, receipt.seconds, receipt.timers, receipt.counters, receipt.logs, receipt.notes
-    )
-
-
-def whole_counts(chunks: Sequence[ChunkData]) -> Counts:
-    """Outputs per element of a whole stream; the parts of one generator count as one."""
-    counts: list[Counts] = [np.zeros(0, dtype=np.int32)]
-    before: Slice | None = None
-    for data in chunks:
-        if data.slice is not None and data.slice == before:
-            counts[-1] = counts[-1] + data.counts
-        else:
-            counts.append(data.counts)
-        before = data.slice
-    return np.concatenate(counts).astype(np.int32)
-
-
-def whole_routes(chunks: Sequence[ChunkData]) -> Masks | None:
-    """Per target which outputs of a whole stream travel there, if anything is routed in it at all."""
-    if all(data.routes is None for data in chunks):
-        return None
-    targets = sorted({target for data in chunks for target in data.routes or ()})
-    return {
-        target: np.concatenate(
-            [
-                np.ones(data.n_out, dtype=np.bool_)
-                if data.routes is None
-                else data.routes.get(target, np.zeros(data.n_out, dtype=np.bool_))
-                for data in chunks
-            ]
-        )
-        for target in targets
-    }
-
-
-def _targets(masks: Masks | None, n_out: int) -> Routes | None:
-    """The same per output: the targets that it travels to."""
-    if masks is None:
-        return None
-    names = tuple(masks)
-    if not names:
-        return ((),) * n_out
-    # Outputs that travel alike share one tuple: there may be a million of them.
-    alike: dict[int, tuple[str, ...]] = {}
-    codes = sum(mask.astype(np.int64) << i for i, mask in enumerate(masks.values()))
-    assert isinstance(codes, np.ndarray)
-    return tuple(
-        alike.setdefault(code, tuple(name for i, name in enumerate(names) if code >> i & 1)) for code in codes.tolist()
     )

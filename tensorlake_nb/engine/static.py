@@ -20,8 +20,9 @@ from tensorlake_nb.core.events import StreamReplayed
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.run_state import RunState, evolve
 from tensorlake_nb.core.streams import ChunkData
+from tensorlake_nb.core.whole import whole_counts, whole_routes
 from tensorlake_nb.engine.blueprint import Blueprint
-from tensorlake_nb.engine.desk import Desk, whole_counts, whole_routes
+from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.functions import store_at
 from tensorlake_nb.engine.inline import begin, drive_inline
 from tensorlake_nb.engine.naming import stored_resolver

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,5 +74,7 @@ def new_shell(folder: Path) -> Iterator[Shell]:
     try:
         yield Shell(shell)
     finally:
+        # Else each shell of the test session is kept, and cleared at its end with a collection of all garbage.
+        atexit.unregister(shell.atexit_operations)
         InteractiveShell.clear_instance()
         sys.modules["__main__"] = main
