@@ -63,8 +63,6 @@ class Call:
         The declared targets of a router or of a function with ``next=``; ``None``: outputs go everywhere.
     cold
         Nothing was ever kept under this fingerprint when the run began, so there is nothing to look up.
-    takes_list
-        Its single value is a parent's list, taken whole.
     """
 
     node: str
