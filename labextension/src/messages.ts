@@ -409,3 +409,70 @@ export interface NodeNumbers {
   readonly outputs: number;
   readonly seconds: number;
 }
+
+// --- reading -------------------------------------------------------------------------------------------------------
+
+/** A message of a version that this side doesn't know. */
+export class VersionMismatch extends Error {
+  constructor(readonly theirs: unknown) {
+    const older = typeof theirs === 'number' && theirs < VERSION;
+    super(
+      older
+        ? 'This was made by an older tensorlake_nb than the page has: upgrade it in the kernel, and restart the kernel.'
+        : 'This was made by a newer tensorlake_nb than the page has: upgrade it where Jupyter runs, and reload the page.'
+    );
+    this.name = 'VersionMismatch';
+  }
+}
+
+/** A plain object, or an error that names what it should have been. */
+function record(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError(`${what} is no object`);
+  return value as Record<string, unknown>;
+}
+
+function versioned(value: unknown, what: string): Record<string, unknown> {
+  const message = record(value, what);
+  if (message['version'] !== VERSION) throw new VersionMismatch(message['version']);
+  return message;
+}
+
+/**
+ * Narrow what came from the kernel or from a saved notebook.
+ *
+ * @throws VersionMismatch if another version wrote it, TypeError if it is something else.
+ */
+export function parseState(value: unknown): PanelState {
+  const message = versioned(value, 'the panel state');
+  const graph = record(message['graph'], 'the graph');
+  if (!Array.isArray(graph['nodes']) || !Array.isArray(graph['edges'])) throw new TypeError('the graph has no nodes');
+  record(message['nodes'], 'the nodes');
+  record(message['actions'], 'the actions');
+  if (message['run'] !== null) record(message['run'], 'the run');
+  return message as unknown as PanelState;
+}
+
+/** Narrow a message that a live panel is sent. */
+export function parseDelta(value: unknown): Delta | null {
+  if (typeof value !== 'object' || value === null || (value as { kind?: unknown }).kind !== 'delta') return null;
+  return versioned(value, 'the change') as unknown as Delta;
+}
+
+/** Narrow a reply to a request, wherever it came from; null if it is none. */
+export function parseReply(value: unknown): Reply<RequestKind> | null {
+  if (typeof value !== 'object' || value === null) return null;
+  const { id, ok } = value as { id?: unknown; ok?: unknown };
+  if (typeof id !== 'string' || typeof ok !== 'boolean') return null;
+  return value as Reply<RequestKind>;
+}
+
+/** The state after a change. */
+export function applyDelta(state: PanelState, delta: Delta): PanelState {
+  return {
+    ...state,
+    at: delta.at,
+    run: delta.run === undefined ? state.run : delta.run,
+    nodes: delta.nodes === undefined ? state.nodes : { ...state.nodes, ...delta.nodes },
+    actions: delta.actions ?? state.actions
+  };
+}
