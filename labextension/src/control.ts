@@ -102,7 +102,9 @@ export class KernelChannel implements Channel {
   constructor(
     private readonly kernel: Kernel | null,
     private readonly isBlocked: () => boolean,
-    signal: AbortSignal
+    signal: AbortSignal,
+    /** The model that draws the panel, if one does: what a click begins is then shown by it. */
+    private readonly modelId: () => string | null = () => null
   ) {
     if (kernel === null) this.trouble = 'There is no kernel: this is what was saved.';
     if (kernel?.status === 'dead') this.trouble = GONE;
@@ -144,16 +146,20 @@ export class KernelChannel implements Channel {
     if (request.kind === 'cancel') return this.cancel(kernel, request, signal);
     const comm = await this.open(kernel);
     if (this.obstacle !== null) throw new Error(this.obstacle);
-    return this.pending.ask<K>(request, message => comm.send(message), signal);
+    return this.pending.ask<K>(request, message => this.post(comm, message), signal);
+  }
+
+  private post(comm: Comm, message: object): void {
+    attempt(() => comm.send({ ...message, panel: this.modelId() }));
   }
 
   /** By request if the kernel can hear it, else, or if it doesn't answer, by an interrupt. */
   private async cancel<K extends RequestKind>(kernel: Kernel, request: Extract<Request, { kind: K }>, signal?: AbortSignal): Promise<Replies[K]> {
     const wasBlocked = this.isBlocked();
     const comm = await this.open(kernel);
-    if (!wasBlocked) return this.pending.ask<K>(request, message => comm.send(message), signal);
+    if (!wasBlocked) return this.pending.ask<K>(request, message => this.post(comm, message), signal);
     if (this.canBeHeard()) {
-      const asked = this.pending.ask<K>(request, message => comm.send(message), signal);
+      const asked = this.pending.ask<K>(request, message => this.post(comm, message), signal);
       const isHeard = await Promise.race([asked.then(() => true), sleep(CANCEL_MS).then(() => false)]);
       if (isHeard) return asked;
       asked.catch(() => undefined);

@@ -136,9 +136,9 @@ export class Panel {
   private showForm(): void {
     const isWanted = this.state.run === null && this.state.form !== null;
     if (isWanted && this.form === null) {
-      this.form = createInputForm(this.context);
-      this.main.before(this.form.element);
-      this.root.insertBefore(this.form.element, this.body);
+      const made = createInputForm(this.context);
+      this.root.insertBefore(made.element, this.body);
+      this.form = made;
     } else if (!isWanted && this.form !== null) {
       this.form.dispose();
       this.form.element.remove();
@@ -155,9 +155,9 @@ export class Panel {
       this.timeline = null;
     }
     if (view === 'timeline') {
-      this.timeline ??= createTimeline(this.context);
-      this.main.replaceChildren(this.timeline.element);
-      this.timeline.update(this.state);
+      const timeline = (this.timeline ??= createTimeline(this.context));
+      this.main.replaceChildren(timeline.element);
+      timeline.update(this.state);
     } else if (view === 'table') {
       this.main.replaceChildren(this.table.element);
       this.table.update(this.state, this.plan);

@@ -22,7 +22,7 @@ function render({ model, el }: { readonly model: Model; readonly el: HTMLElement
   let last: PanelState | null = null;
   const isBlocked = (): boolean => last?.run?.blocking ?? false;
   const kernel = (model.widget_manager as { kernel?: Kernel } | undefined)?.kernel;
-  const channel = kernel ? new KernelChannel(kernel, isBlocked, signal) : new ModelChannel(model, isBlocked, signal);
+  const channel = kernel ? new KernelChannel(kernel, isBlocked, signal, () => last?.modelId ?? null) : new ModelChannel(model, isBlocked, signal);
 
   const guarded = (act: () => void): void => {
     try {
