@@ -229,7 +229,7 @@ function wire(points: readonly Point[], edge: GraphEdge): SVGGElement {
   return svg(
     'g',
     { class: 'tlk-wire', 'data-routed': edge.routed ? 'true' : null, 'aria-hidden': 'true' },
-    svg('path', { d, class: 'tlk-line' }),
+    svg('path', { d, class: 'tlk-curve' }),
     svg('path', { d: `M${end.x} ${end.y - half}L${last.x} ${last.y}L${end.x} ${end.y + half}Z`, class: 'tlk-head' }),
     edge.into === null
       ? null
