@@ -63,6 +63,8 @@ class Call:
         The declared targets of a router or of a function with ``next=``; ``None``: outputs go everywhere.
     cold
         Nothing was ever kept under this fingerprint when the run began, so there is nothing to look up.
+    fresh
+        It is computed anew on purpose: of what is kept only this run's own outputs count.
     """
 
     node: str
@@ -72,6 +74,7 @@ class Call:
     code_digest: Digest
     routes: tuple[str, ...] | None = None
     cold: bool = False
+    fresh: bool = False
     timeout_s: float = 300.0
     max_concurrency: int = 1
     input_encoder: str = "cloudpickle"

@@ -12,6 +12,7 @@ from tensorlake_nb.core.batch import LogLine, Span
 from tensorlake_nb.core.events import Chunk, ElementFailed
 from tensorlake_nb.core.plan import PlanNode, Port
 from tensorlake_nb.core.slices import END, Address, Slice
+from tensorlake_nb.core.timing import Timing
 
 
 class OpenSet:
@@ -137,6 +138,7 @@ class NodeState:
     saved_by: str = ""
     progress: dict[int, tuple[float, float]] = field(default_factory=dict)
     workers: dict[int, str] = field(default_factory=dict)
+    timing: Timing = field(default_factory=Timing)
 
     @property
     def mean_s(self) -> float | None:

@@ -17,6 +17,7 @@ from tensorlake_nb.core.events import Chunk, ElementFailed, Event
 from tensorlake_nb.core.node_state import Cursor, NodeState, given
 from tensorlake_nb.core.plan import Plan, PlanNode
 from tensorlake_nb.core.slices import END, Address, Slice
+from tensorlake_nb.core.timing import Bar, Bars, Outcome, Pace
 
 #: Where the start node's only element, the run's inputs, comes from.
 INPUTS: Address = (0,)
@@ -70,6 +71,7 @@ class RunState:
     ended_at: float | None = None
     damage: list[str] = field(default_factory=list)
     owner: Mapping[str, str | int | float] = field(default_factory=dict)
+    bars: Bars = field(default_factory=Bars)
     #: Derived from the rest when first asked for, forgotten with every event.
     outlook: dict[str, Outlook] | None = None
 
@@ -189,10 +191,11 @@ def _evolve(state: RunState, event: Event) -> None:
                 node.arrive(Slice((0, number), 0, n_rows))
         case ev.BatchSubmitted():
             _submitted(state, event)
-        case ev.BatchStarted(number, worker):
+        case ev.BatchStarted(number, worker, at):
             node = state.nodes[state.node_of[number]]
             if number in node.under_way:
                 node.workers[number] = worker
+                node.timing.start(number, at)
         case ev.ProgressMade(number, current, total):
             node = state.nodes[state.node_of[number]]
             if number in node.under_way:
@@ -227,7 +230,7 @@ def _start(state: RunState, event: ev.RunStarted) -> None:
     state.owner = event.owner
     state.stopping, state.halted, state.error, state.status, state.ended_at = None, False, None, None, None
     if not event.resumed:
-        state.started_at, state.damage = event.at, []
+        state.started_at, state.damage, state.bars = event.at, [], Bars()
     # Batch numbers go on rising: a batch of before may still be at work on a worker under its own number.
     start = state.nodes[state.plan.start]
     if start.plan.kind == "map":  # a fold asks for what it takes
@@ -267,6 +270,8 @@ def _submitted(state: RunState, event: ev.BatchSubmitted) -> None:
     state.node_of[event.number] = event.node
     node.under_way[event.number] = event.slices
     node.began = True
+    size = sum(piece.size for piece in event.slices)
+    node.timing.submit(event.number, event.at, event.attempt, size)
     if node.plan.kind == "fold":
         node.fold_due = None
         return
@@ -299,9 +304,11 @@ def _part_arrived(state: RunState, number: int, chunk: Chunk, part: int) -> None
 
 def _ended(state: RunState, event: ev.BatchEnded) -> None:
     node = state.nodes[state.node_of[event.number]]
+    worker = event.worker or node.workers.get(event.number, "")
     slices = _come_back(node, event.number)
     if slices is None:
         return
+    _time(state, node, event, worker)
     first, *others = event.outcomes
     _note(node, first)
     if node.plan.kind == "fold":
@@ -324,6 +331,29 @@ def _ended(state: RunState, event: ev.BatchEnded) -> None:
         for chunk in outcome.chunks:
             _land(state, after, chunk)
         _failed(state, after, outcome.failures, event.at)
+
+
+def _time(state: RunState, node: NodeState, event: ev.BatchEnded, worker: str) -> None:
+    """Keep when a batch ran; what it carried through a chain of nodes, one after the other."""
+    lasted_s = max(event.ended_at - event.started_at, 0.0)
+    submitted_at, started_at, attempt = node.timing.end(event.number, event.at, lasted_s)
+    for outcome in event.outcomes:
+        at = state.nodes[outcome.node]
+        computed = sum(chunk.computed for chunk in outcome.chunks)
+        for chunk in outcome.chunks:
+            if chunk.computed:
+                at.timing.paces[chunk.address] = Pace(outcome.seconds / computed, attempt, worker)
+        at.timing.settle(event.at, computed + len(outcome.failures))
+        is_last = outcome is event.outcomes[-1]
+        ended_at = event.at if is_last else min(started_at + outcome.seconds, event.at)
+        if at is not node:
+            at.timing.spent(started_at, ended_at)
+        if computed or outcome.failures:
+            ending: Outcome = "failed" if outcome.failures else "computed"
+            elements = computed + len(outcome.failures)
+            name = at.plan.of
+            state.bars.add(Bar(name, worker, submitted_at, started_at, ended_at, elements, attempt, ending))
+        submitted_at = started_at = ended_at
 
 
 def _come_back(node: NodeState, number: int) -> tuple[Slice, ...] | None:
@@ -369,9 +399,13 @@ def _fail_fold(state: RunState, node: NodeState, failure: ElementFailed, at: flo
 
 def _lost(state: RunState, event: ev.BatchLost) -> None:
     node = state.nodes[state.node_of[event.number]]
+    worker = node.workers.get(event.number, "")
     slices = _come_back(node, event.number)
     if slices is None:
         return
+    submitted_at, started_at, attempt = node.timing.end(event.number, event.at, 0.0)
+    size = sum(piece.size for piece in slices)
+    state.bars.add(Bar(node.plan.of, worker, submitted_at, started_at, event.at, size, attempt, "lost"))
     if node.plan.kind == "fold":
         for failure in event.suspects[:1]:
             _fail_fold(state, node, failure, event.at)

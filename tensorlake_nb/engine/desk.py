@@ -344,7 +344,8 @@ class Desk:
         )
         call = self._calls[name]
         if self._keeps:
-            self._store.put_stream(call.fingerprint, stream_given(call, self.streams.digest_given(name)), record)
+            given = stream_given(call, self.streams.digest_given(name))
+            self._store.put_stream(call.fingerprint, given, record, replaces=call.fresh)
         return Sealed(name, chunk)
 
 

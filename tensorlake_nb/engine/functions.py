@@ -105,13 +105,16 @@ def _drop_oldest() -> None:
             del _by_fingerprint[fingerprint]
 
 
-def index_of(run_id: RunId, fingerprint: Fingerprint, store: Store) -> Index:
-    """What is known under a fingerprint, listed anew once per run: other runs may have added to it."""
+def index_of(run_id: RunId, fingerprint: Fingerprint, store: Store, *, fresh: bool = False) -> Index:
+    """What is known under a fingerprint, listed anew once per run: other runs may have added to it.
+
+    With ``fresh`` only what this run itself committed counts.
+    """
     with _lock:
         listed = _listed.setdefault(run_id, set())
-        is_fresh = fingerprint in listed
+        is_listed = fingerprint in listed
         listed.add(fingerprint)
-    return store.index(fingerprint, refresh=not is_fresh)
+    return store.index(fingerprint, refresh=not is_listed, run=run_id if fresh else None)
 
 
 def forget_listed(run_id: RunId) -> None:

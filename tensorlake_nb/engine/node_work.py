@@ -92,7 +92,7 @@ class NodeWork:
                 yield position, self.known[key]
         if self.call.cold or not wanted:
             return
-        index = index_of(self.batch.run_id, self.call.fingerprint, self.store)
+        index = index_of(self.batch.run_id, self.call.fingerprint, self.store, fresh=self.call.fresh)
         if index.empty:
             return
         for position, place in enumerate(index.find(b"".join(wanted)).tolist()):

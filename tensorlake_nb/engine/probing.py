@@ -66,7 +66,7 @@ class Prober:
             if call.cold
             else self._store.get_stream(call.fingerprint, stream_given(call, self._streams.digest_given(name)))
         )
-        if record is None:
+        if record is None or (call.fresh and record.run_id != self._run_id):
             return Probed(name, (), ())
         counts = np.full(record.n_outputs, BARE, dtype=np.int32)
         if record.counts is not None:
@@ -105,7 +105,8 @@ class Prober:
         positions = np.full(len(firsts), -1, dtype=np.int64)
         if not call.cold:
             # Listed once per run: a store that is kept open has the list of an earlier one.
-            index = self._store.index(call.fingerprint, refresh=name not in self._listed)
+            own = self._run_id if call.fresh else None
+            index = self._store.index(call.fingerprint, refresh=name not in self._listed, run=own)
             self._listed.add(name)
             positions = np.asarray(index.find(task_keys(call.fingerprint, given)), dtype=np.int64)
             if call.routes is not None:

@@ -37,6 +37,7 @@ from tensorlake_nb.store.paths import (
     RECORD,
     age_of,
     bad_path,
+    is_of_run,
     is_part,
     segment_path,
     segments_path,
@@ -80,7 +81,8 @@ class Store(Documents):
         self._records: Recent[Segment] = Recent(_RECORDS_BYTES)
         self._values: Recent[Encoded] = Recent(_VALUES_BYTES)
         self._reader = Reader(filesystem, _CHUNKS_BYTES)
-        self._indexes: dict[str, Index] = {}
+        #: By function, and by the run that wrote what is looked for (None: all).
+        self._indexes: dict[tuple[str, str | None], Index] = {}
         _OPEN.add(self)
 
     @property
@@ -127,22 +129,31 @@ class Store(Documents):
 
     # Finding
 
-    def index(self, fingerprint: str, *, refresh: bool = False) -> Index:
+    def index(self, fingerprint: str, *, refresh: bool = False, run: str | None = None) -> Index:
         """Every committed task of a function: one listing, then one read per segment not read before.
 
         Made once, then the same until ``refresh``. Spools of dead writers become segments first; those of live
         ones are looked into.
+
+        Parameters
+        ----------
+        run
+            Only what this run committed, by the names of its writers: how a run computes anew what others have kept.
         """
         with self._lock:
-            index = self._indexes.get(fingerprint)
+            index = self._indexes.get((fingerprint, run))
             if index is None or refresh:
                 spools = []  # before the segments: a writer that flushes in between is then seen twice, not never
                 if self.is_local:
                     for name in recovery.spool_names(self, fingerprint):
                         recovery.recover_spool(self, fingerprint, name)
                     spools = recovery.live_spools(self, fingerprint)
-                index = Index(self.segments_of(fingerprint), spools, self._copied)
-                self._indexes[fingerprint] = index
+                segments = self.segments_of(fingerprint)
+                if run is not None:
+                    segments = [segment for segment in segments if is_of_run(segment.name, run)]
+                    spools = [spool for spool in spools if is_of_run(spool.writer, run)]
+                index = Index(segments, spools, self._copied)
+                self._indexes[fingerprint, run] = index
             return index
 
     def holds(self, fingerprint: str) -> bool:
@@ -264,10 +275,19 @@ class Store(Documents):
 
     # Streams
 
-    def put_stream(self, fingerprint: str, given: Digest, record: StreamRecord) -> None:
-        """Record a node's whole stream under the digest of its input stream; a readable one stays."""
+    def put_stream(self, fingerprint: str, given: Digest, record: StreamRecord, *, replaces: bool = False) -> None:
+        """Record a node's whole stream under the digest of its input stream; a readable one stays.
+
+        Parameters
+        ----------
+        replaces
+            The stream was computed anew on purpose: from now on this one is found.
+        """
         path = stream_path(fingerprint, given)
         data = seal(path, record.to_json())
+        if replaces:
+            self.filesystem.put_atomic(path, data)
+            return
         if not self.filesystem.create(path, data) and self.get_stream(fingerprint, given) is None:
             self.filesystem.put_atomic(path, data)
 
@@ -303,7 +323,9 @@ class Store(Documents):
         self.report(reason)
         self._records.forget(segment)
         with self._lock:
-            self._indexes.pop(segment.partition("/")[0], None)
+            of = segment.partition("/")[0]
+            for known in [known for known in self._indexes if known[0] == of]:
+                del self._indexes[known]
         try:
             path = bad_path(segment)
             self.filesystem.put_atomic(path, seal(path, reason.encode()))

@@ -113,6 +113,11 @@ def writer_of(name: str) -> str:
     return name.rpartition("~")[0]
 
 
+def is_of_run(name: str, run: str) -> bool:
+    """Whether a segment or a spool, with or without its function's fingerprint, is by a writer of a run."""
+    return name.rpartition("/")[2].startswith(f"{run}-")
+
+
 def age_of(name: str) -> str:
     """What sorts names of different writers by the time they were made."""
     return name.rpartition("~")[2]
