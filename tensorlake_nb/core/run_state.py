@@ -61,6 +61,7 @@ class RunState:
     nodes: dict[str, NodeState]
     run_id: str = ""
     slots: int = 1
+    slots_known: bool = False
     batches: int = 0
     node_of: dict[int, str] = field(default_factory=dict)
     stopping: Literal["cancelled", "failed"] | None = None
@@ -87,6 +88,11 @@ class RunState:
     @property
     def failures(self) -> list[ElementFailed]:
         return [failure for node in self.nodes.values() for failure in node.failures]
+
+    @property
+    def awaits_cluster(self) -> bool:
+        """Something was handed over, and the cluster hasn't said yet that it is there."""
+        return not self.slots_known and any(node.under_way for node in self.nodes.values())
 
     def next_due(self, now: float) -> float | None:
         """When the next delayed retry may begin; those that may begin already wait for something else."""
@@ -164,7 +170,7 @@ def _evolve(state: RunState, event: Event) -> None:
         case ev.RunStarted():
             _start(state, event)
         case ev.SlotsKnown(slots):
-            state.slots = slots
+            state.slots, state.slots_known = slots, True
         case ev.ProbeBegun(name, slices):
             node = state.nodes[name]
             node.probing = slices

@@ -48,7 +48,12 @@ class _Answer:
     content: Event | BaseException
 
 
-_Heard = Event | Message | _Answer | BaseException
+@dataclass(frozen=True, slots=True)
+class _Force:
+    """A cancellation has waited long enough."""
+
+
+_Heard = Event | Message | _Answer | _Force | BaseException
 
 
 class Driver:
@@ -120,9 +125,11 @@ class Driver:
         finally:
             await asyncio.to_thread(self._close)
 
-    def cancel(self) -> None:
-        """Cancel the run, from any thread."""
+    def cancel(self, *, force: bool = False) -> None:
+        """Cancel the run, from any thread; with ``force`` the workers of running calls are ended at once."""
         self._post(ev.StopRequested("cancelled"))
+        if force:
+            self._post(_Force())
 
     def _post(self, message: _Heard) -> None:
         with self._lock:
@@ -229,6 +236,8 @@ class Driver:
             case _Answer(desk, content):
                 if desk is self._desk:  # else damage was found meanwhile, and the run began again
                     self._take(content)
+            case _Force():
+                self._give_up_at = now
             case BaseException():
                 self._break(message)
             case be.Ready(slots):

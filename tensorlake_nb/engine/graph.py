@@ -10,14 +10,18 @@ from dask.task_spec import Task
 from tensorlake_nb.core.binding import check_inputs
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.graph import GraphBuilder
+from tensorlake_nb.core.plan import plan_graph
 from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.engine import session as sessions
 from tensorlake_nb.engine.blueprint import Blueprint
 from tensorlake_nb.engine.forecast import Forecast, forecast
 from tensorlake_nb.engine.launch import check_placement, draw_up, make_desk_of
+from tensorlake_nb.engine.naming import fingerprints
+from tensorlake_nb.engine.renewal import renewed
 from tensorlake_nb.engine.run import Run
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.engine.static import NodeKey, static_graph
+from tensorlake_nb.errors import StoreError
 from tensorlake_nb.store.classes import ClassResolver
 
 #: Called with a graph before it is run or planned: how a notebook hands in functions redefined in the same cell.
@@ -56,12 +60,52 @@ class Graph(GraphBuilder):
 
     def start(self, **inputs: Any) -> Run:
         """Start a run and return at once; waiting for it raises what `run` would raise."""
+        return self.start_fresh(frozenset(), inputs)
+
+    def start_fresh(self, fresh: frozenset[str], inputs: Mapping[str, Any]) -> Run:
+        """Start a run in which some functions, by name, are computed anew whatever the store has of them.
+
+        What they give takes the place of what was kept: later runs replay that. See `Run.again`.
+        """
         session = sessions.current()
         session.check()
         session.store().recover()
         blueprint, resolver = self._draw_up(session, inputs)
         check_placement(session, blueprint)
-        return Run._begin(session, blueprint, resolver)
+        return Run._begin(session, renewed(blueprint, fresh) if fresh else blueprint, resolver)
+
+    def check_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs as a run would take them.
+
+        Raises
+        ------
+        UsageError
+            The graph can't run, or the inputs don't fit its start function.
+        """
+        for update in before_use:
+            update(self)
+        frozen = self.freeze()
+        return check_inputs(frozen.nodes[frozen.start].function, dict(inputs), graph=self.name)
+
+    def changed_since(self, run: Run | None = None) -> dict[str, str]:
+        """The functions that a new run would compute again because code changed, and why, in a sentence each.
+
+        Parameters
+        ----------
+        run
+            Which run to compare with; by default the store's newest of this graph. Without one nothing is stale.
+        """
+        if run is None:
+            found = Run.list(self.name, limit=1)
+            if not found:
+                return {}
+            run = found[0]
+        frozen = self.freeze()
+        try:
+            inputs = run.inputs  # the classes of what is given count as code
+        except StoreError:
+            inputs = {}
+        return run.outdated(fingerprints(frozen, inputs), plan_graph(frozen))
 
     def plan(self, **inputs: Any) -> Forecast:
         """What a run with these inputs would replay and compute, and about how long; nothing is computed."""

@@ -29,6 +29,8 @@ class Reasons:
         The id of that run; ``None`` if there is none.
     opaque
         What of the function can't be seen, and so can't be noticed when it changes.
+    cause
+        The first node before this one that is the cause of it, if one is.
     """
 
     node: str
@@ -36,6 +38,7 @@ class Reasons:
     changes: tuple[Change, ...] = ()
     since: str | None = None
     opaque: tuple[str, ...] = ()
+    cause: str | None = None
 
     def __str__(self) -> str:
         lines = [f"{self.node}: {self.summary}"]
@@ -68,7 +71,40 @@ def reasons(store: Store, blueprint: Blueprint, counted: Mapping[str, Mapping[st
         named = " and ".join(str(change) for change in changes[:3]) or "its code changed"
         more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
         return Reasons(node, f"{what} because {named}{more}, since run {since}{some}", changes, since, mine.opaque)
-    return Reasons(node, f"{what} because {_of_inputs(blueprint, before, counted, node)}{some}", (), since, mine.opaque)
+    if _is_fresh(blueprint, node):
+        return Reasons(node, f"{what} because that was asked for{some}", (), since, mine.opaque)
+    sentence = _of_inputs(blueprint, before, counted, node)
+    cause = _first_cause(blueprint, before, counted, node)
+    return Reasons(node, f"{what} because {sentence}{some}", (), since, mine.opaque, None if cause == node else cause)
+
+
+def _is_fresh(blueprint: Blueprint, node: str) -> bool:
+    return any(blueprint.calls[part].fresh for part in blueprint.plan.parts_of(node))
+
+
+def _moved(blueprint: Blueprint, counted: Mapping[str, Mapping[str, int | None]], node: str) -> list[str]:
+    """The parents that gave something new."""
+    parents = [blueprint.plan.nodes[port.parent].of for port in blueprint.plan.nodes[_entry(blueprint, node)].ports]
+    return [parent for parent in dict.fromkeys(parents) if parent in counted and (counted[parent]["computed"] or 0)]
+
+
+def _entry(blueprint: Blueprint, node: str) -> str:
+    """The part of a node that its parents feed: the leaves of a combine tree, else the node itself."""
+    return f"{node}~leaves" if f"{node}~leaves" in blueprint.plan.nodes else node
+
+
+def _first_cause(
+    blueprint: Blueprint, before: Blueprint, counted: Mapping[str, Mapping[str, int | None]], node: str
+) -> str:
+    """Upstream along what is new, to the first node that was computed for a reason of its own."""
+    while True:
+        theirs = before.prints.get(node)
+        moved = _moved(blueprint, counted, node)
+        if theirs is None or theirs.fingerprint != blueprint.prints[node].fingerprint or not moved:
+            return node
+        if _is_fresh(blueprint, node):
+            return node
+        node = moved[0]
 
 
 def _of_inputs(
@@ -78,15 +114,14 @@ def _of_inputs(
     call = blueprint.calls[node]
     if call.fingerprint != before.calls[node].fingerprint:
         return "its outputs are kept for one run only (cacheable=False)"
-    ports = blueprint.plan.nodes[node].ports
+    ports = blueprint.plan.nodes[_entry(blueprint, node)].ports
     if not ports:
         if blueprint.inputs_digest == before.inputs_digest:
             return "its output was not in the store: not finished then, or damaged or removed since"
         changed = [name for name, text in blueprint.inputs_repr.items() if before.inputs_repr.get(name) != text]
         named = f" ({', '.join(changed)})" if changed else ""
         return f"the run's inputs differ{named}, since run {before.run_id}"
-    parents = [blueprint.plan.nodes[port.parent].of for port in ports]
-    moved = [parent for parent in dict.fromkeys(parents) if parent in counted and (counted[parent]["computed"] or 0)]
+    moved = _moved(blueprint, counted, node)
     if moved:
         return f"of {' and '.join(moved)}: what came from there is new"
     return "these inputs had no output in the store: not finished then, or damaged or removed since"

@@ -5,29 +5,38 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import AbstractContextManager, ExitStack, suppress
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from tensorlake_nb.core import events as ev
 from tensorlake_nb.core.batch import FailureKind, LogLine, Span
 from tensorlake_nb.core.events import Event
+from tensorlake_nb.core.fingerprint import FunctionPrint
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.timing import Bar
 from tensorlake_nb.engine import session as sessions
+from tensorlake_nb.engine.arrivals import Arrivals, arrivals
 from tensorlake_nb.engine.blueprint import Blueprint, from_json
+from tensorlake_nb.engine.comparison import Comparison, RunSummary, differences, inputs_words, outdated
 from tensorlake_nb.engine.driver import Driver
-from tensorlake_nb.engine.launch import drive
+from tensorlake_nb.engine.elements import ElementPage, elements
+from tensorlake_nb.engine.forecast import forecast
+from tensorlake_nb.engine.launch import drive, make_desk_of, new_run_id
 from tensorlake_nb.engine.loop_thread import spawn
 from tensorlake_nb.engine.naming import stored_resolver
 from tensorlake_nb.engine.ownership import Owner, is_alive
 from tensorlake_nb.engine.reasons import Reasons, reasons
+from tensorlake_nb.engine.renewal import copied, following, renewed
 from tensorlake_nb.engine.results import Outputs
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.engine.snapshot import FailedElement, failed_elements, snapshot
+from tensorlake_nb.engine.standing import NodeStanding, critical_path, running_bars, standings
 from tensorlake_nb.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
@@ -51,12 +60,22 @@ logger = logging.getLogger(__name__)
 #: Entered around every blocking wait: how faces show progress while a cell waits.
 waiters: list[Callable[[Run], AbstractContextManager[None]]] = []
 
+#: Called with each run that is begun or gone on with, once it is driven: how faces show it.
+started: list[Callable[[Run], None]] = []
+
 #: How long an interrupted wait gives a run to end cleanly (s) before it gives up on it.
 _DRAIN_S = 10.0
 #: How often a read that met damage has what is missing computed again before it gives up.
 _MOST_HEALINGS = 3
 #: How often a log that another kernel writes is looked at (s).
 _FOLLOW_S = 0.2
+
+
+class Startable(Protocol):
+    """A graph that can begin a run in which some functions are computed anew; see `Graph.start_fresh`."""
+
+    def start_fresh(self, fresh: frozenset[str], inputs: Mapping[str, Any]) -> Run:
+        """Begin it."""
 
 
 class Run:
@@ -81,6 +100,8 @@ class Run:
 
     def _drive(self, *, resumed: bool) -> None:
         self._driver, self._done = drive(self._session, self._blueprint, self._state, self._resolver, resumed=resumed)
+        for show in started:
+            show(self)
 
     @classmethod
     def open(cls, run_id: str) -> Run:
@@ -250,8 +271,13 @@ class Run:
         error.run = self
         return error
 
-    def cancel(self) -> None:
+    def cancel(self, *, force: bool = False) -> None:
         """Ask the run to stop. What is finished is kept; running calls are interrupted, then their workers ended.
+
+        Parameters
+        ----------
+        force
+            End the workers of running calls at once.
 
         Raises
         ------
@@ -262,7 +288,34 @@ class Run:
             if self.status == "running":
                 raise UsageError(f"run {self.id} is driven by another process: {self._owner()}. Cancel it there.")
             return
-        self._driver.cancel()
+        self._driver.cancel(force=force)
+
+    def again(
+        self, function: Function | str, *, only: bool = False, graph: Startable | None = None, wait: bool = True
+    ) -> Run:
+        """Compute a function and all that follows it anew: a new run with the same inputs.
+
+        What it gives takes the place of what was kept, so later runs replay that. What came before the function is
+        replayed.
+
+        Parameters
+        ----------
+        only
+            Compute just this function anew; what follows is computed where its outputs differ.
+        graph
+            Whose functions to use; by default those of this run, as they were.
+        wait
+            ``False`` returns at once.
+        """
+        name = self._name(function)
+        fresh = frozenset((name,)) if only else following(self._blueprint.plan, name)
+        if graph is not None:
+            run = graph.start_fresh(fresh, self.inputs)
+        else:
+            self._session.check()
+            self._store.recover()
+            run = Run._begin(self._session, renewed(copied(self._blueprint, new_run_id()), fresh), self._resolver)
+        return run.wait() if wait else run
 
     def resume(self, *, wait: bool = True) -> Run:
         """Go on with a run that was cancelled, interrupted or failed: only what is missing is computed.
@@ -284,6 +337,25 @@ class Run:
             self._blueprint = self._blueprint.warmed()
             self._drive(resumed=True)
         return self.wait() if wait else self
+
+    # -- what it was given --
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """Its inputs by name, read from the store."""
+        (inputs,) = self._store.read((self._blueprint.inputs,), self._resolver)
+        return dict(inputs)
+
+    def inputs_of(self, function: Function | str) -> Arrivals:
+        """What came to each element of a function so far, as a lazy sequence.
+
+        An element of a join is a dict by parameter, one of the start function the run's inputs by name.
+        """
+        name = self._name(function)
+        state = RunState.fresh(self._blueprint.plan)
+        desk = make_desk_of(self._blueprint.warmed(), self._store, self._resolver, self._session, keeps=False)
+        forecast(state, desk, {})  # follows the run as far as the store goes
+        return arrivals(desk.streams, name, lambda spans: self._store.read(spans, self._resolver))
 
     # -- what it gave --
 
@@ -371,6 +443,85 @@ class Run:
         if self._done is None:
             self._refresh()
         return self._on_loop(lambda: snapshot(self._state))
+
+    def standings(self) -> dict[str, NodeStanding]:
+        """How every function stands: counts, times, pace; the size doesn't depend on the number of elements."""
+        if self._done is None:
+            self._refresh()
+        return self._on_loop(lambda: standings(self._state, time.time()))
+
+    def critical_path(self) -> tuple[str, ...]:
+        """The functions along which the time of the run went, first to last."""
+        return self._on_loop(lambda: critical_path(self._state))
+
+    def timeline(self) -> tuple[tuple[Bar, ...], bool]:
+        """What ran when and where, and whether neighbouring batches were joined to keep the list short."""
+
+        def look() -> tuple[tuple[Bar, ...], bool]:
+            return (*self._state.bars.kept, *running_bars(self._state)), self._state.bars.is_joined
+
+        return self._on_loop(look)
+
+    def elements(
+        self, function: Function | str, *, state: str = "all", start: int = 0, count: int = 100
+    ) -> ElementPage:
+        """One page of a function's elements: failed first, then running, then the slowest.
+
+        Parameters
+        ----------
+        state
+            Only those in this state.
+        start, count
+            Which rows.
+        """
+        name = self._name(function)
+        return self._on_loop(lambda: elements(self._state, name, state, start, count))
+
+    @property
+    def spell(self) -> tuple[float, float | None]:
+        """When it began and ended (s since the epoch); ``None`` while it runs."""
+        return self._state.started_at or self._blueprint.created_at, self._state.ended_at
+
+    @property
+    def doing(self) -> str:
+        """What it does before its first call, where that takes time; empty when there is nothing to say."""
+        if self._driver is None or self._done is None or self._done.done():
+            return ""
+        return self._on_loop(lambda: "waiting for the cluster" if self._state.awaits_cluster else "")
+
+    def summary(self) -> RunSummary:
+        """The run in short."""
+        counted = self.snapshot().values()
+
+        def total(name: str) -> int:
+            return sum(counts[name] or 0 for counts in counted)
+
+        status = self.status
+        started_at, ended_at = self.spell
+        return RunSummary(
+            id=self.id,
+            graph=self.graph,
+            status=status,
+            started_at=started_at,
+            ended_at=ended_at,
+            computed=total("computed"),
+            replayed=total("replayed"),
+            failed=total("failed"),
+            error=self.error,
+            inputs=inputs_words(self._blueprint.inputs_repr),
+            is_elsewhere=self._driver is None and status == "running",
+        )
+
+    def outdated(self, prints: Mapping[str, FunctionPrint], plan: Plan) -> dict[str, str]:
+        """Which nodes of a plan this run doesn't speak for any more, by what names them now, and why."""
+        return outdated(self._blueprint.prints, prints, plan)
+
+    def compare(self, other: Run) -> Comparison:
+        """Put the run and another side by side: what differs in code, inputs, numbers and time."""
+        return differences(
+            (self.summary(), self._blueprint, self.standings()),
+            (other.summary(), other._blueprint, other.standings()),
+        )
 
     @property
     def failures(self) -> tuple[FailedElement, ...]:
