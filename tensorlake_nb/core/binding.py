@@ -220,6 +220,26 @@ def _what(value: Any) -> str:
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
+#: What `conformed` says of inputs that aren't there, and of those that have no parameter.
+MISSING, UNEXPECTED = "missing", "unexpected"
+
+
+def conformed(function: Function, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Read inputs as their annotations mean them: those that fit, and for each other name what is wrong with it."""
+    binder = Binder(function)
+    checked: dict[str, Any] = {}
+    wrong = {name: MISSING for name in binder.required if name not in inputs}
+    for name, value in inputs.items():
+        if not binder.accepts(name):
+            wrong[name] = f"{UNEXPECTED}{did_you_mean(name, binder.value_parameters)}"
+            continue
+        try:
+            checked[name] = conform(value, binder.hints.get(name, EMPTY))
+        except BuildError as error:
+            wrong[name] = str(error)
+    return checked, wrong
+
+
 def check_inputs(function: Function, inputs: Mapping[str, Any], graph: str | None = None) -> dict[str, Any]:
     """Check a run's inputs against its start function; return them as their annotations mean them.
 
@@ -241,20 +261,14 @@ def check_inputs(function: Function, inputs: Mapping[str, Any], graph: str | Non
     InputError
         When a name is missing or unknown or a value doesn't validate; one message says it all.
     """
-    binder = Binder(function)
-    problems: list[str] = []
-    missing = [name for name in binder.required if name not in inputs]
-    unknown = [name for name in inputs if not binder.accepts(name)]
-    if missing:
-        problems.append(f"missing {listed(missing)}")
-    for name in unknown:
-        problems.append(f"unexpected {name!r}{did_you_mean(name, binder.value_parameters)}")
-    checked: dict[str, Any] = {}
-    for name, value in inputs.items():
-        try:
-            checked[name] = conform(value, binder.hints.get(name, EMPTY))
-        except BuildError as error:
-            problems.append(f"{name!r} {error}")
+    checked, wrong = conformed(function, inputs)
+    missing = [name for name, problem in wrong.items() if problem == MISSING]
+    problems = [f"missing {listed(missing)}"] if missing else []
+    for name, problem in wrong.items():
+        if problem.startswith(UNEXPECTED):
+            problems.append(problem.replace(UNEXPECTED, f"{UNEXPECTED} {name!r}", 1))
+        elif problem != MISSING:
+            problems.append(f"{name!r} {problem}")
     if problems:
         where = f"graph {graph!r} starts with" if graph else "the start function is"
         raise InputError(f"{where} {describe(function)}: {'; '.join(problems)}")

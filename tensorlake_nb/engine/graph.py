@@ -7,7 +7,7 @@ from typing import Any
 
 from dask.task_spec import Task
 
-from tensorlake_nb.core.binding import check_inputs
+from tensorlake_nb.core.binding import check_inputs, conformed
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.graph import GraphBuilder
 from tensorlake_nb.core.plan import plan_graph
@@ -74,18 +74,18 @@ class Graph(GraphBuilder):
         check_placement(session, blueprint)
         return Run._begin(session, renewed(blueprint, fresh) if fresh else blueprint, resolver)
 
-    def check_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """The inputs as a run would take them.
+    def wrong_inputs(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with a run's inputs, by name; empty if a run would take them.
 
         Raises
         ------
-        UsageError
-            The graph can't run, or the inputs don't fit its start function.
+        GraphError
+            The graph itself can't run.
         """
         for update in before_use:
             update(self)
         frozen = self.freeze()
-        return check_inputs(frozen.nodes[frozen.start].function, dict(inputs), graph=self.name)
+        return conformed(frozen.nodes[frozen.start].function, inputs)[1]
 
     def changed_since(self, run: Run | None = None) -> dict[str, str]:
         """The functions that a new run would compute again because code changed, and why, in a sentence each.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any, Protocol, TypeVar
@@ -176,6 +177,24 @@ class Run:
         """Why it failed, if it did: the first failure in a sentence."""
         failures = self.failures
         return f"{failures[0].node}: {failures[0].error}" if failures else self._state.error
+
+    @property
+    def is_driven_here(self) -> bool:
+        """Whether this object drives it, so that it can be cancelled here."""
+        return self._driver is not None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it goes on only to its end: it was cancelled, or something failed."""
+        return self._on_loop(lambda: self._state.stopping is not None)
+
+    def wait_quietly(self, timeout: float) -> bool:
+        """Wait some seconds; whether it has ended. Nothing is raised, shown or cancelled: for those who watch."""
+        if self._done is not None:
+            finished, _ = wait((self._done,), timeout)
+            return bool(finished)
+        time.sleep(timeout)
+        return self.status != "running"
 
     def wait(self, timeout: float | None = None) -> Run:
         """Wait for the end. An interrupt (Stop) cancels the run, keeps what is finished, and is raised again.
@@ -551,11 +570,30 @@ class Run:
 
         return self._on_loop(collect)
 
+    def metrics_of(self, function: Function | str) -> dict[str, dict[str, float]]:
+        """What the calls of one function timed (s) and counted."""
+        name = self._name(function)
+
+        def collect() -> dict[str, dict[str, float]]:
+            parts = [self._state.nodes[part] for part in self._blueprint.plan.parts_of(name)]
+            timers = Counter[str]()
+            counters = Counter[str]()
+            for part in parts:
+                timers.update(part.timers)
+                counters.update(part.counters)
+            return {"timers": dict(timers), "counters": dict(counters)}
+
+        return self._on_loop(collect)
+
     @property
     def means_s(self) -> dict[str, float]:
         """Seconds per computed element, for each function that computed any."""
         means = self._on_loop(lambda: {name: node.mean_s for name, node in self._state.nodes.items()})
         return {name: mean for name, mean in means.items() if mean is not None}
+
+    def source_of(self, function: Function | str) -> str:
+        """The source of a function as it was when the run began, without docstrings and comments."""
+        return self._blueprint.prints[self._name(function)].sources.get("code", "")
 
     def why(self, function: Function | str) -> Reasons:
         """Why a function's elements were computed or replayed, and what changed since they last were."""

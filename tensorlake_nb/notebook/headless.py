@@ -28,8 +28,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbformat import NotebookNode
 
 from tensorlake_nb.errors import OptionError
-from tensorlake_nb.notebook.messages import TRANSIENT, of_message
 from tensorlake_nb.notebook.terminal import TerminalProgress
+from tensorlake_nb.notebook.transient import TRANSIENT, of_message
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 THIS_PYTHON = "tensorlake-nb"

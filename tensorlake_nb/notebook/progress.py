@@ -16,11 +16,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 from weakref import WeakSet
 
+from tensorlake_nb.notebook import display
 from tensorlake_nb.notebook.faces import picture_of
-from tensorlake_nb.notebook.messages import TRANSIENT, to_message
 from tensorlake_nb.notebook.picture import Picture
 from tensorlake_nb.notebook.terminal import TerminalProgress
 from tensorlake_nb.notebook.text_view import progress_html
+from tensorlake_nb.notebook.transient import TRANSIENT, to_message
 
 if TYPE_CHECKING:
     from tensorlake_nb.engine.run import Run
@@ -45,6 +46,10 @@ class Face(Protocol):
 @contextmanager
 def watching(run: Run) -> Iterator[None]:
     """Show progress while the body waits for a run; a wait inside a wait on the same thread shows nothing more."""
+    if display.has_panels():
+        with display.blocking(run):
+            yield
+        return
     is_news = run not in _shown or run.status == "running"
     face = face_here() if is_news and not getattr(_waiting, "run", None) else None
     if face is None:
@@ -113,8 +118,9 @@ class NotebookProgress:
 
 
 def watch_waits() -> None:
-    """Show progress around every blocking wait from now on."""
-    from tensorlake_nb.engine.run import waiters
+    """Show each run that is begun, and progress around every blocking wait, from now on."""
+    from tensorlake_nb.engine.run import started, waiters
 
     if watching not in waiters:
         waiters.append(watching)
+        started.append(display.show_started)

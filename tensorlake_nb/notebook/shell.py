@@ -32,13 +32,23 @@ def attach(shell: InteractiveShell | None = None) -> None:
         assert shell.display_formatter is not None
         formatters = shell.display_formatter.formatters
         formatters["text/html"].for_type_by_name(module, name, _html)
+        shell.display_formatter.mimebundle_formatter.for_type_by_name(module, name, _bundle)
         formatters["text/plain"].for_type_by_name(module, name, _plain)
     _remember_past_cells(shell)
+    if hasattr(shell, "kernel"):
+        import_module("tensorlake_nb.notebook.control").listen()
     shell.events.register("pre_run_cell", _before_cell(shell))
     shell.events.register("post_run_cell", _after_cell(shell))
 
 
-def _html(shown: Any) -> str:
+def _bundle(shown: Any, include: Any = None, exclude: Any = None) -> Any:
+    """A panel, where there is a page that may draw it."""
+    return import_module("tensorlake_nb.notebook.display").bundle_of(shown)
+
+
+def _html(shown: Any) -> str | None:
+    if import_module("tensorlake_nb.notebook.display").is_told_already(shown):
+        return None
     faces = import_module("tensorlake_nb.notebook.faces")
     return str(faces.html_of(shown))
 

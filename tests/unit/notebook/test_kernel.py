@@ -14,7 +14,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from tensorlake_nb.notebook.headless import THIS_PYTHON, ThisPython
-from tensorlake_nb.notebook.messages import TRANSIENT
+from tensorlake_nb.notebook.transient import TRANSIENT
 
 PATIENCE_S = 60
 
