@@ -46,6 +46,9 @@ const GONE = 'The kernel is gone or was restarted: this is what was seen last.';
 const NOT_LOADED = 'tensorlake_nb is not imported in this kernel.';
 const BUSY = 'The cell is still running, and this kernel answers only between cells.';
 
+/** Requests that change something. */
+const ACTS: ReadonlySet<RequestKind> = new Set(['run', 'resume', 'again', 'refresh', 'rerunFailed']);
+
 interface Waiting {
   resolve(reply: Reply<RequestKind>): void;
   reject(error: Error): void;
@@ -142,8 +145,20 @@ export class KernelChannel implements Channel {
 
   async ask<K extends RequestKind>(request: Extract<Request, { kind: K }>, signal?: AbortSignal): Promise<Replies[K]> {
     const kernel = this.kernel;
+    if (kernel !== null && this.trouble !== null && ACTS.has(request.kind)) await this.connect?.();
     if (kernel === null || this.trouble !== null) throw new Error(this.trouble ?? GONE);
     if (request.kind === 'cancel') return this.cancel(kernel, request, signal);
+    try {
+      return await this.put(kernel, request, signal);
+    } catch (error) {
+      // A kernel that was restarted doesn't know the package any more. Who clicks to act wants it to.
+      if (this.trouble !== NOT_LOADED || !ACTS.has(request.kind) || this.connect === null) throw error;
+      await this.connect();
+      return this.put(kernel, request, signal);
+    }
+  }
+
+  private async put<K extends RequestKind>(kernel: Kernel, request: Extract<Request, { kind: K }>, signal?: AbortSignal): Promise<Replies[K]> {
     const comm = await this.open(kernel);
     if (this.obstacle !== null) throw new Error(this.obstacle);
     return this.pending.ask<K>(request, message => this.post(comm, message), signal);

@@ -3,9 +3,9 @@
 import { Graph, layout as dagre } from '@dagrejs/dagre';
 import type { GraphShape } from './messages';
 
-export const BOX_WIDTH = 196;
+export const BOX_WIDTH = 180;
 export const BOX_HEIGHT = 66;
-const GAP_X = 56;
+const GAP_X = 46;
 const GAP_Y = 22;
 export const MARGIN = 16;
 /** Room on the left for the arrow into the start node. */

@@ -27,6 +27,8 @@ export interface PanelHost {
   readonly signal: AbortSignal;
   /** Which view to begin with. */
   readonly view?: View;
+  /** The panel shows something that a click began: whoever keeps it live is told. */
+  shown?(state: PanelState): void;
 }
 
 export class Panel {
@@ -194,6 +196,7 @@ export class Panel {
     this.plan = null;
     this.failureShown = null;
     this.update(state);
+    this.host.shown?.(state);
   }
 
   private showPlan(plan: Plan | null): void {
