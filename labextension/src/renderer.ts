@@ -13,8 +13,8 @@ import { KernelPanel } from './kernelPanel';
 import { MIME_TYPE } from './messages';
 
 const WIDGET_VIEW = 'application/vnd.jupyter.widget-view+json';
-/** Before ipywidgets' own rank, 0. */
-export const RANK = -1;
+/** Before ipywidgets' own rank, -10. */
+export const RANK = -20;
 
 export interface RendererOptions {
   readonly tracker: INotebookTracker | null;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -191,7 +192,7 @@ class Desk:
             "counters": metrics["counters"],
             "definedAs": defined[1] if defined else node,
             "source": source[:20_000],
-            "snippet": f"{_opened(run)}.outputs({node!r})",
+            "snippet": f"{_opened(run)}.outputs({json.dumps(node)})",
         }
 
     def _why(self, run: Run, node: str) -> dict[str, Any]:
@@ -211,7 +212,7 @@ class Desk:
         if not 0 <= request.index < len(values):
             raise UsageError(f"{request.node!r} has {len(values)} of them: there is none at {request.index}")
         method = "outputs" if is_output else "inputs_of"
-        snippet = f"{_opened(run)}.{method}({request.node!r})[{request.index}]"
+        snippet = f"{_opened(run)}.{method}({json.dumps(request.node)})[{request.index}]"
         return shown(values[request.index], request.index, snippet).wire()
 
     def _logs(self, run: Run, request: ms.LogsRequest) -> dict[str, Any]:

@@ -97,9 +97,7 @@ class Notebook:
         self.page.evaluate("async () => { await window.jupyterapp.restored }")
 
     def shut_down_kernel(self) -> None:
-        self.page.evaluate(
-            "async () => { await window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown?.() }"
-        )
+        self.page.evaluate("async () => { await window.jupyterapp?.shell.currentWidget?.sessionContext?.shutdown?.() }")
 
     def shut_down(self) -> None:
         """End its kernel, if there is one left."""
