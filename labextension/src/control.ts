@@ -43,6 +43,7 @@ const SUBSHELL_MS = 2_000;
 const CANCEL_MS = 1_500;
 
 const GONE = 'The kernel is gone or was restarted: this is what was seen last.';
+const NO_KERNEL = 'There is no kernel: this is what was saved.';
 const NOT_LOADED = 'tensorlake_nb is not imported in this kernel.';
 const BUSY = 'The cell is still running, and this kernel answers only between cells.';
 
@@ -103,24 +104,33 @@ export class KernelChannel implements Channel {
    * @param isBlocked - whether a cell waits for the run that is shown.
    */
   constructor(
-    private readonly kernel: Kernel | null,
+    private kernel: Kernel | null,
     private readonly isBlocked: () => boolean,
     signal: AbortSignal,
     /** The model that draws the panel, if one does: what a click begins is then shown by it. */
     private readonly modelId: () => string | null = () => null
   ) {
-    if (kernel === null) this.trouble = 'There is no kernel: this is what was saved.';
-    if (kernel?.status === 'dead') this.trouble = GONE;
-    const onStatus = (_: unknown, status: string): void => {
-      if (status === 'restarting' || status === 'autorestarting' || status === 'dead') this.lose(GONE);
-    };
-    kernel?.statusChanged?.connect(onStatus);
+    this.use(kernel);
     signal.addEventListener('abort', () => {
-      kernel?.statusChanged?.disconnect(onStatus);
+      this.kernel?.statusChanged?.disconnect(this.onStatus);
       void this.comm?.then(comm => quietly(() => comm.close()), () => undefined);
       this.pending.rejectAll('the panel was closed');
     });
   }
+
+  /** Ask this kernel from now on: a page is drawn before its kernel is there. */
+  use(kernel: Kernel | null): void {
+    this.kernel?.statusChanged?.disconnect(this.onStatus);
+    this.kernel = kernel;
+    this.comm = this.hasSubshell = null;
+    this.trouble = kernel === null ? NO_KERNEL : kernel.status === 'dead' ? GONE : null;
+    kernel?.statusChanged?.connect(this.onStatus);
+    this.say();
+  }
+
+  private readonly onStatus = (_: unknown, status: string): void => {
+    if (status === 'restarting' || status === 'autorestarting' || status === 'dead') this.lose(GONE);
+  };
 
   get obstacle(): string | null {
     if (this.trouble !== null) return this.trouble;

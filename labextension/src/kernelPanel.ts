@@ -21,13 +21,22 @@ export class KernelPanel {
   private readonly panel: Panel | null;
   private readonly channel: KernelChannel;
   private state: PanelState | null = null;
+  private kernel: Kernel | null;
   private timer: ReturnType<typeof setTimeout> | null = null;
 
   /** @param data - what a notebook holds, or the kernel answered; anything. */
   constructor(data: unknown, private readonly options: KernelPanelOptions) {
     const { signal } = this.gone;
+    this.kernel = options.kernel;
     this.channel = new KernelChannel(options.kernel, () => false, signal);
     this.panel = this.draw(data, signal);
+    this.followSoon();
+  }
+
+  /** Ask this kernel from now on. */
+  use(kernel: Kernel | null): void {
+    this.kernel = kernel;
+    this.channel.use(kernel);
     this.followSoon();
   }
 
@@ -63,7 +72,7 @@ export class KernelPanel {
   /** While a run goes on and nothing is pushed, ask. */
   private followSoon(): void {
     if (this.timer !== null) clearTimeout(this.timer);
-    if (this.state?.run?.status !== 'running' || this.options.kernel === null) return;
+    if (this.state?.run?.status !== 'running' || this.kernel === null) return;
     this.timer = setTimeout(() => void this.follow(), ASK_EVERY_MS);
   }
 

@@ -35,6 +35,7 @@ class GraphRenderer extends LuminoPanel implements IRenderMime.IRenderer {
   private live: Widget | null = null;
   private modelId: string | null = null;
   private observer: MutationObserver | null = null;
+  private heard: NotebookPanel['sessionContext']['kernelChanged'] | null = null;
 
   constructor(private readonly options: RendererOptions) {
     super();
@@ -47,10 +48,26 @@ class GraphRenderer extends LuminoPanel implements IRenderMime.IRenderer {
   }
 
   protected override onAfterAttach(): void {
+    this.heard?.disconnect(this.onKernel);
+    this.heard = this.notebook()?.sessionContext.kernelChanged ?? null;
+    this.heard?.connect(this.onKernel);
     void this.draw();
   }
 
+  /** A page that was opened draws before its kernel is there. */
+  private readonly onKernel = (): void => {
+    if (!this.isAttached || this.isLive()) return;
+    this.still?.use(this.kernel());
+    const wanted = idOf(this.data);
+    if (wanted !== null) void this.enliven(wanted);
+  };
+
+  private kernel(): Kernel | null {
+    return (this.notebook()?.sessionContext.session?.kernel ?? null) as unknown as Kernel | null;
+  }
+
   override dispose(): void {
+    this.heard?.disconnect(this.onKernel);
     this.clear();
     super.dispose();
   }
@@ -63,10 +80,8 @@ class GraphRenderer extends LuminoPanel implements IRenderMime.IRenderer {
     const wanted = idOf(this.data);
     if (this.live !== null && wanted !== null && wanted === this.modelId && this.isLive()) return; // the widget follows by itself
     this.clear();
-    const notebook = this.notebook();
-    const kernel = notebook?.sessionContext.session?.kernel ?? null;
     this.still = new KernelPanel(this.data, {
-      kernel: kernel as unknown as Kernel | null,
+      kernel: this.kernel(),
       view: this.options.view(),
       live: modelId => void this.enliven(modelId)
     });

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.labserver import Server, serving
 from tests.browser.notebook import Notebook
@@ -29,6 +30,8 @@ EXTENSION = "tensorlake-nb-labextension"
 SCREENSHOTS = Path(os.environ.get("TENSORLAKE_NB_SCREENSHOTS", "build/screenshots"))
 
 Open = Callable[..., Notebook]
+
+expect.set_options(timeout=20_000)  # two cores, and a kernel that starts a cluster in threads
 
 
 @pytest.fixture(scope="package")
@@ -66,7 +69,7 @@ def opened(page: Page, request: pytest.FixtureRequest) -> Iterator[Callable[...,
     page.on("pageerror", lambda error: errors.append(str(error)))
 
     def open_(server: Server, *cells: str, app: str = "lab") -> Notebook:
-        name = f"{request.node.name.replace('[', '-').replace(']', '')[:60]}-{len(notebooks)}.ipynb"
+        name = f"{re.sub(r'[^a-z0-9]+', '-', request.node.name.lower())[:60]}-{len(notebooks)}.ipynb"
         node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
         node.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
         nbformat.write(node, server.root / name)
