@@ -24,7 +24,7 @@ index => {
   return null;
 }
 """
-SLOW_MS = 60_000
+SLOW_MS = 45_000
 
 
 class Notebook:
@@ -109,7 +109,8 @@ class Notebook:
             "async name => { await window.jupyterapp.commands.execute('apputils:change-theme', { theme: name }) }", name
         )
         light = "true" if "Light" in name else "false"
-        self.page.wait_for_selector(f"body[data-jp-theme-light='{light}'][data-jp-theme-name='{name}']")
+        chosen = f"body[data-jp-theme-light='{light}'][data-jp-theme-name='{name}']"
+        self.page.wait_for_selector(chosen, state="attached")
 
     def shot(self, name: str) -> None:
         """Keep a picture."""

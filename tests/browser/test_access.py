@@ -59,7 +59,8 @@ def test_axe_finds_nothing(notebook: Open, tmp_path: Path, theme: str) -> None:
 
 
 HOSTILE = """
-EVIL = "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>\\x1b[31mred\\x1b[0m \\u202Eevil " + "long " * 2000
+EVIL = "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'>"
+EVIL += "\\x1b[31mred\\x1b[0m \\u202Eevil " + "long " * 2000
 
 @tensorlake_function(description=EVIL)
 def start(text: str) -> str:
@@ -78,7 +79,7 @@ def odd(text: str) -> dict:
 def fails(value: dict) -> int:
     raise ValueError(EVIL)
 
-graph = Graph("<b>\\U0001F600</b>", start_node=start, description=EVIL).add_edge(start, odd).add_edge(odd, fails)
+graph = Graph("evil", start_node=start, description=EVIL).add_edge(start, odd).add_edge(odd, fails)
 """
 
 
@@ -88,14 +89,14 @@ def test_hostile_text_is_shown_as_text(notebook: Open, tmp_path: Path) -> None:
     opened.run(1)
     panel = opened.panel(1)
     expect(panel.locator(".tlk-failure")).to_contain_text("<script>")
-    expect(panel.locator(".tlk-title")).to_contain_text("<b>")
+    assert "<script>" in str(panel.locator(".tlk-title").get_attribute("title"))
     panel.locator(".tlk-box[data-node=start]").click()
     drawer = panel.locator(".tlk-drawer")
     expect(drawer.locator("[data-section=outputs] .tlk-text")).to_contain_text("<img src=x")
     drawer.locator("[data-section=logs] > summary").click()
     expect(drawer.locator(".tlk-logs")).to_contain_text("<script>")
     opened.page.evaluate("() => window.jupyterapp.commands.execute('tensorlake-nb:show-sidebar')")
-    expect(opened.page.locator(".tlk-run-row")).to_contain_text("<b>")
+    expect(opened.page.locator(".tlk-run-row")).to_contain_text("<script>")
     opened.shot("hostile")
 
     assert opened.page.evaluate("() => window.pwned") is None
