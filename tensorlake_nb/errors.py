@@ -42,16 +42,22 @@ class TensorlakeError(Exception):
     """Anything that tensorlake_nb raises on purpose."""
 
 
+def _shown_in_cell(error: TensorlakeError) -> list[str]:
+    """The message, with the line of the cell that it comes from after its first line."""
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_globals.get("__name__") != "__main__":
+        step = step.tb_next
+    where = f" (line {step.tb_lineno} of the cell)" if step is not None else ""
+    first, *others = str(error).split("\n")
+    return ["\n".join([f"{type(error).__name__}: {first}{where}", *others])]
+
+
 class UsageError(TensorlakeError, ValueError):
     """Something to change in the cell: shown in a notebook as its message alone, with the line of the cell."""
 
     def _render_traceback_(self) -> list[str]:
         """Return what IPython shows instead of a traceback, whose frames would all be ours."""
-        step = self.__traceback__
-        while step is not None and step.tb_frame.f_globals.get("__name__") != "__main__":
-            step = step.tb_next
-        where = f" (line {step.tb_lineno} of the cell)" if step is not None else ""
-        return [f"{type(self).__name__}: {self}{where}"]
+        return _shown_in_cell(self)
 
 
 class GraphError(UsageError):
@@ -116,6 +122,10 @@ class RunError(TensorlakeError):
     """A run that can't go on; ``run`` is the :class:`Run` where one was under way."""
 
     run: Run | None = None
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows: the frames here are ours, and the message has those of the call that failed."""
+        return _shown_in_cell(self)
 
 
 class TaskFailedError(RunError):
