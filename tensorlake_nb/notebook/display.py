@@ -94,10 +94,12 @@ def show_run(run: Run) -> Panel:
     desk().know(run)
     publish: Callable[..., None] = _shell().display_pub.publish
     transient = {"display_id": uuid.uuid4().hex}
-    publish(data=panel.bundle(), metadata={}, transient=transient)
+    # The same at the start and at the end: tools that compare notebooks look at either.
+    always = {"text/plain": f"Run of {run.graph!r}"}
+    publish(data={**panel.bundle(), **always}, metadata={}, transient=transient)
 
     def replace_display(data: dict[str, Any]) -> None:
-        publish(data=data, metadata={}, transient=transient, update=True)
+        publish(data={**data, **always}, metadata={}, transient=transient, update=True)
 
     panel.replace_display = replace_display
     _cells.setdefault(run, set()).add(_cell())

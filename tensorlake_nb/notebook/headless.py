@@ -199,7 +199,8 @@ class TerminalClient(NotebookClient):
     async def run(self) -> int:
         """Execute all cells and return the exit code; what went wrong is the last thing on the error stream."""
         try:
-            await self.async_execute(cleanup_kc=True)
+            # no page would draw a panel: progress comes as text, in the transient part of messages
+            await self.async_execute(cleanup_kc=True, env={**os.environ, "TENSORLAKE_NB_PANEL": "off"})
         except CellExecutionError as error:
             if self._interrupts:
                 return self._stopped("interrupted")

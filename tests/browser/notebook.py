@@ -32,6 +32,7 @@ class Notebook:
 
     def __init__(self, page: Page, server: Server, name: str, screenshots: Path, app: str = "lab") -> None:
         self.page, self._server, self._name, self._screenshots, self._app = page, server, name, screenshots, app
+        self._themed = False
         page.set_default_timeout(SLOW_MS)
 
     def open(self) -> None:
@@ -102,9 +103,12 @@ class Notebook:
     def shut_down(self) -> None:
         """End its kernel, if there is one left."""
         if not self.page.is_closed():
+            if self._themed:
+                self.theme("JupyterLab Light")
             self.shut_down_kernel()
 
     def theme(self, name: str) -> None:
+        self._themed = True  # the server remembers it
         self.page.evaluate(
             "async name => { await window.jupyterapp.commands.execute('apputils:change-theme', { theme: name }) }", name
         )

@@ -10,8 +10,7 @@ from playwright.sync_api import expect
 
 from tests.browser import cells
 from tests.browser.conftest import Open
-
-AXE = Path(__file__).parents[2] / "labextension/node_modules/axe-core/axe.min.js"
+from tests.support.frontend import node_modules
 
 
 def test_the_keyboard_is_enough_and_stays_in_the_panel(notebook: Open, tmp_path: Path) -> None:
@@ -48,7 +47,7 @@ def test_axe_finds_nothing(notebook: Open, tmp_path: Path, theme: str) -> None:
     panel.locator("[data-section=elements] > summary").click()
     expect(panel.locator(".tlk-element").first).to_be_visible()
     opened.shot(f"theme-{theme.split()[-1].lower()}")
-    opened.page.add_script_tag(path=AXE)
+    opened.page.add_script_tag(path=node_modules() / "axe-core/axe.min.js")
     for view in ("graph", "table", "timeline"):
         panel.locator(f"button[data-view={view}]").click()
         found = opened.page.evaluate(

@@ -89,7 +89,9 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     folder: Path = tmp_path_factory.mktemp("kernel")
     manager = KernelManager(kernel_name=THIS_PYTHON, kernel_spec_manager=ThisPython())
     manager.connection_file, manager.transport = str(folder / "k.json"), "ipc"
-    environment = {**os.environ, "TENSORLAKE_NB_STORE": str(folder / "store"), "TENSORLAKE_NB_CLUSTER": "threads"}
+    # without panels: what those show is tested where they are
+    settings = {"STORE": str(folder / "store"), "CLUSTER": "threads", "PANEL": "off"}
+    environment = {**os.environ, **{f"TENSORLAKE_NB_{name}": value for name, value in settings.items()}}
     manager.start_kernel(cwd=str(folder), env=environment)
     client = manager.blocking_client()
     client.start_channels()

@@ -1,0 +1,31 @@
+"""The front end's own checks: strict types, and its unit tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from tests.support.frontend import LABEXTENSION, node_modules
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
+    modules = node_modules()
+    node = shutil.which("node")
+    assert node is not None
+    program, *arguments = command
+    return subprocess.run(
+        [node, str(modules / program), *arguments], cwd=LABEXTENSION, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_the_types_are_strict_and_right() -> None:
+    checked = _run("typescript/bin/tsc", "--noEmit")
+
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_unit_tests_of_the_front_end_pass() -> None:
+    tested = _run("vitest/vitest.mjs", "run", "--reporter=json")
+
+    assert tested.returncode == 0, tested.stdout[-4000:] + tested.stderr[-2000:]
+    assert '"numTotalTests":0' not in tested.stdout
