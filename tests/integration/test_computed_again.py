@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import Graph, Run, tensorlake_function, tensorlake_router
+from tensorlake_nb.engine.elements import ElementRow
 from tensorlake_nb.errors import TaskFailedError
 from tests.support.notes import Notes
 
@@ -238,7 +239,7 @@ def test_what_came_to_functions_is_what_their_parents_gave() -> None:
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_pages_of_elements_end_to_end_are_all_elements_once(notes: Notes, size: int) -> None:
     run = drifting(notes).run(items=list(range(50)))
-    rows = []
+    rows: list[ElementRow] = []
     while len(rows) < run.elements("step", count=0).total:
         rows += run.elements("step", start=len(rows), count=size).rows
 
