@@ -44,8 +44,9 @@ export const RUN_GLYPHS: Readonly<Record<RunStatus, string>> = {
 /** `840 ms`, `3.2 s`, `4 min 05 s`, `2 h 03 min`; `seconds` below zero count as zero. */
 export function duration(seconds: number): string {
   const s = Math.max(0, seconds);
-  if (s < 0.0005) return '0 s';
-  if (s < 0.9995) return `${Math.max(1, Math.round(s * 1000))} ms`;
+  if (s === 0) return '0 s';
+  if (s < 0.0005) return '< 1 ms';
+  if (s < 0.9995) return `${Math.round(s * 1000)} ms`;
   if (s < 9.95) return `${s.toFixed(1)} s`;
   if (s < 59.5) return `${Math.round(s)} s`;
   const whole = Math.round(s);
@@ -80,12 +81,13 @@ export function clock(at: number, now: number): string {
   return day(then) === day(new Date(now * 1000)) ? time : `${day(then)} ${time}`;
 }
 
+/** Elements that came to an end of their own. */
 export function settled(counts: Counts): number {
-  return counts.computed + counts.replayed + counts.failed + counts.cancelled;
+  return counts.computed + counts.replayed + counts.failed;
 }
 
 export function arrived(counts: Counts): number {
-  return settled(counts) + counts.waiting + counts.queued + counts.running;
+  return settled(counts) + counts.cancelled + counts.waiting + counts.queued + counts.running;
 }
 
 // Escape sequences of terminals: colours, cursor, titles.

@@ -13,6 +13,11 @@ describe('a box', () => {
     expect(box?.spoken).toContain('ValueError: no');
   });
 
+  it('counts nothing that was cancelled as done', () => {
+    const [box] = toBoxes(chain({ a: standing({ state: 'cancelled', total: 3 }, { computed: 1, cancelled: 2 }) }), null);
+    expect(box?.numbers).toBe('1/3 · 2 cancelled');
+  });
+
   it('has a bar whose parts add up to what has arrived', () => {
     const parts = segments(mapped);
     expect(parts.map(part => part.state)).toEqual(['computed', 'failed', 'running', 'waiting']);

@@ -4,6 +4,7 @@ import { bounded, count, duration, oneLine, plain, rate } from '../src/words';
 describe('words', () => {
   it.each([
     [0, '0 s'],
+    [0.0001, '< 1 ms'],
     [0.0123, '12 ms'],
     [0.9999, '1.0 s'],
     [9.96, '10 s'],

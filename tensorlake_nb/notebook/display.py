@@ -83,7 +83,10 @@ def show_started(run: Run) -> None:
     """A run was begun: show its panel, if this is a cell."""
     is_in_cell = threading.current_thread() is threading.main_thread() and not _is_answering.get()
     if is_in_cell and has_panels():
-        show_run(run)
+        try:
+            show_run(run)
+        except Exception:  # the run has begun: what can't be drawn must not end it
+            logger.warning("run %s can't be shown", run.id, exc_info=True)
 
 
 def show_run(run: Run) -> Panel:

@@ -31,6 +31,8 @@ _MOST_FAILURES = 20
 _MOST_LINES = 500
 _MOST_ROWS = 500
 _MOST_RUNS = 500
+#: Runs that stay open to answer for: those that go on, and the last ones asked for.
+_MOST_KEPT = 64
 #: Frames of the user's own code end where the engine's begin; those of installed packages are left to the whole.
 _FRAME = re.compile(r'^  File "(?P<file>[^"]*)", line \d+')
 
@@ -56,7 +58,11 @@ class Desk:
 
     def know(self, run: Run) -> None:
         """Answer for this very object, which may drive the run, instead of one opened from the store."""
+        self._runs.pop(run.id, None)
         self._runs[run.id] = run
+        for old in list(self._runs)[:-_MOST_KEPT]:
+            if self._runs[old].wait_quietly(0):
+                del self._runs[old]
 
     def answer(self, message: Any, follow: Follow) -> dict[str, Any]:
         """The reply to one message, as it crosses."""
@@ -129,7 +135,8 @@ class Desk:
         """The run of an id."""
         if run_id not in self._runs:
             run = Run.open(run_id)
-            self._runs[run.id] = run
+            self.know(run)
+            return run
         return self._runs[run_id]
 
     def _graphs(self) -> dict[str, Graph]:
