@@ -44,7 +44,7 @@ class Bars:
     def add(self, bar: Bar) -> None:
         self.kept.append(bar)
         if len(self.kept) > MOST_BARS:
-            self.kept = join(self.kept)[-MOST_BARS // 2 :]
+            self.kept = join(self.kept)[-MOST_BARS:]
             self.is_joined = True
 
 
