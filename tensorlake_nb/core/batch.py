@@ -118,9 +118,9 @@ class Batch:
     stop_on_failure
         The run ends with its first final failure, so begin nothing after one; ``final`` says that a failure of this
         attempt has no retry left.
-    emitted, emitted_parts
-        For a generator that is tried again: the digests of the items it has already emitted, 32 bytes each, and in
-        how many parts they came.
+    emitted, emitted_spans, emitted_parts
+        For a generator that is tried again: the digests of the items it has already emitted, 32 bytes each, where
+        they lie, and in how many parts they came.
     """
 
     run_id: RunId
@@ -136,6 +136,7 @@ class Batch:
     stop_on_failure: bool = True
     final: bool = True
     emitted: bytes = b""
+    emitted_spans: tuple[Span, ...] = ()
     emitted_parts: int = 0
     checkpoint_interval_s: float = 0.5
     trusted: bool = True

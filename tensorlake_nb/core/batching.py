@@ -37,7 +37,7 @@ def batch_size(n_ready: int, slots: int, mean_s: float | None, concurrency: int 
         How many elements of a batch run at once.
     """
     # Several shares per slot, so that no worker is left with a large batch at the end.
-    share = math.ceil(n_ready / (slots * (4 if mean_s is None else 2)))
+    share = math.ceil(n_ready / (slots * 4))
     least = concurrency if mean_s is None else max(_worth(LEAST_S, mean_s), concurrency)
     most = FIRST_MOST if mean_s is None else max(_worth(TARGET_S, mean_s), concurrency)
     return max(1, min(max(share, least), most, n_ready, MOST))

@@ -200,14 +200,14 @@ def digest(value: Any) -> Digest:
     UnhashableInputError
         Something in the value has no digest: the message leads there, as in ``value[3].model``.
     """
-    scalar = SCALARS.get(type(value))
-    if scalar is not None:
-        return Digest(blake3(scalar(value)).digest())
     return digest_with_notes(value)[0]
 
 
 def digest_with_notes(value: Any) -> tuple[Digest, tuple[str, ...]]:
     """Digest a value, and say which parts of it are known by their pickled state only."""
+    scalar = SCALARS.get(type(value))
+    if scalar is not None:
+        return Digest(blake3(scalar(value)).digest()), ()
     try:
         part, encoder = encoded(value, _plain_encoder)
     except Refusal as refusal:

@@ -65,6 +65,8 @@ class ChunkData:
     replayed: int = 0
     #: Not so for the parts of a generator's items but the last.
     is_last: bool = True
+    #: Of a whole stream that was replayed: its digest, by which the next node is looked up without any other.
+    whole_digest: Digest | None = None
 
     @property
     def n_out(self) -> int:
@@ -260,21 +262,32 @@ class Streams:
         node = self.plan.nodes[name]
         if not node.ports:
             return stream_digest([self.inputs.digests])
-        ports = [
-            stream_digest(elements.digests for _, elements in self.port_elements(name, index))
-            for index in range(len(node.ports))
-        ]
+        ports = [self._digest_at(name, index) for index in range(len(node.ports))]
         return ports[0] if len(ports) == 1 else group_digests("ports/1", ports)
+
+    def _digest_at(self, name: str, index: int) -> Digest:
+        port = self.plan.nodes[name].ports[index]
+        stream = self._streams[port.parent]
+        if len(stream.order) == 1:
+            whole = stream.chunks[stream.order[0]]
+            if whole.whole_digest is not None and _gives_all(whole, port):
+                return whole.whole_digest
+        return stream_digest(elements.digests for _, elements in self.port_elements(name, index))
 
     def _select(self, name: str, address: Address, port: Port) -> Elements:
         stream = self._streams[name]
         data = stream.chunks[address]
-        if not port.whole and not (port.routed and data.routes is not None):
+        if _gives_all(data, port):
             return Elements(data.spans, data.all_digests())
         key = (address, port)
         if key not in stream.selected:
             stream.selected[key] = _select(data, port)
         return stream.selected[key]
+
+
+def _gives_all(data: ChunkData, port: Port) -> bool:
+    """Whether a port is given each output of a chunk, one by one."""
+    return not port.whole and not (port.routed and data.routes is not None)
 
 
 def _one_of(data: ChunkData, index: int) -> ChunkData:

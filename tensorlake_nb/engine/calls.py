@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from tensorlake_nb.core.batch import Batch, Call, Failure, FailureKind
 from tensorlake_nb.engine import secrets
-from tensorlake_nb.engine.capture import BatchLog, Captured, captured_here
+from tensorlake_nb.engine.capture import BatchLog, Captured
 from tensorlake_nb.engine.context import RequestContext
 from tensorlake_nb.engine.failures import failure_of
 from tensorlake_nb.engine.functions import Loaded
 from tensorlake_nb.engine.reporting import Overran, Progress, Report
-from tensorlake_nb.engine.watchdog import Cancelled, Interrupt, Watch, end_process
+from tensorlake_nb.engine.watchdog import Cancelled, Interrupt, Watch, end_process, rest_alarm
 from tensorlake_nb.errors import TaskTimeoutError
 from tensorlake_nb.store.checkpoints import Store
 
 #: Seconds that a hanging process still has to save what is finished, and to tell.
 _LAST_WORDS_S = 5.0
 _SENDING_S = 0.2
+#: What takes no time worth mentioning to encode and to write. (An error's value is none.)
+_QUICK_TO_KEEP = frozenset({bool, int, float})
+_NOTHING_SHOWN: tuple[str, ...] = ()
 
 
 #: Makes a call (or, for a coroutine function, its coroutine), given what to call and the leading arguments.
@@ -77,6 +79,18 @@ class Caller:
         self._report, self._host, self._save = report, host, save
         self.log = BatchLog()
         self.seconds = 0.0
+        self._offset = 0
+        self._watch = Watch(
+            batch.run_id,
+            call.timeout_s,
+            on_hang=lambda: self._hang(self._offset),
+            alarm=host.alarm,
+            repeated=True,
+        )
+
+    def close(self) -> None:
+        """No further call follows."""
+        self._watch.end()
 
     def call(self, offset: int, given: Any, make: Make) -> Returned | Failure | None:
         """Make one call.
@@ -91,20 +105,26 @@ class Caller:
         outcome
             ``None`` when the run was cancelled meanwhile.
         """
-        watch = self._watch(offset)
+        self._offset, watch = offset, self._watch
         context = self._context(offset, watch)
         lead = () if context is None else (context,)
         began = time.perf_counter()
         error: BaseException | None = None
         value: Any = None
-        with self._around(offset) as shown:
-            try:
-                with watch:
-                    value = make(self._loaded.target(), lead)
-            except BaseException as raised:
-                watch.close()
-                error = raised
-            return self._ended(offset, given, watch, context, value, error, time.perf_counter() - began, shown)
+        captured, shown = Captured(), _NOTHING_SHOWN
+        try:
+            with captured, secrets.shown(self._batch.run_id, self._call.secrets) as shown:
+                try:
+                    with watch:
+                        value = make(self._loaded.target(), lead)
+                except BaseException as raised:
+                    watch.close()
+                    error = raised
+                if type(value) not in _QUICK_TO_KEEP:
+                    rest_alarm()
+                return self._ended(offset, given, watch, context, value, error, time.perf_counter() - began, shown)
+        finally:
+            self.log.extend(captured.lines(offset, shown))
 
     async def call_async(self, offset: int, given: Any, make: Make) -> Returned | Failure | None:
         """Make one call of a coroutine function; has to run in a task of its own."""
@@ -114,38 +134,39 @@ class Caller:
         def interrupt(_: Interrupt) -> None:
             loop.call_soon_threadsafe(task.cancel)
 
-        watch = self._watch(offset, interrupt)
-        context = self._context(offset, watch)
-        lead = () if context is None else (context,)
-        began = time.perf_counter()
-        error: BaseException | None = None
-        value: Any = None
-        with self._around(offset) as shown:
-            try:
-                with watch:
-                    value = await make(self._loaded.target(), lead)
-            except BaseException as raised:
-                watch.close()
-                if isinstance(raised, asyncio.CancelledError) and watch.reason is None and task.cancelling():
-                    raise  # the batch itself is being given up
-                if watch.reason is not None:
-                    task.uncancel()
-                error = raised
-            return self._ended(offset, given, watch, context, value, error, time.perf_counter() - began, shown)
-
-    def failure(self, offset: int, given: Any, error: BaseException) -> Failure:
-        """Describe what went wrong after a call, with the outputs."""
-        with secrets.shown(self._batch.run_id, self._call.secrets) as shown:
-            return failure_of(offset, error, given, secrets=shown)
-
-    def _watch(self, offset: int, interrupt: Callable[[Interrupt], None] | None = None) -> Watch:
-        return Watch(
+        watch = Watch(
             self._batch.run_id,
             self._call.timeout_s,
             interrupt=interrupt,
             on_hang=lambda: self._hang(offset),
             alarm=self._host.alarm,
         )
+        context = self._context(offset, watch)
+        lead = () if context is None else (context,)
+        began = time.perf_counter()
+        error: BaseException | None = None
+        value: Any = None
+        captured, shown = Captured(), _NOTHING_SHOWN
+        try:
+            with captured, secrets.shown(self._batch.run_id, self._call.secrets) as shown:
+                try:
+                    with watch:
+                        value = await make(self._loaded.target(), lead)
+                except BaseException as raised:
+                    watch.close()
+                    if isinstance(raised, asyncio.CancelledError) and watch.reason is None and task.cancelling():
+                        raise  # the batch itself is being given up
+                    if watch.reason is not None:
+                        task.uncancel()
+                    error = raised
+                return self._ended(offset, given, watch, context, value, error, time.perf_counter() - began, shown)
+        finally:
+            self.log.extend(captured.lines(offset, shown))
+
+    def failure(self, offset: int, given: Any, error: BaseException) -> Failure:
+        """Describe what went wrong after a call, with the outputs."""
+        with secrets.shown(self._batch.run_id, self._call.secrets) as shown:
+            return failure_of(offset, error, given, secrets=shown)
 
     def _context(self, offset: int, watch: Watch) -> RequestContext | None:
         if not self._call.inject_ctx:
@@ -161,16 +182,6 @@ class Caller:
             ),
             restart_clock=watch.restart,
         )
-
-    @contextlib.contextmanager
-    def _around(self, offset: int) -> Iterator[tuple[str, ...]]:
-        captured = Captured()
-        shown: tuple[str, ...] = ()
-        try:
-            with captured_here(captured), secrets.shown(self._batch.run_id, self._call.secrets) as shown:
-                yield shown
-        finally:
-            self.log.extend(captured.lines(offset, shown))
 
     def _ended(
         self,

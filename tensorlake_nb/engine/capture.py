@@ -13,7 +13,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from multiprocessing import parent_process
 from typing import Any, Literal, TextIO
 
@@ -29,13 +29,28 @@ _current: ContextVar[Captured | None] = ContextVar("tensorlake_nb_captured", def
 
 
 class Captured:
-    """The output of one call, in the order in which it came."""
+    """The output of one call, in the order in which it came.
+
+    A context manager: what the thread or coroutine inside writes is taken for the output of the call.
+    """
 
     def __init__(self, limit: int = CALL_LIMIT) -> None:
         self._limit = limit
         self._left = limit + 4096  # a little more, so that a secret at the very end is seen whole
         self._parts: list[tuple[Stream, list[str]]] = []
         self._lock = threading.Lock()
+        self._token: Token[Captured | None]
+
+    def __enter__(self) -> Captured:
+        self._token = _current.set(self)
+        with _lock:
+            _active.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with _lock:
+            _active.remove(self)
+        _current.reset(self._token)
 
     def add(self, stream: Stream, text: str) -> None:
         with self._lock:
@@ -49,6 +64,8 @@ class Captured:
 
     def lines(self, offset: int, secrets: Sequence[str] = ()) -> tuple[LogLine, ...]:
         """Everything so far, secrets blotted out; says so where something was cut off."""
+        if not self._parts:
+            return ()
         lines: list[LogLine] = []
         left = self._limit
         with self._lock:
@@ -187,17 +204,3 @@ def _install() -> contextlib.ExitStack:
 
     stack.callback(restore)
     return stack
-
-
-@contextlib.contextmanager
-def captured_here(captured: Captured) -> Iterator[Captured]:
-    """Take what this thread or coroutine writes for the output of one call."""
-    token = _current.set(captured)
-    with _lock:
-        _active.append(captured)
-    try:
-        yield captured
-    finally:
-        with _lock:
-            _active.remove(captured)
-        _current.reset(token)

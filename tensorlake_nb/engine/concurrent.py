@@ -80,7 +80,7 @@ async def _one(work: NodeWork, offset: int) -> None:
     value, arguments, failure = work.given(offset)
     if arguments is None:
         assert failure is not None
-        work.failures[offset] = failure
+        work.fail(offset, failure)
         return
     args, kwargs = arguments
 

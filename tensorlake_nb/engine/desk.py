@@ -124,6 +124,7 @@ class Desk:
             stop_on_failure=self._plan.stops_on_failure,
             final=order.final,
             emitted=b"".join(part.all_digests() for part in emitted),
+            emitted_spans=sp.joined(span for part in emitted for span in part.spans),
             emitted_parts=len(emitted),
             checkpoint_interval_s=self._interval_s,
             trusted=self._store.trusted,

@@ -10,16 +10,17 @@ import numpy as np
 
 from tensorlake_nb.core import spans as sp
 from tensorlake_nb.core.batch import Failure, Piece, Receipt
-from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, group_digests
+from tensorlake_nb.core.keys import DIGEST_SIZE
 from tensorlake_nb.engine.calls import Returned
 from tensorlake_nb.engine.concurrent import called_here
-from tensorlake_nb.engine.node_work import FLUSH_BYTES, NodeWork, routes_of
+from tensorlake_nb.engine.node_work import NodeWork, routes_of
+from tensorlake_nb.engine.parts import Parts
 from tensorlake_nb.engine.reporting import PartDone
 from tensorlake_nb.errors import UsageError
-from tensorlake_nb.store.codec import Encoded
 from tensorlake_nb.store.entry import TaskOutcome
 
-Item = tuple[Encoded, tuple[str, ...] | None]
+#: How soon the first items are given on (s); each part may take twice as long as the one before.
+_FIRST_WAIT_S = 0.03
 
 
 def emit(work: NodeWork) -> None:
@@ -33,43 +34,41 @@ def emit(work: NodeWork) -> None:
         value, arguments, failure = work.given(offset)
         if arguments is None:
             assert failure is not None
-            work.failures[offset] = failure
+            work.fail(offset, failure)
             continue
-        parts = _Parts(work)
-        outcome = _called(work, offset, value, arguments, parts)
+        items = _Items(work)
+        outcome = _called(work, offset, value, arguments, items)
         if isinstance(outcome, Returned):
-            parts.commit(is_last=True)
-            prepared = work.returns.from_items(parts.items)
-            work.add(offset, work.keys[offset], prepared, outcome)
+            items.finish(offset, outcome)
             work.done = 1
         elif isinstance(outcome, Failure):
-            parts.commit()
-            work.failures[offset] = outcome
+            items.commit()
+            work.fail(offset, outcome)
             work.done = 1
         else:
-            parts.commit()
+            items.commit()
             work.done = 0
-        work.pieces = parts.pieces
+        work.pieces = items.pieces
 
 
-def _called(work: NodeWork, offset: int, value: Any, arguments: Any, parts: _Parts) -> Returned | Failure | None:
+def _called(work: NodeWork, offset: int, value: Any, arguments: Any, emitted: _Items) -> Returned | Failure | None:
     args, kwargs = arguments
     assert work.loaded is not None
-    if not work.loaded.function.is_async:
+    if not work.loaded.is_async:
 
         def make(target: Callable[..., Any], lead: tuple[Any, ...]) -> None:
             items: Iterator[Any] = target(*lead, *args, **kwargs)
             for item in items:
-                parts.add(item)
-            parts.check_complete()
+                emitted.add(item)
+            emitted.check_complete()
 
         return work.caller.call(offset, value, make)
 
     async def make_async(target: Callable[..., Any], lead: tuple[Any, ...]) -> None:
         items: AsyncIterator[Any] = target(*lead, *args, **kwargs)
         async for item in items:
-            parts.add(item)
-        parts.check_complete()
+            emitted.add(item)
+        emitted.check_complete()
 
     return called_here(work, offset, value, make_async)
 
@@ -91,13 +90,11 @@ def _rest(work: NodeWork) -> Piece:
     )
 
 
-class _Parts:
-    """The items of one call so far.
+class _Items:
+    """The items of one call so far, given on in parts that are as old as the run's checkpoint interval at most.
 
     Attributes
     ----------
-    items
-        All of them, those of an earlier attempt too: the outcome is kept as one list.
     pieces
         What was committed so far in this attempt.
     """
@@ -106,30 +103,25 @@ class _Parts:
         self._work = work
         emitted = work.batch.emitted
         self._emitted = [emitted[i : i + DIGEST_SIZE] for i in range(0, len(emitted), DIGEST_SIZE)]
-        self.items: list[Item] = []
+        self._parts = Parts(work.keys[0], work.writer, work.returns, work.batch.emitted_spans)
         self.pieces: list[Piece] = []
-        self._committed = len(self._emitted)
-        self._pending_bytes = 0
         self._committed_at = time.monotonic()
+        self._wait_s = min(_FIRST_WAIT_S, work.batch.checkpoint_interval_s)
 
     def add(self, item: Any) -> None:
-        """Take an item, unless an earlier attempt has given it on already."""
+        """Take an item, and give it on, unless an earlier attempt has done so already."""
+        position = self._parts.count
         encoded, targets = self._work.returns.item(item)
-        position = len(self.items)
-        self.items.append((Encoded.detached(encoded), targets))
-        if position < len(self._emitted):
-            if bytes(encoded.digest) != self._emitted[position]:
-                raise UsageError(self._changed(f"item {position} differs"))
-            return
-        self._pending_bytes += encoded.size_bytes
-        is_due = time.monotonic() - self._committed_at >= self._work.batch.checkpoint_interval_s
-        if is_due or self._pending_bytes >= FLUSH_BYTES:
+        if position < len(self._emitted) and bytes(encoded.digest) != self._emitted[position]:
+            raise UsageError(self._changed(f"item {position} differs"))
+        self._parts.add((encoded, targets))
+        if self._parts.is_full or time.monotonic() - self._committed_at >= self._wait_s:
             self.commit()
 
     def check_complete(self) -> None:
         """The generator has ended: it must have given all that it gave before."""
-        if len(self.items) < len(self._emitted):
-            raise UsageError(self._changed(f"it ended after {len(self.items)} of {len(self._emitted)} items"))
+        if self._parts.count < len(self._emitted):
+            raise UsageError(self._changed(f"it ended after {self._parts.count} of {len(self._emitted)} items"))
 
     def _changed(self, what: str) -> str:
         return (
@@ -137,43 +129,38 @@ class _Parts:
             "worked on already. Make it give the same items each time (seed what is random), or return a list."
         )
 
-    def commit(self, *, is_last: bool = False) -> None:
+    def commit(self) -> None:
         """Commit the items since the last part, and tell."""
-        new = self.items[self._committed :]
-        if new or is_last:
+        if not self._parts.is_empty:
             work = self._work
-            self.pieces.append(self._piece(new, is_last))
-            self._committed = max(self._committed, len(self.items))
-            if not is_last:
-                receipt = Receipt(work.batch.name, work.call.node, 0, (self.pieces[-1],), worker=work.host.address)
-                work.report(PartDone(receipt))
-        self._pending_bytes = 0
+            self.pieces.append(self._piece(self._parts.commit()))
+            receipt = Receipt(work.batch.name, work.call.node, 0, (self.pieces[-1],), worker=work.host.address)
+            work.report(PartDone(receipt))
+        self._wait_s = min(2 * self._wait_s, self._work.batch.checkpoint_interval_s)
         self._committed_at = time.monotonic()
 
-    def _piece(self, items: list[Item], is_last: bool) -> Piece:
-        work = self._work
-        spans, digests = [], b""
-        outcomes: list[TaskOutcome] = []
-        if items:
-            key = part_key(work.keys[0], self._committed)
-            prepared = work.returns.from_items(items)
-            work.writer.add(key, prepared.count, prepared.values, routes=prepared.routes)
+    def finish(self, offset: int, returned: Returned) -> None:
+        """The generator has ended: what is left is its last part, and all together its outputs."""
+        work, last = self._work, None
+        if self._parts.has_committed and not self._parts.is_empty:
+            last = self._parts.commit()
+        is_whole = not self._parts.has_committed
+        work.add(offset, work.keys[offset], self._parts.whole(), returned)
+        if is_whole:
             work.writer.flush()
-            outcomes = [work.writer.locate(key)]
-            spans, digests = list(outcomes[0].spans), outcomes[0].digests
+            last = work.writer.locate(work.keys[offset])
+        self.pieces.append(self._piece(last, is_last=True))
+
+    def _piece(self, outcome: TaskOutcome | None, *, is_last: bool = False) -> Piece:
+        work = self._work
         return Piece(
             0,
             1,
-            np.array([len(items)], dtype=np.int32).tobytes(),
-            sp.joined(spans),
-            digests,
-            routes_of(work.call, outcomes),
+            np.array([outcome.count if outcome is not None else 0], dtype=np.int32).tobytes(),
+            outcome.spans if outcome is not None else (),
+            outcome.digests if outcome is not None else b"",
+            routes_of(work.call, [outcome] if outcome is not None else []),
             computed=int(is_last),
             part=work.batch.emitted_parts + len(self.pieces),
             is_last=is_last,
         )
-
-
-def part_key(key: TaskKey, position: int) -> TaskKey:
-    """Names a part of a generator's items, by the task and the position of the part's first item."""
-    return TaskKey(group_digests("part/1", [Digest(key), Digest(position.to_bytes(8, "little"))]))

@@ -64,7 +64,7 @@ def execute(batch: Batch, report: Report, host: Host) -> tuple[Receipt, ...]:
                     fold(work)
                 elif work.loaded.function.is_generator:
                     emit(work)
-                elif work.loaded.function.is_async:
+                elif work.loaded.is_async:
                     compute_concurrently(work)
                 else:
                     compute_in_turn(work)

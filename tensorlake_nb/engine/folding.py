@@ -155,6 +155,7 @@ class _Steps:
         target, kept = len(self.names), self.done
         if kept == target:
             return
+        self.work.writer.begin_in_turn(self.names[kept:])
         failed = self._advance(target, keep_each=False)
         if failed is None:
             return
@@ -164,6 +165,7 @@ class _Steps:
             failed = self._advance(position, keep_each=True) or failed
             position, failure = failed
         self.work.failures[self._where(position)] = failure
+        self.work.writer.begin_in_turn(())
 
     def _replay(self) -> None:
         """Go to the last accumulator that is kept already and can be read."""
@@ -241,7 +243,6 @@ class _Steps:
 
     def _step(self, position: int, accumulator: Any) -> Returned | Failure | None:
         work, where = self.work, self._where(position)
-        work.writer.begin(self.names[position])
         assert work.batch.fold is not None
         place = self._elements[position]
         element, arguments, failure = work.given(where, place, binds=not work.batch.fold.combines)
@@ -253,7 +254,7 @@ class _Steps:
             # A merge starts from its first part: T() is in each of them already.
             return Returned(self._rebuilt(element), None, 0.0)
         make = self._call(accumulator, element, arguments)
-        if work.loaded.function.is_async and not work.batch.fold.combines:
+        if work.loaded.is_async and not work.batch.fold.combines:
             return called_here(work, where, element, make)
         return work.caller.call(where, element, make)
 
@@ -286,7 +287,7 @@ class _Steps:
                 return checked(merge(accumulator, self._rebuilt(element)))
             return checked(target(*lead, begun(), *args, **kwargs))
 
-        return make_async if work.loaded.function.is_async and not combines else make
+        return make_async if work.loaded.is_async and not combines else make
 
     def _where(self, position: int) -> int:
         return position if self._offset is None else self._offset
@@ -319,6 +320,9 @@ class _Steps:
 
 
 def _together(steps: list[Returned]) -> Returned:
+    if len(steps) == 1:
+        (step,) = steps
+        return Returned(None, step.effects, step.duration_s)
     effects = Effects()
     for step in steps:
         if step.effects is not None:

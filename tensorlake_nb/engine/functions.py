@@ -43,6 +43,9 @@ class Loaded:
         self.function = unpacked.function
         self.resolver = ClassTable(unpacked.classes)
         self.binder = Binder(self.function)
+        # Asked for each call, and costly to find out:
+        self.is_async = self.function.is_async
+        self._plain = None if self.function.is_class else self.function.call
         #: Whether the fingerprint says all there is to say about the code.
         self.is_exact = unpacked.is_exact
         self.code_digest = call.code_digest
@@ -52,8 +55,8 @@ class Loaded:
 
     def target(self) -> Callable[..., Any]:
         """What to call: the plain function, or ``run`` of the one instance that this process has of the class."""
-        if not self.function.is_class:
-            return self.function.call
+        if self._plain is not None:
+            return self._plain
         with self._lock:
             if self._instance is None:
                 self._instance = self.function.call()

@@ -37,6 +37,10 @@ class Inputs:
         self._as_json = encoder == "json"
         self._ahead: dict[int, list[Any]] = {}
         self._how_many = 1
+        #: Whether each element has values by name, put together from several columns.
+        self.is_row = any(column.into not in (None, KEYWORDS) for column in self._columns)
+        self._names = [column.into or "" for column in self._columns]
+        self._binds_row = self.is_row or (bool(columns) and columns[0].into == KEYWORDS)
 
     @property
     def by_reference(self) -> bool:
@@ -56,14 +60,9 @@ class Inputs:
             return dict(zip(self._names, values, strict=True))
         return values[0]
 
-    @property
-    def is_row(self) -> bool:
-        """Whether each element has values by name, put together from several columns."""
-        return any(column.into not in (None, KEYWORDS) for column in self._columns)
-
-    @property
-    def _names(self) -> list[str]:
-        return [column.into or "" for column in self._columns]
+    def holds(self, offset: int) -> bool:
+        """Whether what an element is given has been read already."""
+        return offset in self._ahead
 
     def arguments(self, value: Any) -> Arguments:
         """Bind what `value` gave.
@@ -73,7 +72,7 @@ class Inputs:
         BindingError
             It doesn't fit the parameters.
         """
-        if self.is_row or self._columns[0].into == KEYWORDS:
+        if self._binds_row:
             return self._binder.bind_row(value)
         return self._binder.bind(value)
 

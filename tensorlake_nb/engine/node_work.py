@@ -16,10 +16,12 @@ from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.failures import error_text, failure_of
 from tensorlake_nb.engine.functions import Loaded, index_of, load_function
 from tensorlake_nb.engine.inputs import Arguments, Inputs
+from tensorlake_nb.engine.parts import PART_BYTES, PART_OUTPUTS, Parts
 from tensorlake_nb.engine.probing import is_usable
 from tensorlake_nb.engine.reporting import Report
 from tensorlake_nb.engine.returns import Prepared, Returns
 from tensorlake_nb.engine.stopping import cancelled
+from tensorlake_nb.engine.watchdog import rest_alarm
 from tensorlake_nb.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
@@ -33,8 +35,6 @@ from tensorlake_nb.store.writer import Writer
 
 #: What reading stored values raises when they aren't there as they were written.
 DAMAGED = (CorruptCheckpointError, CheckpointNotFoundError, UntrustedCheckpointError, StoreVersionError)
-#: Bytes of outputs that are committed before the batch is done.
-FLUSH_BYTES = 64 * 2**20
 
 
 class NodeWork:
@@ -125,18 +125,20 @@ class NodeWork:
 
     def unsettled(self) -> Iterator[int]:
         """Elements to compute, one after the other, until the batch has to stop; equal ones only once."""
-        seen: dict[TaskKey, int] = {}
         began_any = False
-        for offset, key in enumerate(self.keys):
-            if offset in self._found:
-                continue
-            if key in seen:
-                continue
+        for offset in self.turns():
             if (began_any and self.is_over_budget()) or self.must_stop():
                 return
-            seen[key] = offset
             began_any = True
             yield offset
+
+    def turns(self) -> list[int]:
+        """All elements to compute, in order; equal ones only once."""
+        first: dict[TaskKey, int] = {}
+        for offset, key in enumerate(self.keys):
+            if offset not in self._found:
+                first.setdefault(key, offset)
+        return list(first.values())
 
     def is_over_budget(self) -> bool:
         """Whether the batch has had its time, and begins nothing more."""
@@ -166,8 +168,11 @@ class NodeWork:
             Without it there are no arguments: what is merged is no argument of the function.
         """
         value: Any = None
+        at = offset if place is None else place
         try:
-            value = self.inputs.value(offset if place is None else place)
+            if not self.inputs.holds(at):
+                rest_alarm()
+            value = self.inputs.value(at)
             return value, self.inputs.arguments(value) if binds else ((), {}), None
         except DAMAGED as error:
             return None, None, Failure(offset, FailureKind.DAMAGE, error_text(error), "")
@@ -186,11 +191,24 @@ class NodeWork:
             else:
                 self.add(offset, self.keys[offset], prepared, outcome)
                 return
-        self.failures[offset] = outcome
+        self.fail(offset, outcome)
+
+    def fail(self, offset: int, failure: Failure) -> None:
+        """An element has failed."""
+        self.failures[offset] = failure
+        self.writer.fail(self.keys[offset])
 
     def _prepared(self, offset: int, returned: Any) -> Prepared:
         if self.call.kind != "router":
-            return self.returns.prepare(returned)
+            targets, value = self.returns.unwrapped(returned)
+            if not isinstance(value, list) or len(value) <= PART_OUTPUTS:
+                return self.returns.prepare(returned)
+            parts = Parts(self.keys[offset], self.writer, self.returns)
+            for item in value:
+                parts.add(self.returns.item(item, targets))
+                if parts.is_full:
+                    parts.commit()
+            return parts.whole()
         chosen = self.returns.chosen(returned)
         if self._passes_by:
             return Prepared(0, (), (chosen,))
@@ -217,13 +235,15 @@ class NodeWork:
             effects=returned.effects,
             duration_s=returned.duration_s,
             supersedes=supersedes,
+            refers=prepared.refers,
         )
         if settles:
             self.computed.add(offset)
         if returned.effects is not None:
             self.effects.setdefault(offset, []).append(returned.effects)
         is_at_risk = not self.store.is_local and self.writer.at_risk_s >= self.batch.checkpoint_interval_s
-        if is_at_risk or self.writer.pending_bytes >= FLUSH_BYTES:
+        if is_at_risk or self.writer.pending_bytes >= PART_BYTES:
+            rest_alarm()
             self.writer.flush()
 
     # -- the end --
@@ -313,6 +333,10 @@ class NodeWork:
             start = stop
 
     def _piece(self, start: int, stop: int) -> Piece:
+        if self.call.routes is None and not self._passes_by and not self._found:
+            block = self.writer.locate_block(self.keys[start:stop])
+            if block is not None:
+                return Piece(start, stop, block.counts, block.spans, block.digests, None, stop - start, 0)
         outcomes = [self.outcome(offset) for offset in range(start, stop)]
         if self._passes_by:
             counts = np.full(stop - start, BARE, dtype=np.int32)
@@ -339,6 +363,8 @@ class NodeWork:
         """Let go of the writer; what was added is safe as far as the store allows."""
         if not self._closed:
             self._closed = True
+            if self.loaded is not None:
+                self.caller.close()
             self.writer.close()
 
 
@@ -356,12 +382,12 @@ def routes_of(call: Call, outcomes: Iterable[TaskOutcome], skipped: int = 0) -> 
 def compute_in_turn(work: NodeWork) -> None:
     """Call a plain function for one element after the other."""
     work.settle_known()
+    work.writer.begin_in_turn([work.keys[offset] for offset in work.turns()])
     for offset in work.unsettled():
-        work.writer.begin(work.keys[offset])
         value, arguments, failure = work.given(offset)
         if arguments is None:
             assert failure is not None
-            work.failures[offset] = failure
+            work.fail(offset, failure)
             continue
         work.take(offset, value, work.caller.call(offset, value, _made_with(arguments)))
 

@@ -79,6 +79,7 @@ class Prober:
             lambda: self._store.digests(spans),
             masks(record.routes or (), call.routes),
             replayed=record.n_tasks,
+            whole_digest=record.digest,
         )
         effects = [base64.b64decode(text) for text in record.extra or ()]
         self._effects[name] += effects

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tensorlake_nb.core.batch import BARE, Call
+from tensorlake_nb.core.batch import BARE, Call, Span
 from tensorlake_nb.core.digest import digest_with_notes
 from tensorlake_nb.core.function import RouteTo, target_names
 from tensorlake_nb.errors import RouteError
@@ -25,11 +25,18 @@ class Prepared:
         `BARE` for one value, else how many outputs.
     routes
         Targets per output; ``None``: everywhere.
+    refers
+        Where the outputs lie, if they are committed already.
     """
 
     count: int
     values: tuple[Encoded, ...]
     routes: Routes | None = None
+    refers: tuple[Span, ...] = ()
+
+
+#: An encoded output, and the targets that it is to travel to; ``None``: everywhere.
+Item = tuple[Encoded, tuple[str, ...] | None]
 
 
 class Returns:
@@ -55,30 +62,29 @@ class Returns:
         UnhashableInputError, SerializationError
             An output can't be digested or stored.
         """
-        targets, returned = self._unwrapped(returned)
+        targets, returned = self.unwrapped(returned)
         if returned is None:
             return Prepared(0, ())
         if not isinstance(returned, list):
-            return Prepared(BARE, (self.encoded(returned),), self._routes([targets]))
-        items = [self.item(item, targets) for item in returned]
-        return Prepared(len(items), tuple(value for value, _ in items), self._routes([each for _, each in items]))
+            return Prepared(BARE, (self.encoded(returned),), self.routes([targets]))
+        return self.from_items([self.item(item, targets) for item in returned])
 
-    def item(self, item: Any, targets: tuple[str, ...] | None = None) -> tuple[Encoded, tuple[str, ...] | None]:
+    def item(self, item: Any, targets: tuple[str, ...] | None = None) -> Item:
         """Encode one item of a list or of a generator; a `RouteTo` in it speaks for that item."""
-        own, value = self._unwrapped(item)
+        own, value = self.unwrapped(item)
         return self.encoded(value), own if own is not None else targets
 
-    def from_items(self, items: Iterable[tuple[Encoded, tuple[str, ...] | None]]) -> Prepared:
+    def from_items(self, items: Sequence[Item]) -> Prepared:
         """Put items that were encoded one by one together."""
-        listed = list(items)
-        return Prepared(len(listed), tuple(value for value, _ in listed), self._routes([each for _, each in listed]))
+        return Prepared(len(items), tuple(value for value, _ in items), self.routes([each for _, each in items]))
 
     def encoded(self, value: Any) -> Encoded:
         """Digest and encode one output, after what the output encoder makes of it."""
         if self._call.output_encoder == "json":
             value = through_json(value)
         digest, notes = digest_with_notes(value)
-        self.notes.update(dict.fromkeys(notes))
+        if notes:
+            self.notes.update(dict.fromkeys(notes))
         return encode(value, digest=digest, resolver=self._resolver)
 
     def chosen(self, returned: Any) -> tuple[str, ...]:
@@ -91,7 +97,8 @@ class Returns:
         """
         return self._checked(returned)
 
-    def _unwrapped(self, returned: Any) -> tuple[tuple[str, ...] | None, Any]:
+    def unwrapped(self, returned: Any) -> tuple[tuple[str, ...] | None, Any]:
+        """The targets that a return value names, if it is a `RouteTo`, and the value itself."""
         if isinstance(returned, RouteTo):
             return self._checked(returned.targets), returned.value
         return None, returned
@@ -104,7 +111,8 @@ class Returns:
                 raise RouteError(self._call.node, name, routes)
         return chosen
 
-    def _routes(self, targets: list[tuple[str, ...] | None]) -> Routes | None:
+    def routes(self, targets: Sequence[tuple[str, ...] | None]) -> Routes | None:
+        """Targets per output as they are kept; ``None`` if no output names any."""
         if all(each is None for each in targets):
             return None
         return tuple(each if each is not None else self._call.routes or () for each in targets)

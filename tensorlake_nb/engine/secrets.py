@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from tensorlake_nb.core.keys import RunId
 
@@ -39,12 +39,19 @@ def forget_secrets(run_id: RunId) -> None:
         _by_run.pop(run_id, None)
 
 
-@contextmanager
-def shown(run_id: RunId, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+_NOTHING: AbstractContextManager[tuple[str, ...]] = nullcontext(())
+
+
+def shown(run_id: RunId, names: Sequence[str]) -> AbstractContextManager[tuple[str, ...]]:
     """Put secrets into ``os.environ`` for the duration of a call; gives their values, which logs must not show.
 
     A name that the run brought no value for is left as the worker's own environment has it.
     """
+    return _shown_for(run_id, names) if names else _NOTHING
+
+
+@contextmanager
+def _shown_for(run_id: RunId, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     with _lock:
         values = {name: value for name, value in _by_run.get(run_id, {}).items() if name in names}
         for name, value in values.items():

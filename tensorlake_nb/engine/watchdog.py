@@ -25,6 +25,8 @@ EXIT_OVERRUN: Final = 124
 #: Seconds between the exception and the end of the process, and from there to the alarm.
 GRACE_S = 1.0
 _ALARM_MARGIN_S = 2.0
+#: How much later the alarm may ring, so that it needn't be set for every call: each time is a system call.
+_ALARM_SLACK_S = 0.5
 
 
 class Interrupt(BaseException):
@@ -40,7 +42,7 @@ class Cancelled(Interrupt):
 
 
 class Watch:
-    """The clock of one call; a context manager around it.
+    """The clock of a call, or of calls one after the other; a context manager around each of them.
 
     Parameters
     ----------
@@ -50,6 +52,9 @@ class Watch:
         Called on the watchdog's thread when the call doesn't end in time, even interrupted.
     alarm
         Whether to arm the process's alarm clock: only one call at a time may.
+    repeated
+        Many calls follow each other closely: the watchdog goes on looking in between, until `end`, and the alarm
+        stays set, until `rest_alarm`.
     """
 
     def __init__(
@@ -60,9 +65,11 @@ class Watch:
         interrupt: Callable[[Interrupt], None] | None = None,
         on_hang: Callable[[], None] = lambda: None,
         alarm: bool = False,
+        repeated: bool = False,
     ) -> None:
         self.run_id, self.timeout_s = run_id, timeout_s
         self._interrupt_call, self._on_hang, self._alarm = interrupt, on_hang, alarm
+        self._repeated, self._is_known = repeated, False
         self._lock = threading.Lock()
         self._thread_id = 0
         self._is_open = False
@@ -76,14 +83,16 @@ class Watch:
         self.reason, self._hung = None, False
         self._is_open = True
         self.restart()
-        _WATCHDOG.add(self)
+        if not self._is_known:
+            self._is_known = True
+            _WATCHDOG.add(self)
         return self
 
     def restart(self) -> None:
         """Give the call its whole time again."""
         self.deadline = time.monotonic() + self.timeout_s
         if self._alarm:
-            signal.setitimer(signal.ITIMER_REAL, self.timeout_s + GRACE_S + _ALARM_MARGIN_S)
+            _ALARM.set(self.deadline + GRACE_S + _ALARM_MARGIN_S)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
@@ -93,10 +102,17 @@ class Watch:
         with self._lock:
             self._is_open = False
             if self.reason is not None and self._interrupt_call is None:
-                _raise_in_thread(self._thread_id, None)
+                _take_back(self._thread_id)
+        if not self._repeated:
+            self.end()
+
+    def end(self) -> None:
+        """No further call follows."""
         if self._alarm:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        _WATCHDOG.remove(self)
+            _ALARM.rest()
+        if self._is_known:
+            self._is_known = False
+            _WATCHDOG.remove(self)
 
     def interrupt(self, reason: Interrupt) -> None:
         """Interrupt the call, once, unless it has ended."""
@@ -111,6 +127,8 @@ class Watch:
 
     def look(self, now: float) -> float:
         """Do what is due; gives the time of the next look."""
+        if not self._is_open:  # the next call has its whole time
+            return now + self.timeout_s
         if now < self.deadline:
             return self.deadline
         if self.reason is None:
@@ -123,6 +141,25 @@ class Watch:
         if is_due:
             self._on_hang()
         return now + 3600.0
+
+
+class _Alarm:
+    """The process's alarm clock, which ends it without anybody's help."""
+
+    def __init__(self) -> None:
+        self._rings_at = 0.0
+
+    def set(self, at: float) -> None:
+        """Ring at a time (of the monotonic clock, s), or a little later; not before."""
+        if not at <= self._rings_at <= at + _ALARM_SLACK_S:
+            self._rings_at = at + _ALARM_SLACK_S
+            signal.setitimer(signal.ITIMER_REAL, max(self._rings_at - time.monotonic(), 1e-3))
+
+    def rest(self) -> None:
+        """Don't ring."""
+        if self._rings_at:
+            self._rings_at = 0.0
+            signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class _Watchdog:
@@ -170,12 +207,37 @@ class _Watchdog:
 
 
 _WATCHDOG = _Watchdog()
+_ALARM = _Alarm()
 
 
-def _raise_in_thread(thread_id: int, kind: type[BaseException] | None) -> None:
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread_id), ctypes.py_object(kind) if kind is not None else None
-    )
+def rest_alarm() -> None:
+    """Between calls, before anything that may take long: the alarm that the last call has set mustn't ring then."""
+    _ALARM.rest()
+
+
+class _TakenBack(BaseException):
+    """Takes the place of an interrupt that came too late."""
+
+
+def _take_back(thread_id: int) -> None:
+    """Drop what was to be raised in this thread and hasn't been yet.
+
+    To raise nothing instead would leave the interpreter's flag up: CPython 3.11 then loops for ever in the next call
+    that is traced, by a debugger or for coverage. So something harmless is raised, and waited for.
+    """
+    if threading.get_ident() != thread_id:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), None)
+        return
+    try:
+        _raise_in_thread(thread_id, _TakenBack)
+        while True:
+            pass
+    except _TakenBack:
+        pass
+
+
+def _raise_in_thread(thread_id: int, kind: type[BaseException]) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(kind))
 
 
 def end_process() -> None:

@@ -11,7 +11,10 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 from tensorlake_nb.core.batch import Span
@@ -25,7 +28,7 @@ from tensorlake_nb.errors import (
 )
 from tensorlake_nb.store import recovery
 from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
-from tensorlake_nb.store.codec import NDARRAY, Encoded, decode
+from tensorlake_nb.store.codec import NDARRAY, PICKLE, Encoded, decode, decode_all
 from tensorlake_nb.store.documents import Documents
 from tensorlake_nb.store.entry import Entry, TaskOutcome
 from tensorlake_nb.store.filesystem import Filesystem
@@ -58,6 +61,7 @@ _RECORDS_BYTES = 128 * 2**20
 _VALUES_BYTES = 64 * 2**20
 _CHUNKS_BYTES = 64 * 2**20
 _RECORDS_AT_ONCE = 500
+_AT_ONCE_BYTES = 8 * 2**20
 
 
 class Store(Documents):
@@ -114,6 +118,8 @@ class Store(Documents):
         segment = Segment(sealed.name, f"{base}/{RECORD}", sealed.record)
         self.filesystem.put_atomic(segment.path, sealed.record)
         self._records.put(segment.name, segment, segment.size_bytes)
+        for path, chunk in sealed.payload:
+            self._reader.keep(segment.name, path, chunk)
         return segment
 
     def write_segment(
@@ -152,7 +158,7 @@ class Store(Documents):
                 if run is not None:
                     segments = [segment for segment in segments if is_of_run(segment.name, run)]
                     spools = [spool for spool in spools if is_of_run(spool.writer, run)]
-                index = Index(segments, spools, self._copied)
+                index = Index(segments, spools, self._copied, self.completed)
                 self._indexes[fingerprint, run] = index
             return index
 
@@ -215,7 +221,7 @@ class Store(Documents):
                 recovery.save(self, contents)
         known: dict[TaskKey, TaskOutcome] = {}
         for segment in self.segments_of(fingerprint, writer):
-            known.update(segment.outcomes())
+            known.update(self._outcomes(segment))
             begun.update(dict.fromkeys(segment.interrupted))
         return known, tuple(key for key in begun if key not in known)
 
@@ -236,6 +242,10 @@ class Store(Documents):
             segment = self._referred(span)
             outputs = range(span.start, span.stop)
             try:
+                at_once = self._at_once(segment, span, resolver)
+                if at_once is not None:
+                    values.extend(at_once)
+                    continue
                 if len(outputs) > 1:
                     self._reader.prefetch(segment, [n for n in outputs if self._remembered(segment, n) is None])
                 values.extend(self._value(segment, output, resolver) for output in outputs)
@@ -244,9 +254,33 @@ class Store(Documents):
                 raise
         return values
 
+    def _at_once(self, segment: Segment, span: Span, resolver: ClassResolver) -> list[Any] | None:
+        """Small values that lie side by side; ``None`` if they don't."""
+        bounds = segment.in_payload(span.start, span.stop)
+        if not bounds or bounds[-1] - bounds[0] > _AT_ONCE_BYTES:
+            return None
+        codecs = segment.codecs(span.start, span.stop)
+        if PICKLE in codecs:  # it may be remembered, and then needs no trust
+            return None
+        data, first = self._reader.payload(segment, bounds[0], bounds[-1]), bounds[0]
+        parts = [data[low - first : high - first] for low, high in pairwise(bounds)]
+        return decode_all(codecs, parts, resolver=resolver, trusted=self.trusted)
+
     def digests(self, spans: Iterable[Span]) -> bytes:
         """Digests of outputs, 32 bytes each, end to end."""
         return b"".join(self._referred(span).digests[32 * span.start : 32 * span.stop] for span in spans)
+
+    def completed(self, outcome: TaskOutcome) -> TaskOutcome:
+        """An outcome with its digests, where they are in the segments that it refers to.
+
+        Raises
+        ------
+        CheckpointNotFoundError, CorruptCheckpointError
+            One of those segments has gone, or is damaged.
+        """
+        if not outcome.spans or outcome.digests:
+            return outcome
+        return replace(outcome, digests=self.digests(outcome.spans))
 
     def open_array(self, spans: Sequence[Span]) -> Any:
         """Equal-shaped arrays, stacked along a new first axis and opened lazily.
@@ -381,8 +415,15 @@ class Store(Documents):
         recovery.save(self, contents)
         known: dict[TaskKey, TaskOutcome] = {}
         for segment in self.segments_of(contents.fingerprint, contents.writer):
-            known.update(segment.outcomes())
+            known.update(self._outcomes(segment))
         return known
+
+    def _outcomes(self, segment: Segment) -> dict[TaskKey, TaskOutcome]:
+        found = {}
+        for key, outcome in segment.outcomes().items():
+            with suppress(CheckpointNotFoundError, CorruptCheckpointError):  # what it refers to has gone
+                found[key] = self.completed(outcome)
+        return found
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()

@@ -82,6 +82,8 @@ class Entry:
         How long the call took.
     supersedes
         Key of an earlier entry of the same writer that need not be kept once this one is: the accumulator before it.
+    refers
+        Where its outputs lie, if they were committed before it: those of a long list, a part at a time.
     """
 
     key: TaskKey
@@ -91,10 +93,14 @@ class Entry:
     effects: bytes | None = None
     duration_s: float = 0.0
     supersedes: TaskKey | None = None
+    refers: tuple[Span, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.key) != 32 or self.count < BARE or len(self.values) != (1 if self.count == BARE else self.count):
-            raise InternalError(f"a count of {self.count} and {len(self.values)} outputs, key {self.key!r}")
+        outputs = len(self.values) + sum(len(span) for span in self.refers)
+        if len(self.key) != 32 or self.count < BARE or outputs != (1 if self.count == BARE else self.count):
+            raise InternalError(f"a count of {self.count} and {outputs} outputs, key {self.key!r}")
+        if self.values and self.refers:
+            raise InternalError("outputs of its own and elsewhere")
 
     @property
     def size_bytes(self) -> int:
@@ -127,3 +133,20 @@ class TaskOutcome:
     routes: Routes | None
     effects: bytes | None
     duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBlock:
+    """Consecutive tasks of one segment, all in one piece.
+
+    Attributes
+    ----------
+    counts
+        int32 per task: how many outputs; `BARE` for one value.
+    spans, digests
+        All their outputs, and their digests end to end.
+    """
+
+    counts: bytes
+    spans: tuple[Span, ...]
+    digests: bytes

@@ -27,14 +27,20 @@ class Index:
     """
 
     def __init__(
-        self, segments: Sequence[Segment], spools: Sequence[SpoolContents] = (), copy: Copy | None = None
+        self,
+        segments: Sequence[Segment],
+        spools: Sequence[SpoolContents] = (),
+        copy: Copy | None = None,
+        complete: Callable[[TaskOutcome], TaskOutcome] = lambda outcome: outcome,
     ) -> None:
         newest_first = sorted(segments, key=lambda segment: age_of(segment.name), reverse=True)
         self._segments = [segment for segment in newest_first if len(segment)]
         self._spools = [spool for spool in spools if spool.entries]
+        self._complete = complete
         self._copy, self._copied = copy, dict[int, Mapping[TaskKey, TaskOutcome]]()
         self._lock = threading.Lock()
-        held = [segment.keys for segment in self._segments]
+        names = {segment.name for segment in self._segments}
+        held = [_whole_keys(segment, names) for segment in self._segments]
         held += [np.frombuffer(b"".join(spool.entries), dtype="S32") for spool in self._spools]
         keys = np.concatenate(held) if held else np.empty(0, dtype="S32")
         self._offsets = np.cumsum([0] + [len(part) for part in held])
@@ -95,13 +101,13 @@ class Index:
 
         Raises
         ------
-        CheckpointNotFoundError
-            It was in a live writer's spool, with values that have gone since.
+        CheckpointNotFoundError, CorruptCheckpointError
+            It was in a live writer's spool, with values that have gone since, or refers to a segment that has.
         """
         part = int(np.searchsorted(self._offsets, position, side="right")) - 1
         within = int(position - self._offsets[part])
         if part < len(self._segments):
-            return self._segments[part].outcome(within)
+            return self._complete(self._segments[part].outcome(within))
         number = part - len(self._segments)
         key = list(self._spools[number].entries)[within]
         copied = self._copy_of(number).get(key)
@@ -116,6 +122,16 @@ class Index:
                     raise InternalError("an index with spools needs to know how to copy them")
                 self._copied[number] = self._copy(self._spools[number])
             return self._copied[number]
+
+
+def _whole_keys(segment: Segment, names: set[str]) -> NDArray[np.bytes_]:
+    """A segment's keys, without those of tasks that refer to a segment which isn't there any more."""
+    broken = [task for task, spans in segment.refers.items() if not names.issuperset(span.segment for span in spans)]
+    if not broken:
+        return segment.keys
+    keys = segment.keys.copy()
+    keys[broken] = b""
+    return keys
 
 
 def _beginnings(keys: NDArray[np.bytes_]) -> NDArray[np.uint64]:

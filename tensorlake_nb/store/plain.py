@@ -12,6 +12,7 @@ import dataclasses
 import datetime as dt
 import enum
 import pathlib
+import threading
 import uuid
 import zoneinfo
 from collections import Counter, OrderedDict, deque
@@ -25,6 +26,7 @@ import numpy as np
 import pydantic
 
 from tensorlake_nb.store.classes import ClassResolver, class_name
+from tensorlake_nb.store.packing import packb
 
 
 class Ext(enum.IntEnum):
@@ -63,7 +65,10 @@ class Ext(enum.IntEnum):
     ARROW = 31
 
 
-_LEAVES = frozenset({type(None), bool, int, float, str, bytes})
+#: Types that msgpack has a form for which is read back as the same type.
+LEAVES = frozenset({type(None), bool, int, float, str, bytes})
+_EXACTLY: Any = {"strict_types": True, "use_bin_type": True, "unicode_errors": "surrogatepass"}
+_HERE = threading.local()
 _CONTAINERS = frozenset({list, tuple, dict})
 _TAKEN = frozenset({bytearray, memoryview, msgpack.ExtType, msgpack.Timestamp})
 _MOST_ITEMS = 1_000_000
@@ -95,6 +100,16 @@ def pack(value: Any, resolver: ClassResolver, *, frames: Callable[[Any], bytes |
         raise NotPlainError(type(value)) from error
 
 
+def pack_leaf(value: Any) -> bytes:
+    """The msgpack form of an instance of one of `LEAVES`; `OverflowError` for an int of more than 64 bits."""
+    if type(value) in (str, bytes):  # the buffer that is kept would grow with them
+        return packb(value, **_EXACTLY)
+    if not hasattr(_HERE, "packer"):
+        _HERE.packer = msgpack.Packer(**_EXACTLY)
+    packed: bytes = _HERE.packer.pack(value)
+    return packed
+
+
 class _Packing:
     def __init__(self, resolver: ClassResolver, frames: Callable[[Any], bytes | None]) -> None:
         self._resolver, self._frames = resolver, frames
@@ -104,10 +119,7 @@ class _Packing:
         inspection = _Inspection()
         inspection.look(value)
         exact = _exact(value) if inspection.found else value
-        packed: bytes = msgpack.packb(
-            exact, default=self._extension, strict_types=True, use_bin_type=True, unicode_errors="surrogatepass"
-        )
-        return packed
+        return packb(exact, default=self._extension, **_EXACTLY)
 
     def _ext(self, code: int, content: Any) -> msgpack.ExtType:
         return msgpack.ExtType(code, self.pack(content))
@@ -160,7 +172,7 @@ class _Inspection:
         size = len(value)
         self._distinct += size
         for items in (value.keys(), value.values()) if cls is dict else (value,):
-            if not _LEAVES.issuperset(map(type, items)):
+            if not LEAVES.issuperset(map(type, items)):
                 size += sum(map(self.look, items))
         if size > _MOST_ITEMS and size > 8 * self._distinct:
             raise NotPlainError(cls)

@@ -27,9 +27,9 @@ from tensorlake_nb.store.classes import ClassResolver, find_class
 from tensorlake_nb.store.plain import PLAIN_KINDS, Ext
 
 
-def unpack(data: bytes, resolver: ClassResolver, *, trusted: bool, frames: Callable[[bytes], Any]) -> Any:
-    """The value that `plain.pack` was given; classes are the ones that stand in the notebook now."""
-    return _Unpacking(resolver, trusted, frames).unpack(data)
+def unpacker(resolver: ClassResolver, *, trusted: bool, frames: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Gives the values that `plain.pack` was given; classes are the ones that stand in the notebook now."""
+    return _Unpacking(resolver, trusted, frames).unpack
 
 
 class _Unpacking:

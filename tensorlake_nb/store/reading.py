@@ -13,7 +13,7 @@ from tensorlake_nb.store.compression import decompress
 from tensorlake_nb.store.filesystem import Filesystem
 from tensorlake_nb.store.memory import Recent
 from tensorlake_nb.store.paths import segment_path
-from tensorlake_nb.store.segment import LARGE_BYTES, Segment
+from tensorlake_nb.store.segment import LARGE_BYTES, PAYLOAD, Segment
 
 Data = TypeVar("Data", bytes, bytearray)
 
@@ -51,6 +51,14 @@ class Reader:
                 chunk = self._chunk(segment, layout, index)
                 flat[low - skipped : high - skipped] = np.frombuffer(chunk, np.uint8, high - low, low - begin)
         return array.reshape(layout.shape[1:])
+
+    def payload(self, segment: Segment, start: int, stop: int) -> bytes:
+        """Some bytes of a segment's payload."""
+        return self._bytes(segment, segment.layouts[PAYLOAD], start, stop)
+
+    def keep(self, segment: str, path: str, chunk: bytes) -> None:
+        """Remember a chunk of a segment's payload that was just written: what follows will ask for it."""
+        self.recent.put((segment, path), chunk, len(chunk))
 
     def prefetch(self, segment: Segment, outputs: Sequence[int]) -> None:
         """Bring the objects of many outputs at once, where each by itself would be a request of its own."""

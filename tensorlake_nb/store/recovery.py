@@ -140,7 +140,7 @@ def _unplaced(store: Store, entries: Iterable[Entry]) -> Iterable[Entry]:
         except CorruptCheckpointError as error:
             store.report(str(error))
             continue
-        yield Entry(entry.key, entry.count, values, entry.routes, entry.effects, entry.duration_s, None)
+        yield Entry(entry.key, entry.count, values, entry.routes, entry.effects, entry.duration_s, None, entry.refers)
 
 
 def _fetched(store: Store, placed: Placed) -> Encoded:

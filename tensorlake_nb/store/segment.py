@@ -19,7 +19,7 @@ from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.arrays import CHUNK_BYTES, LARGE_CHUNK_BYTES, Layout, byte_string, cut, large_rows, stacked
 from tensorlake_nb.store.codec import NDARRAY, Encoded
 from tensorlake_nb.store.compression import Buffer, compress, pays
-from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject, TaskOutcome
+from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject, TaskBlock, TaskOutcome
 from tensorlake_nb.store.record import base64_of, bytes_of, folded, numbers_of, read_record, unfolded, write_record
 
 PAYLOAD = "payload"
@@ -32,11 +32,18 @@ _UNUSED = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class SealedSegment:
-    """All that is to be put for a segment: its objects by path, then its record."""
+    """All that is to be put for a segment: its objects by path, then its record.
+
+    Attributes
+    ----------
+    payload
+        The chunks of its payload by path, as they are read.
+    """
 
     name: str
     objects: tuple[tuple[str, Buffer], ...]
     record: bytes
+    payload: tuple[tuple[str, bytes], ...] = ()
 
 
 class SegmentBuilder:
@@ -116,10 +123,13 @@ class SegmentBuilder:
                 parts.append(packed.data)
                 ends[position] = len(packed.data)
         payload = b"".join(parts)
+        readable: list[tuple[str, bytes]] = []
         if payload:
             layout = byte_string(PAYLOAD, len(payload), pays(payload), CHUNK_BYTES)
             layouts.append(layout)
-            objects.extend(_objects(layout, np.frombuffer(payload, dtype=np.uint8), 0))
+            chunks = list(cut(layout, np.frombuffer(payload, dtype=np.uint8), 0))
+            readable = [(layout.object_name(index), bytes(data)) for index, data in chunks]
+            objects.extend((path, compress(data) if layout.compressed else data) for path, data in readable)
         listed += [StoredObject.of(path, data) for path, data in objects]
 
         fingerprint, _, name = self.segment.partition("/")
@@ -145,10 +155,17 @@ class SegmentBuilder:
             about["routes"] = folded(_tabled(routes))
         if effects:
             about["effects"] = folded(effects)
+        refers = {
+            position: [[span.segment, span.start, span.stop] for span in entry.refers]
+            for position, entry in enumerate(entries)
+            if entry.refers
+        }
+        if refers:
+            about["refers"] = folded(refers)
         if interrupted:
             about["interrupted"] = base64_of(b"".join(interrupted))
         record = write_record(about, {layout.name: layout.metadata() for layout in layouts})
-        return SealedSegment(self.segment, tuple(objects), record)
+        return SealedSegment(self.segment, tuple(objects), record, tuple(readable))
 
     def _arrange(
         self,
@@ -234,6 +251,8 @@ class Segment:
         Position of each task's first output, and one more at the end.
     objects
         Every object of the segment by path, with its length and digest.
+    refers
+        By position of a task whose outputs lie in other segments: where.
     interrupted
         Keys of tasks that its writer had begun and not ended when it died.
     record
@@ -268,9 +287,9 @@ class Segment:
         return str(self._about["written"])
 
     def outcome(self, task: int) -> TaskOutcome:
-        """The task at a position."""
+        """The task at a position. Of one that refers to other segments, the digests are there: `Store.completed`."""
         start, stop = int(self.starts[task]), int(self.starts[task + 1])
-        spans = (Span(self.name, start, stop),) if stop > start else ()
+        spans = (Span(self.name, start, stop),) if stop > start else self.refers.get(task, ())
         return TaskOutcome(
             TaskKey(self._keys[32 * task : 32 * task + 32]),
             int(self.counts[task]),
@@ -295,6 +314,32 @@ class Segment:
     def codec(self, output: int) -> str:
         return self._codecs[int(self._codec_of[output])] if len(self._codec_of) else self._codecs[0]
 
+    def block(self, keys: Sequence[bytes]) -> TaskBlock | None:
+        """Tasks that stand here one after the other, if those keys do, and nothing but values is known of them."""
+        if not keys or self.refers or "routes" in self._about or "effects" in self._about:
+            return None
+        at = self._keys.find(keys[0])
+        wanted = b"".join(keys)
+        if at < 0 or at % 32 or self._keys[at : at + len(wanted)] != wanted:
+            return None
+        first, stop = at // 32, at // 32 + len(keys)
+        start, end = int(self.starts[first]), int(self.starts[stop])
+        spans = (Span(self.name, start, end),) if end > start else ()
+        return TaskBlock(self.counts[first:stop].tobytes(), spans, self.digests[32 * start : 32 * end])
+
+    def in_payload(self, start: int, stop: int) -> list[int] | None:
+        """Where each output begins in the payload, and the last one ends; ``None`` if some lie elsewhere."""
+        if (self._home[start:stop] >= 0).any():
+            return None
+        found: list[int] = self._ends[start : stop + 1].tolist()
+        return found
+
+    def codecs(self, start: int, stop: int) -> list[str]:
+        """The codecs of consecutive outputs."""
+        if not len(self._codec_of):
+            return [self._codecs[0]] * (stop - start)
+        return [self._codecs[number] for number in self._codec_of[start:stop].tolist()]
+
     def place(self, output: int) -> tuple[Layout, bool, int, int]:
         """Where an output lies: the array, whether it is a row of it, and from where to where.
 
@@ -318,6 +363,11 @@ class Segment:
         self._durations = numbers_of(about["durations_s"], "<f4")
         self.digests = bytes_of(about["digests"])
         sizes = np.where(self.counts == BARE, 1, self.counts).astype(np.int64)
+        self.refers = _refers(about)
+        for position, spans in self.refers.items():
+            if sum(map(len, spans)) != sizes[position]:
+                raise ValueError("a task of it refers to fewer outputs than it has")
+            sizes[position] = 0
         self.starts: NDArray[np.int64] = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
         self._codecs = [str(codec) for codec in about["codecs"]]
         self._codec_of = numbers_of(about["codec_of"], "u1") if "codec_of" in about else np.empty(0, "u1")
@@ -375,6 +425,15 @@ class Segment:
                 raise CorruptCheckpointError(f"{self.path} has senseless {part}: {error!r}") from error
             setattr(self, f"_{part}_read", found)
         return found
+
+
+def _refers(about: Mapping[str, Any]) -> dict[int, tuple[Span, ...]]:
+    if "refers" not in about:
+        return {}
+    return {
+        int(position): tuple(Span(str(segment), int(start), int(stop)) for segment, start, stop in spans)
+        for position, spans in unfolded(about["refers"]).items()
+    }
 
 
 def _split(keys: bytes) -> Iterable[bytes]:

@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -25,12 +25,14 @@ import numpy as np
 import psutil
 from blake3 import blake3
 
+from tensorlake_nb.core.batch import Span
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.arrays import Layout
 from tensorlake_nb.store.codec import Encoded
 from tensorlake_nb.store.entry import Entry, Placed, StoredObject
 from tensorlake_nb.store.filesystem import LocalFilesystem, translated
+from tensorlake_nb.store.packing import packb
 from tensorlake_nb.store.paths import FORMAT_VERSION, SPOOL_SUFFIX, spools_path, unique_name
 
 try:
@@ -51,8 +53,9 @@ else:
 MAGIC = b"tensorlake_nb spool 1\n"
 _HEAD = struct.Struct("<IB")
 _CHECK_BYTES = 16
+KEY_SIZE = 32
 _NOT_INHERITED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_HEADER, _BEGUN, _ENTRY = 1, 2, 3
+_HEADER, _BEGUN, _ENTRY, _TURNS, _FAILED = 1, 2, 3, 4, 5
 _STARTED_WITHIN_S = 2.0  # psutil works a process's start out from the clock, which may be set meanwhile
 _HEADERLESS_S = 60.0
 
@@ -77,12 +80,23 @@ class Spool:
         """Note that a task is being computed."""
         self._append(_frame(_BEGUN, key))
 
+    def turns(self, keys: Sequence[bytes]) -> None:
+        """Note tasks that are computed one after the other, so that none has to be noted when its turn comes.
+
+        They replace those noted before.
+        """
+        self._append(_frame(_TURNS, b"".join(keys)))
+
+    def failed(self, key: bytes) -> None:
+        """Note that a task has ended without outputs."""
+        self._append(_frame(_FAILED, key))
+
     def add(self, entry: Entry) -> None:
         """Note a finished task with its outputs."""
         self._append(_frame(_ENTRY, _entry_body(entry)))
 
-    def restart(self, begun: tuple[bytes, ...]) -> None:
-        """Forget everything but the tasks still being computed: the rest is in a segment now."""
+    def restart(self, begun: Sequence[bytes] = (), turns: Sequence[bytes] = ()) -> None:
+        """Forget everything but the tasks still being computed or to come: the rest is in a segment now."""
         if self._handle < 0:
             return
         with translated("write", self.path):
@@ -90,6 +104,8 @@ class Spool:
             self._size = self._kept
         for key in begun:
             self.begun(key)
+        if turns:
+            self.turns(turns)
 
     def remove(self) -> None:
         """End the log: nothing in it is needed any more."""
@@ -173,6 +189,8 @@ def read_spool(raw: bytes) -> SpoolContents:
     header: dict[str, Any] = {}
     entries: dict[TaskKey, Entry] = {}
     begun: dict[bytes, None] = {}
+    turns: list[bytes] = []
+    ended: set[bytes] = set()
     damage: str | None = None
     position = len(MAGIC)
     while position < len(raw):
@@ -197,15 +215,25 @@ def read_spool(raw: bytes) -> SpoolContents:
             elif kind == _ENTRY:
                 entry = _entry_of(body)
                 begun.pop(entry.key, None)
+                ended.add(entry.key)
                 entries.setdefault(entry.key, entry)
                 if entry.supersedes is not None:
                     entries.pop(entry.supersedes, None)
+            elif kind == _TURNS:
+                turns = [body[i : i + KEY_SIZE] for i in range(0, len(body), KEY_SIZE)]
+            elif kind == _FAILED:
+                begun.pop(body, None)
+                ended.add(body)
         except Exception as error:
             damage = f"its record before byte {position} makes no sense: {error!r}"
     fingerprint, writer = header.get("fingerprint"), header.get("writer")
     if not isinstance(fingerprint, str) or not isinstance(writer, str):
         return SpoolContents("", "", damage=damage or "it has no header")
     torn_bytes = max(0, len(raw) - position)
+    for key in turns:
+        if key not in ended:
+            begun[key] = None  # the one whose turn it was
+            break
     return SpoolContents(fingerprint, writer, entries, tuple(begun), damage, torn_bytes, header)
 
 
@@ -302,10 +330,9 @@ def _frame(kind: int, body: bytes) -> bytes:
 
 def _entry_body(entry: Entry) -> bytes:
     values = [_value_body(value) for value in entry.values]
-    packed: bytes = msgpack.packb(
-        [entry.key, entry.count, values, entry.routes, entry.effects, entry.duration_s, entry.supersedes]
-    )
-    return packed
+    refers = [[span.segment, span.start, span.stop] for span in entry.refers]
+    told = [entry.key, entry.count, values, entry.routes, entry.effects, entry.duration_s, entry.supersedes, refers]
+    return packb(told)
 
 
 def _value_body(value: Encoded | Placed) -> list[Any]:
@@ -319,7 +346,7 @@ def _value_body(value: Encoded | Placed) -> list[Any]:
 
 
 def _entry_of(body: bytes) -> Entry:
-    key, count, values, routes, effects, duration_s, supersedes = msgpack.unpackb(body)
+    key, count, values, routes, effects, duration_s, supersedes, *rest = msgpack.unpackb(body)
     return Entry(
         TaskKey(key),
         count,
@@ -328,6 +355,7 @@ def _entry_of(body: bytes) -> Entry:
         effects,
         float(duration_s),
         None if supersedes is None else TaskKey(supersedes),
+        tuple(Span(str(segment), int(start), int(stop)) for segment, start, stop in (rest[0] if rest else ())),
     )
 
 

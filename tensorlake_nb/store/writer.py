@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tensorlake_nb.core.batch import Span
 from tensorlake_nb.core.keys import TaskKey
 from tensorlake_nb.errors import CheckpointNotFoundError
 from tensorlake_nb.store.codec import Encoded
-from tensorlake_nb.store.entry import Entry, Placed, Routes, TaskOutcome
+from tensorlake_nb.store.entry import Entry, Placed, Routes, TaskBlock, TaskOutcome
 from tensorlake_nb.store.filesystem import LocalFilesystem
 from tensorlake_nb.store.paths import segment_path, unique_name, writer_part
 from tensorlake_nb.store.segment import LARGE_BYTES, SealedSegment, Segment, SegmentBuilder
@@ -34,9 +35,12 @@ class Writer:
         if spooled and isinstance(store.filesystem, LocalFilesystem):
             self._spool = Spool(store.filesystem, fingerprint, self.name)
         self._begun: dict[bytes, None] = {}
+        self._turns: dict[bytes, None] = {}
         self._builder = self._new_builder()
         self._sealed: list[SealedSegment] = []
-        self._flushed: dict[TaskKey, tuple[str, int]] = {}
+        self._flushed: list[Segment] = []
+        #: Where each task is; made when it is first asked for.
+        self._places: dict[bytes, tuple[Segment, int]] | None = None
         self._left: tuple[dict[TaskKey, TaskOutcome], tuple[bytes, ...]] | None = None
         #: Seconds of compute, and bytes of outputs, added since the last flush.
         self.at_risk_s = 0.0
@@ -57,6 +61,28 @@ class Writer:
             if self._spool is not None:
                 self._spool.begun(key)
 
+    def begin_in_turn(self, keys: Sequence[bytes]) -> None:
+        """Note tasks that are going to be computed one after the other: each begins when the one before has ended.
+
+        They replace those noted before; none: what is left of them won't be computed.
+        """
+        with self._lock:
+            is_news = bool(keys or self._turns)
+            self._turns = dict.fromkeys(keys)
+            if self._spool is not None and is_news:
+                self._spool.turns(keys)
+
+    def fail(self, key: bytes) -> None:
+        """Note that a task has ended without outputs."""
+        with self._lock:
+            self._end(key)
+            if self._spool is not None:
+                self._spool.failed(key)
+
+    def _end(self, key: bytes) -> None:
+        self._begun.pop(key, None)
+        self._turns.pop(key, None)
+
     def add(
         self,
         key: bytes,
@@ -67,6 +93,7 @@ class Writer:
         effects: bytes | None = None,
         duration_s: float = 0.0,
         supersedes: bytes | None = None,
+        refers: tuple[Span, ...] = (),
     ) -> None:
         """Take in a finished task.
 
@@ -83,6 +110,8 @@ class Writer:
         supersedes
             Key of an earlier task of this writer that needs no place in the store once this one has: the
             accumulator before it.
+        refers
+            Where the outputs lie, if they were committed already; then there are no values.
 
         Raises
         ------
@@ -92,16 +121,17 @@ class Writer:
         with self._lock:
             kept = [self._kept(value) for value in values]
             followed = None if supersedes is None else TaskKey(supersedes)
-            entry = Entry(TaskKey(key), count, tuple(kept), routes, effects, duration_s, followed)
+            entry = Entry(TaskKey(key), count, tuple(kept), routes, effects, duration_s, followed, refers)
             if self._spool is not None:
                 self._spool.add(entry)
             self._builder.add(entry)
-            self._begun.pop(key, None)
+            self._end(key)
             self.at_risk_s += duration_s
             self.pending_bytes += entry.size_bytes
             for value, held in zip(values, kept, strict=True):
                 if isinstance(held, Encoded):
-                    self._store.remember_value(held)
+                    if not held.is_plain:  # else the segment's payload is kept as a whole
+                        self._store.remember_value(held)
                 elif value.size_bytes <= self._store.largest_remembered_bytes:
                     self._store.remember_value(value.detached())
 
@@ -121,7 +151,7 @@ class Writer:
                 self._commit(self._sealed[0])
                 del self._sealed[0]
             if self._spool is not None:
-                self._spool.restart(tuple(self._begun))
+                self._spool.restart(tuple(self._begun), tuple(self._turns))
             self.at_risk_s, self.pending_bytes = 0.0, 0
 
     def close(self) -> None:
@@ -156,11 +186,22 @@ class Writer:
             It wasn't added, isn't flushed yet, or was superseded.
         """
         with self._lock:
-            place = self._flushed.get(TaskKey(key))
+            if self._places is None:
+                self._places = {}
+                for segment in self._flushed:
+                    for position, flushed in enumerate(segment.all_keys()):
+                        self._places[flushed] = (segment, position)
+            place = self._places.get(key)
         if place is None:
             raise CheckpointNotFoundError(f"task {key.hex()} isn't among what writer {self.name} has flushed")
         segment, position = place
-        return self._store.segment(segment).outcome(position)
+        return self._store.completed(segment.outcome(position))
+
+    def locate_block(self, keys: Sequence[bytes]) -> TaskBlock | None:
+        """The same for many tasks at once, if they were flushed together, in that order, and have but values."""
+        with self._lock:
+            found = (segment.block(keys) for segment in reversed(self._flushed))
+            return next((block for block in found if block is not None), None)
 
     def _new_builder(self) -> SegmentBuilder:
         written = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
@@ -177,8 +218,8 @@ class Writer:
 
     def _commit(self, sealed: SealedSegment) -> Segment:
         segment = self._store.commit(sealed)
-        for position, key in enumerate(segment.all_keys()):
-            self._flushed[key] = (segment.name, position)
+        self._flushed.append(segment)
+        self._places = None
         return segment
 
     def _earlier(self) -> tuple[dict[TaskKey, TaskOutcome], tuple[bytes, ...]]:

@@ -122,7 +122,8 @@ class StoreBesideADict(RuleBasedStateMachine):
         paths = sorted(path for path in directory.rglob("*") if path.is_file())
         path = paths[part % len(paths)]
         raw = path.read_bytes()
-        path.write_bytes((b"", raw[: len(raw) // 2], raw[:-1] + bytes([raw[-1] ^ 1]))[how])
+        flipped = raw[:-1] + bytes([raw[-1] ^ 1]) if raw else b"junk"  # a damaged one that nobody has read since
+        path.write_bytes((b"", raw[: len(raw) // 2], flipped)[how])
         self.damaged += 1
         self.safe -= {number for number in self.kinds if key(number) in set(segment.all_keys())}
 

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorlake_nb.core.batch import LogLine
-from tensorlake_nb.engine.capture import BatchLog, Captured, _Handler, captured_here, redirected
+from tensorlake_nb.engine.capture import BatchLog, Captured, _Handler, redirected
 from tensorlake_nb.engine.secrets import without
 
 
 def test_streams_are_kept_in_the_order_in_which_they_came() -> None:
     captured = Captured()
-    with redirected(), captured_here(captured):
+    with redirected(), captured:
         print("one", "two")
         print("oops", file=sys.stderr)
         print("three")
@@ -37,7 +37,7 @@ def test_calls_on_several_threads_are_told_apart() -> None:
 
     def call(number: int) -> str:
         captured = Captured()
-        with captured_here(captured):
+        with captured:
             for _ in range(20):
                 barrier.wait()
                 print(number, end="")
@@ -52,7 +52,7 @@ def test_calls_on_several_threads_are_told_apart() -> None:
 def test_what_belongs_to_no_call_goes_where_it_always_went(capsys: pytest.CaptureFixture[str]) -> None:
     with redirected():
         print("plain")
-        with captured_here(Captured()):
+        with Captured():
             print("captured")
 
     assert capsys.readouterr().out == "plain\n"
@@ -69,7 +69,7 @@ def test_everything_is_put_back_after_the_last_batch() -> None:
 def test_a_log_call_with_wrong_arguments_is_shown_anyway() -> None:
     captured = Captured()
     record = logging.LogRecord("x", logging.ERROR, __file__, 1, "%d items", ("many",), None)
-    with captured_here(captured):
+    with captured:
         _Handler().emit(record)
 
     assert "%d items" in captured.lines(0)[0].text
@@ -121,11 +121,11 @@ def test_no_secret_survives(before: str, secrets: list[str], after: str) -> None
 def test_a_thread_that_the_call_started_is_heard_in_a_process_of_its_own() -> None:
     script = """
 import multiprocessing, sys, threading
-from tensorlake_nb.engine.capture import Captured, captured_here, redirected
+from tensorlake_nb.engine.capture import Captured, redirected
 
 def work(queue):
     captured = Captured()
-    with redirected(), captured_here(captured):
+    with redirected(), captured:
         thread = threading.Thread(target=lambda: print("from a thread"))
         thread.start(); thread.join()
     queue.put([line.text for line in captured.lines(0)])

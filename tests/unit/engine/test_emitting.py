@@ -91,11 +91,17 @@ def test_a_finished_generator_is_replayed_like_any_list(bench: Bench, calls: Cal
 
 
 def test_a_retry_gives_on_only_what_is_new(bench: Bench) -> None:
-    batch = bench.batch(bench.call(count_up), [4], emitted=digest(0) + digest(1), checkpoint_interval_s=0.0)
+    call = bench.call(count_up)
+    (before,) = bench.run_one(bench.batch(call, [2])).pieces
+    bench.messages.clear()
+    batch = bench.batch(
+        call, [4], emitted=before.digests, emitted_spans=before.spans, emitted_parts=1, checkpoint_interval_s=0.0
+    )
     receipt = bench.run_one(batch)
 
     assert bench.values(receipt) == [2, 3]
     assert [bench.values(part) for part in parts_of(bench)] == [[2], [3]]
+    assert bench.values(bench.run_one(bench.batch(call, [4], run_id=OTHER_RUN))) == [0, 1, 2, 3], "kept as one list"
 
 
 def test_a_retry_that_gives_something_else_is_refused(bench: Bench) -> None:

@@ -497,6 +497,7 @@ def test_a_damaged_input_is_told_apart_from_a_failure_of_the_function(bench: Ben
     batch = bench.batch(bench.call(noted), ["x" * 100])
     functions.clear()
     bench.store._values.clear()
+    bench.store._reader.recent.clear()
     (span,) = batch.columns[0].spans
     for file in Path(bench.url, "segments", span.segment[:2], span.segment).rglob("*"):
         if file.is_file() and file.name != "zarr.json":
@@ -681,7 +682,7 @@ def test_large_results_are_committed_on_the_way(bench: Bench, monkeypatch: pytes
     def big(x: int) -> Any:
         return np.full(1000, x)
 
-    monkeypatch.setattr("tensorlake_nb.engine.node_work.FLUSH_BYTES", 10_000)
+    monkeypatch.setattr("tensorlake_nb.engine.node_work.PART_BYTES", 10_000)
     receipt = bench.run_one(bench.batch(bench.call(big), [1, 2, 3, 4]))
 
     assert len({span.segment for span in receipt.pieces[0].spans}) > 1

@@ -179,3 +179,24 @@ with watchdog.Watch("run", 0.1, alarm=True):
     done = subprocess.run([sys.executable, "-c", script], timeout=30, check=False)
 
     assert done.returncode == -14, "SIGALRM"
+
+
+def test_an_interrupt_that_comes_too_late_leaves_nothing_behind_for_a_debugger_to_trip_over() -> None:
+    """In CPython 3.11 a traced call never returned while the flag for an exception from outside was up."""
+    script = """
+import sys
+from tensorlake_nb.engine.watchdog import Cancelled, Watch
+watch = Watch("run", 60.0)
+try:
+    with watch:
+        watch.interrupt(Cancelled())
+        while True:
+            pass
+except Cancelled:
+    watch.close()
+sys.settrace(lambda *event: None)
+print((lambda: "traced")())
+"""
+    done = subprocess.run([sys.executable, "-c", script], timeout=30, check=False, capture_output=True, text=True)
+
+    assert done.stdout == "traced\n", done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tensorlake_nb.core.batch import BARE
+from tensorlake_nb.core.batch import BARE, Span
 from tensorlake_nb.store.entry import Entry
 from tensorlake_nb.store.filesystem import LocalFilesystem
 from tensorlake_nb.store.spool import Spool, read_spool, take_over
@@ -65,6 +65,34 @@ def test_a_spool_starts_over_once_everything_is_committed(tmp_path: Path) -> Non
     found = read_spool(Path(spool.path).read_bytes())
     assert os.path.getsize(spool.path) == empty
     assert (len(found.entries), found.interrupted) == (0, (key(0),))
+
+
+def test_of_tasks_in_turn_the_first_that_has_not_ended_was_being_computed(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    raw = lambda: Path(spool.path).read_bytes()  # noqa: E731
+    spool.turns([key(1), key(2), key(3), key(4)])
+    assert read_spool(raw()).interrupted == (key(1),)
+
+    spool.add(Entry(key(1), BARE, (encoded(1),)))
+    spool.failed(key(2))
+    assert read_spool(raw()).interrupted == (key(3),)
+
+    spool.restart((), (key(3), key(4)))
+    assert read_spool(raw()).interrupted == (key(3),)
+
+    spool.turns([key(7)])
+    assert read_spool(raw()).interrupted == (key(7),), "the later turns replace the earlier ones"
+    spool.turns([])
+    assert read_spool(raw()).interrupted == ()
+
+
+def test_a_task_that_refers_to_other_segments_is_read(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    refers = (Span(f"{FINGERPRINT}/a~1", 0, 3), Span(f"{FINGERPRINT}/a~2", 2, 4))
+    spool.add(Entry(key(1), 5, (), refers=refers))
+
+    (read,) = read_spool(Path(spool.path).read_bytes()).entries.values()
+    assert (read.count, read.values, read.refers) == (5, (), refers)
 
 
 def test_no_file_is_made_before_there_is_something_to_keep(tmp_path: Path) -> None:
