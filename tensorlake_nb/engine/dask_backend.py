@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from distributed import Future, KilledWorker, Worker, WorkerPlugin
@@ -17,8 +19,9 @@ from tensorlake_nb.engine import backend as be
 from tensorlake_nb.engine import reporting
 from tensorlake_nb.engine.backend import Message, Order
 from tensorlake_nb.engine.cluster import Connection, death_of
+from tensorlake_nb.engine.execute import run_batch
 from tensorlake_nb.engine.functions import forget_listed
-from tensorlake_nb.engine.lowering import batch_key, lower
+from tensorlake_nb.engine.lowering import batch_key
 from tensorlake_nb.engine.nannies import TIMED_OUT
 from tensorlake_nb.engine.placing import required
 from tensorlake_nb.engine.secrets import install_secrets
@@ -28,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 #: How long a worker may take to answer (s): one whose call holds the interpreter answers when that ends.
 _TELL_S = 0.5
+#: How old the number of workers of a cluster that isn't ours may be (s).
+_COUNT_EVERY_S = 1.0
 
 
 class SecretsPlugin(WorkerPlugin):
@@ -38,6 +43,22 @@ class SecretsPlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         install_secrets(self._run_id, self._values, hide=worker.nanny is not None)
+
+
+def publish_secrets(client: Any, run_id: RunId, values: Mapping[str, str]) -> None:
+    """Give a run's secrets to the cluster's workers, as a plugin: one that replaces a dead worker has them too."""
+    if values:
+        client.register_plugin(SecretsPlugin(run_id, dict(values)), name=_plugin_name(run_id))
+
+
+def withdraw_secrets(client: Any, run_id: RunId) -> None:
+    """Take them back."""
+    with suppress(Exception):  # none were given
+        client.unregister_worker_plugin(_plugin_name(run_id))
+
+
+def _plugin_name(run_id: RunId) -> str:
+    return f"tensorlake-nb-secrets-{run_id}"
 
 
 class DaskBackend:
@@ -59,11 +80,11 @@ class DaskBackend:
         post: Callable[[Message], None],
     ) -> None:
         self._connect, self._run_id, self._secrets, self._post = connect, run_id, secrets, post
-        self._plugin_name = f"tensorlake-nb-secrets-{run_id}"
         self._connection: Connection | None = None
         self._futures: dict[int, Future[Any]] = {}
         self._numbers: dict[str, int] = {}
         self._workers: dict[int, str] = {}
+        self._slots, self._count_again_at = 0, 0.0
         self._lock = threading.Lock()
 
     def submit(self, orders: Sequence[Order]) -> None:
@@ -81,21 +102,38 @@ class DaskBackend:
             self._connection = self._connect()
             client = self._connection.client
             client.subscribe_topic(reporting.topic_of(self._run_id), self._on_event)
-            if self._secrets:  # as a plugin, so that a worker which replaces a dead one has them too
-                plugin = SecretsPlugin(self._run_id, dict(self._secrets))
-                client.register_plugin(plugin, name=self._plugin_name)
-            self._post(be.Ready(max(1, self._connection.slots())))
+            publish_secrets(client, self._run_id, self._secrets)
+        self._count_slots(self._connection)
         return self._connection
+
+    def _count_slots(self, connection: Connection) -> None:
+        """Tell how many batches can be computed at once, and again when workers have come or gone."""
+        now = time.monotonic()
+        if now < self._count_again_at:
+            return
+        self._count_again_at = now + (float("inf") if connection.is_embedded else _COUNT_EVERY_S)
+        slots = max(1, connection.slots())
+        if slots != self._slots:
+            self._slots = slots
+            self._post(be.Ready(slots))
 
     def _submit(
         self, connection: Connection, orders: Sequence[Order], priority: int, resources: Mapping[str, float]
     ) -> None:
-        graph = lower((order.number, order.batch) for order in orders)
         keys = [batch_key(order.batch, order.number) for order in orders]
         with self._lock:  # before they are on their way: a worker may say at once that it has begun
             self._numbers.update({order.batch.name: order.number for order in orders})
-        futures = connection.client.get(
-            graph, keys, sync=False, priority=priority, retries=0, resources=dict(resources) or None
+        # Begun in this order, so that what comes first in a stream is there first; a graph of independent tasks would
+        # be begun in any.
+        client: Any = connection.client
+        futures = client.map(
+            run_batch,
+            [order.batch for order in orders],
+            key=keys,
+            pure=False,
+            priority=priority,
+            retries=0,
+            resources=dict(resources) or None,
         )
         for order, future in zip(orders, futures, strict=True):
             with self._lock:
@@ -202,4 +240,4 @@ class DaskBackend:
             client.unsubscribe_topic(reporting.topic_of(self._run_id))
             self._tell(self._connection, forget_run)
             if self._secrets:
-                client.unregister_worker_plugin(self._plugin_name)
+                withdraw_secrets(client, self._run_id)

@@ -28,7 +28,7 @@ from tensorlake_nb.core.run_state import RunState, evolve
 from tensorlake_nb.engine import backend as be
 from tensorlake_nb.engine.backend import Backend, Message, Order
 from tensorlake_nb.engine.desk import Desk
-from tensorlake_nb.engine.ownership import this_process
+from tensorlake_nb.engine.ownership import Owner, this_process
 from tensorlake_nb.engine.recorder import Recorder
 from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError, TensorlakeError
 
@@ -77,13 +77,14 @@ class Driver:
         placements: Mapping[str, Placement],
         *,
         resumed: bool = False,
+        owner: Owner | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.state = state
         #: What ended the run, if it wasn't a task.
         self.exception: BaseException | None = None
         self._run_id, self._make_desk, self._recorder, self._clock = run_id, make_desk, recorder, clock
-        self._placements, self._resumed = placements, resumed
+        self._placements, self._resumed, self._owner = placements, resumed, owner or this_process()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inbox: asyncio.Queue[_Heard] = asyncio.Queue()
         self._early: list[_Heard] = []
@@ -140,7 +141,7 @@ class Driver:
 
     def _begin(self, *, resumed: bool) -> None:
         self._desk = self._make_desk()
-        self._apply(ev.RunStarted(self._run_id, self._clock(), resumed, this_process()))
+        self._apply(ev.RunStarted(self._run_id, self._clock(), resumed, self._owner))
 
     def _apply(self, event: Event) -> None:
         """An event is recorded, folded into the state, and only then acted on."""

@@ -58,21 +58,42 @@ class Graph(GraphBuilder):
             run.wait()
         return run
 
-    def start(self, **inputs: Any) -> Run:
-        """Start a run and return at once; waiting for it raises what `run` would raise."""
-        return self.start_fresh(frozenset(), inputs)
+    def start(self, *, detach: bool = False, **inputs: Any) -> Run:
+        """Start a run and return at once; waiting for it raises what `run` would raise.
+
+        Parameters
+        ----------
+        detach
+            Let the cluster drive it, so that it goes on when this kernel ends: `Run.open` finds it again by its id,
+            from any kernel, to watch it, to wait for it or to cancel it. Not on the embedded cluster, which ends
+            with the kernel.
+        **inputs
+            Arguments of the start function, by name.
+
+        Raises
+        ------
+        UsageError
+            The graph, its functions or the inputs aren't right; nothing was begun.
+        ClusterError
+            The cluster ends with this kernel.
+        """
+        return self._begin(frozenset(), inputs, detach=detach)
 
     def start_fresh(self, fresh: frozenset[str], inputs: Mapping[str, Any]) -> Run:
         """Start a run in which some functions, by name, are computed anew whatever the store has of them.
 
         What they give takes the place of what was kept: later runs replay that. See `Run.again`.
         """
+        return self._begin(fresh, inputs)
+
+    def _begin(self, fresh: frozenset[str], inputs: Mapping[str, Any], *, detach: bool = False) -> Run:
         session = sessions.current()
-        session.check()
+        session.check(detach=detach)
         session.store().recover()
         blueprint, resolver = self._draw_up(session, inputs)
         check_placement(session, blueprint)
-        return Run._begin(session, renewed(blueprint, fresh) if fresh else blueprint, resolver)
+        begin = Run._detach if detach else Run._begin
+        return begin(session, renewed(blueprint, fresh) if fresh else blueprint, resolver)
 
     def wrong_inputs(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         """What is wrong with a run's inputs, by name; empty if a run would take them.

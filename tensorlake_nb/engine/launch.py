@@ -28,7 +28,7 @@ from tensorlake_nb.engine.driver import Driver
 from tensorlake_nb.engine.failures import short_repr
 from tensorlake_nb.engine.loop_thread import spawn
 from tensorlake_nb.engine.naming import fingerprints, resolver_of
-from tensorlake_nb.engine.ownership import this_process
+from tensorlake_nb.engine.ownership import Owner, this_process
 from tensorlake_nb.engine.placing import check
 from tensorlake_nb.engine.recorder import Recorder
 from tensorlake_nb.engine.session import Session
@@ -69,7 +69,7 @@ def draw_up(
     store = session.store()
     run_id = new_run_id()
     names = tuple(sorted({name for node in graph.nodes.values() for name in node.function.options.secrets}))
-    _secret_values(graph.name, names)
+    secret_values(graph.name, names)
     plan = plan_graph(graph)
     prints = fingerprints(graph, inputs)
     resolver = resolver_of(prints)
@@ -100,7 +100,8 @@ def draw_up(
     return blueprint, resolver
 
 
-def _secret_values(graph: str, names: Sequence[str]) -> dict[str, str]:
+def secret_values(graph: str, names: Sequence[str]) -> dict[str, str]:
+    """Secrets from this process's environment; `OptionError` names those that aren't there."""
     missing = [name for name in names if name not in os.environ]
     if missing:
         raise OptionError(f"graph {graph!r} needs the secrets {', '.join(missing)}: set them in the environment")
@@ -182,11 +183,23 @@ def make_desk_of(
 
 
 def drive(
-    session: Session, blueprint: Blueprint, state: RunState, resolver: ClassResolver, *, resumed: bool
+    session: Session,
+    blueprint: Blueprint,
+    state: RunState,
+    resolver: ClassResolver,
+    *,
+    resumed: bool,
+    owner: Owner | None = None,
 ) -> tuple[Driver, Future[None]]:
-    """Start a run's driver on the private loop."""
+    """Start a run's driver on the private loop.
+
+    Parameters
+    ----------
+    owner
+        Who is said to drive it, if not this process; whoever that is has given the workers their secrets.
+    """
     store = session.store()
-    values = _secret_values(blueprint.graph, blueprint.secrets)
+    values = secret_values(blueprint.graph, blueprint.secrets) if owner is None else {}
     made = 0
 
     def make_desk() -> Desk:
@@ -199,7 +212,16 @@ def drive(
         return DaskBackend(session.connection, blueprint.run_id, values, post)
 
     recorder = Recorder(RunLog(store, blueprint.run_id))
-    driver = Driver(state, blueprint.run_id, make_desk, make_backend, recorder, blueprint.placements, resumed=resumed)
+    driver = Driver(
+        state,
+        blueprint.run_id,
+        make_desk,
+        make_backend,
+        recorder,
+        blueprint.placements,
+        resumed=resumed,
+        owner=owner or this_process(),
+    )
     return driver, spawn(driver.drive())
 
 

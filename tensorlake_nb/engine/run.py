@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from tensorlake_nb.core import events as ev
@@ -21,6 +22,7 @@ from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.run_state import RunState, evolve
 from tensorlake_nb.core.timing import Bar
+from tensorlake_nb.engine import detached
 from tensorlake_nb.engine import session as sessions
 from tensorlake_nb.engine.arrivals import Arrivals, arrivals
 from tensorlake_nb.engine.blueprint import Blueprint, from_json
@@ -28,7 +30,7 @@ from tensorlake_nb.engine.comparison import Comparison, RunSummary, differences,
 from tensorlake_nb.engine.driver import Driver
 from tensorlake_nb.engine.elements import ElementPage, elements
 from tensorlake_nb.engine.forecast import forecast
-from tensorlake_nb.engine.launch import drive, make_desk_of, new_run_id
+from tensorlake_nb.engine.launch import drive, make_desk_of, new_run_id, secret_values
 from tensorlake_nb.engine.loop_thread import spawn
 from tensorlake_nb.engine.naming import stored_resolver
 from tensorlake_nb.engine.ownership import Owner, is_alive
@@ -99,21 +101,42 @@ class Run:
         run._drive(resumed=False)
         return run
 
-    def _drive(self, *, resumed: bool) -> None:
-        self._driver, self._done = drive(self._session, self._blueprint, self._state, self._resolver, resumed=resumed)
+    @classmethod
+    def _detach(cls, session: Session, blueprint: Blueprint, resolver: ClassResolver) -> Run:
+        connection = session.connection()
+        blueprint = replace(blueprint, owner=detached.owner(connection))
+        secrets = secret_values(blueprint.graph, blueprint.secrets)
+        run = cls(session, blueprint, resolver)
+        run._log.create(blueprint.to_json())
+        detached.detach(session, run.id, secrets)
+        return run
+
+    def drive_detached(self) -> None:
+        """Drive a run that another process has recorded, from its begin or from where its last driver left it."""
+        self._drive(resumed=self._state.started_at > 0, owner=self._blueprint.owner)
+
+    def _drive(self, *, resumed: bool, owner: Owner | None = None) -> None:
+        self._driver, self._done = drive(
+            self._session, self._blueprint, self._state, self._resolver, resumed=resumed, owner=owner
+        )
         for show in started:
             show(self)
 
     @classmethod
-    def open(cls, run_id: str) -> Run:
+    def open(cls, run_id: str, session: Session | None = None) -> Run:
         """Open a run from the store, whatever kernel it ran in; the end of its id is enough if it is the only one.
+
+        Parameters
+        ----------
+        session
+            Where to look, if not in this process's own session.
 
         Raises
         ------
         RunNotFoundError
             The store holds no such run, or several.
         """
-        session = sessions.current()
+        session = session or sessions.current()
         store = session.store()
         found = [known for known in run_ids(store) if known.endswith(run_id)]
         if len(found) != 1:
@@ -170,7 +193,17 @@ class Run:
         self._refresh()
         if self._state.status is not None:
             return self._state.status
-        return "running" if is_alive(self._owner()) else "interrupted"
+        if self._is_driven():
+            return "running"
+        self._refresh()  # its last word may have come just before its driver went
+        return self._state.status or "interrupted"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its end is on record."""
+        if self._done is None:
+            self._refresh()
+        return self._state.status is not None
 
     @property
     def error(self) -> str | None:
@@ -305,6 +338,9 @@ class Run:
         """
         if self._driver is None:
             if self.status == "running":
+                if detached.is_owner(self._owner()):
+                    self._log.ask("force" if force else "cancel")
+                    return
                 raise UsageError(f"run {self.id} is driven by another process: {self._owner()}. Cancel it there.")
             return
         self._driver.cancel(force=force)
@@ -619,6 +655,12 @@ class Run:
             names = ", ".join(self._blueprint.prints)
             raise UsageError(f"run {self.id} of {self.graph!r} has no function {name!r}. It has {names}.")
         return name
+
+    def _is_driven(self) -> bool:
+        owner = self._owner()
+        if detached.is_owner(owner):
+            return detached.is_driven(self._session, owner, self.id)
+        return is_alive(owner)
 
     def _owner(self) -> Owner:
         return self._state.owner or self._blueprint.owner

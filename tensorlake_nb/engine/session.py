@@ -8,7 +8,7 @@ from typing import Any
 
 from tensorlake_nb.engine.cluster import Connection, connect
 from tensorlake_nb.engine.settings import Settings, read_settings
-from tensorlake_nb.errors import StoreUnavailableError
+from tensorlake_nb.errors import ClusterError, StoreUnavailableError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.opening import open_store
 
@@ -16,9 +16,9 @@ from tensorlake_nb.store.opening import open_store
 class Session:
     """The settings in force, and what was opened under them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
         self.settings = settings
-        self._store: Store | None = None
+        self._store = store
         self._connection: Connection | None = None
         self._lock = threading.RLock()
 
@@ -48,17 +48,27 @@ class Session:
                 self._connection = connect(self.settings.cluster, workers=self.settings.workers)
             return self._connection
 
-    def check(self) -> None:
+    def check(self, *, detach: bool = False) -> None:
         """Refuse settings that can't work, before a run begins.
+
+        Parameters
+        ----------
+        detach
+            The cluster is to drive the run when this process has ended.
 
         Raises
         ------
         StoreUnavailableError
             The store is in this process's memory, and the workers are other processes.
         ClusterError
-            An address or a client that doesn't answer.
+            An address or a client that doesn't answer, or a cluster that can't drive a detached run.
         """
         store = self.store()
+        if detach and self.settings.cluster in ("embedded", "threads"):
+            raise ClusterError(
+                "detach=True needs a cluster that outlives this kernel, and the embedded one ends with it. Start "
+                '`dask scheduler` and `dask worker`, then configure(cluster="tcp://…"); or leave detach out.'
+            )
         # Connecting to somebody's cluster starts nothing; the embedded one starts only when something is computed.
         has_processes = self.settings.cluster == "embedded" or self.connection().has_processes
         if has_processes and not store.is_shared:

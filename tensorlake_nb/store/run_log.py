@@ -24,6 +24,8 @@ Event = dict[str, Any]
 
 _PARTS_AT_ONCE = 200
 _TRIES = 1000
+#: Beside the values that the run's functions keep: no name of theirs begins so.
+_ASKED = "\0asked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,15 @@ class RunLog:
         CheckpointNotFoundError, CorruptCheckpointError, StoreVersionError
         """
         return _mapping(f"{self._base}/header", self._store.get_bytes(f"{self._base}/header"))
+
+    def ask(self, what: str) -> None:
+        """Ask whoever drives the run, on whatever host, for something: ``"cancel"``, or to cancel with ``"force"``."""
+        self._store.put_state(self.run_id, _ASKED, what.encode())
+
+    def asked(self) -> str | None:
+        """What the run's driver was last asked for, if anything."""
+        data = self._store.get_state(self.run_id, _ASKED)
+        return data.decode() if data else None
 
     def append(self, events: Sequence[Mapping[str, Any]]) -> None:
         """Write events as the next part; they are JSON-ready mappings."""

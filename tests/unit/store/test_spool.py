@@ -69,21 +69,24 @@ def test_a_spool_starts_over_once_everything_is_committed(tmp_path: Path) -> Non
 
 def test_of_tasks_in_turn_the_first_that_has_not_ended_was_being_computed(tmp_path: Path) -> None:
     spool = spool_at(tmp_path)
-    raw = lambda: Path(spool.path).read_bytes()  # noqa: E731
+
+    def interrupted() -> tuple[bytes, ...]:
+        return read_spool(Path(spool.path).read_bytes()).interrupted
+
     spool.turns([key(1), key(2), key(3), key(4)])
-    assert read_spool(raw()).interrupted == (key(1),)
+    assert interrupted() == (key(1),)
 
     spool.add(Entry(key(1), BARE, (encoded(1),)))
     spool.failed(key(2))
-    assert read_spool(raw()).interrupted == (key(3),)
+    assert interrupted() == (key(3),)
 
     spool.restart((), (key(3), key(4)))
-    assert read_spool(raw()).interrupted == (key(3),)
+    assert interrupted() == (key(3),)
 
     spool.turns([key(7)])
-    assert read_spool(raw()).interrupted == (key(7),), "the later turns replace the earlier ones"
+    assert interrupted() == (key(7),), "the later turns replace the earlier ones"
     spool.turns([])
-    assert read_spool(raw()).interrupted == ()
+    assert interrupted() == ()
 
 
 def test_a_task_that_refers_to_other_segments_is_read(tmp_path: Path) -> None:

@@ -1,0 +1,148 @@
+"""Runs whose driver lives on the cluster: the kernel may end, and any other opens the run by its id.
+
+The driver is a Dask task that leaves its worker's slot free. When that worker dies, Dask begins the task again
+elsewhere, and the run goes on with what is missing. It is asked to stop through the run's record in the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from distributed import Client, Security, fire_and_forget, get_worker, secede
+
+from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.engine.cluster import Connection
+from tensorlake_nb.engine.dask_backend import publish_secrets, withdraw_secrets
+from tensorlake_nb.engine.session import Session
+from tensorlake_nb.engine.settings import Settings
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.run_log import RunLog
+
+if TYPE_CHECKING:
+    from tensorlake_nb.engine.run import Run
+
+logger = logging.getLogger(__name__)
+
+#: How often a driver looks whether its run is to stop (s).
+LISTEN_S = 1.0
+_LOOK_S = 0.02
+#: Stands before the address of the cluster that drives a run, where the host of a process would.
+_CLUSTER = "cluster "
+
+
+def owner(connection: Connection) -> dict[str, str | int | float]:
+    """What stands for the driver's process until it has begun and names itself."""
+    return {"host": f"{_CLUSTER}{connection.address}", "pid": 0, "created": 0.0}
+
+
+def is_owner(owner: Mapping[str, object]) -> bool:
+    """Whether a run is driven by a cluster."""
+    return str(owner.get("host", "")).startswith(_CLUSTER)
+
+
+def detach(session: Session, run_id: RunId, secrets: Mapping[str, str]) -> None:
+    """Hand the driving of a recorded run to the cluster."""
+    connection = session.connection()
+    client: Any = connection.client
+    publish_secrets(client, run_id, secrets)
+    future = client.submit(
+        drive_here, run_id, session.store(), session.settings.checkpoint_interval, key=_key(run_id), pure=False
+    )
+    fire_and_forget(future)
+    while connection.client.run_on_scheduler(_state_of, key=_key(run_id)) is None and not future.done():
+        time.sleep(_LOOK_S)  # until the scheduler has it, this process must not end
+
+
+def drive_here(run_id: RunId, store: Store, checkpoint_interval: float) -> str:
+    """Drive a run to its end on the worker that this is called on; what the cluster runs. Gives the run's status."""
+    # a worker that never drives anything needn't import all that
+    from tensorlake_nb.engine.run import Run
+
+    worker: Any = get_worker()
+    secede()
+    address, security = worker.scheduler.address, worker.security
+    client = _client(address, security)
+    try:
+        settings = Settings(
+            store=store.url, cluster=client, trust_store=store.trusted, checkpoint_interval=checkpoint_interval
+        )
+        session = Session(settings, store=store)
+        run = Run.open(run_id, session)
+        if run.has_ended:  # its first driver's worker died after the last word
+            return run.status
+        run.drive_detached()
+        with _listening(RunLog(store, run_id), run):
+            while not run.wait_quietly(LISTEN_S):
+                pass
+        withdraw_secrets(client, run_id)
+        return run.status
+    finally:
+        client.close()
+
+
+def is_driven(session: Session, owner: Mapping[str, object], run_id: RunId) -> bool:
+    """Whether a cluster still has a run's driver, at work or waiting for a worker.
+
+    A session on another cluster, or on none, can't tell: then it is taken to be there.
+    """
+    if session.settings.cluster in ("embedded", "threads"):
+        return True
+    connection = session.connection()
+    if owner["host"] != f"{_CLUSTER}{connection.address}":
+        return True
+    state = connection.client.run_on_scheduler(_state_of, key=_key(run_id))
+    return state in ("queued", "no-worker", "waiting", "processing")
+
+
+def _state_of(key: str, dask_scheduler: Any) -> str | None:
+    task = dask_scheduler.tasks.get(key)
+    return None if task is None else str(task.state)
+
+
+def _client(address: str, security: Any) -> Any:
+    if security.tls_client_cert is None and security.tls_worker_cert is not None:
+        # a worker that was started with certificates of its own may use them to speak for itself
+        security = Security(
+            require_encryption=security.require_encryption,
+            tls_ca_file=security.tls_ca_file,
+            tls_client_cert=security.tls_worker_cert,
+            tls_client_key=security.tls_worker_key,
+        )
+    connect: Callable[..., Any] = Client
+    return connect(address, security=security, set_as_default=False)
+
+
+def _key(run_id: RunId) -> str:
+    return f"tensorlake-nb-driver-{run_id}"
+
+
+class _listening:
+    """Cancels a run as soon as its record asks for it."""
+
+    def __init__(self, log: RunLog, run: Run) -> None:
+        self._log, self._run = log, run
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._listen, name="tensorlake-nb-requests", daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _listen(self) -> None:
+        heard: str | None = None
+        while not self._over.wait(LISTEN_S):
+            try:
+                asked = self._log.asked()
+            except Exception:
+                logger.warning("can't see whether run %s is to stop", self._run.id, exc_info=True)
+                continue
+            if asked is not None and asked != heard:
+                heard = asked
+                self._run.cancel(force=asked == "force")
