@@ -22,7 +22,7 @@ MOST = 5_000
 FIRST_MOST = 500
 
 
-def batch_size(n_ready: int, slots: int, mean_s: float | None, concurrency: int = 1) -> int:
+def batch_size(n_ready: int, slots: int, pace_s: float | None, concurrency: int = 1) -> int:
     """How many elements the next batch takes.
 
     Parameters
@@ -31,15 +31,15 @@ def batch_size(n_ready: int, slots: int, mean_s: float | None, concurrency: int 
         Elements that could be begun now, at least 1.
     slots
         How many batches the cluster works on at once.
-    mean_s
-        Measured time of one element (s), ``None`` when there is none yet.
+    pace_s
+        Measured time of one element in a batch (s), ``None`` when there is none yet; of several at once, a share.
     concurrency
         How many elements of a batch run at once.
     """
     # Several shares per slot, so that no worker is left with a large batch at the end.
     share = math.ceil(n_ready / (slots * 4))
-    least = concurrency if mean_s is None else max(_worth(LEAST_S, mean_s), concurrency)
-    most = FIRST_MOST if mean_s is None else max(_worth(TARGET_S, mean_s), concurrency)
+    least = concurrency if pace_s is None else max(_worth(LEAST_S, pace_s), concurrency)
+    most = FIRST_MOST if pace_s is None else max(_worth(TARGET_S, pace_s), concurrency)
     return max(1, min(max(share, least), most, n_ready, MOST))
 
 
@@ -48,11 +48,11 @@ def window(slots: int) -> int:
     return 2 * max(1, slots)
 
 
-def fold_size(mean_s: float | None) -> int:
+def fold_size(pace_s: float | None) -> int:
     """How many elements the next batch of a fold takes at most."""
-    return FIRST_MOST if mean_s is None else max(1, _worth(TARGET_S, mean_s))
+    return FIRST_MOST if pace_s is None else max(1, _worth(TARGET_S, pace_s))
 
 
-def _worth(seconds: float, mean_s: float) -> int:
+def _worth(seconds: float, pace_s: float) -> int:
     """How many elements take so long."""
-    return MOST if mean_s * MOST <= seconds else int(seconds / mean_s)
+    return MOST if pace_s * MOST <= seconds else int(seconds / pace_s)

@@ -129,6 +129,9 @@ class NodeState:
     computed: int = 0
     replayed: int = 0
     seconds: float = 0.0
+    #: What batches took from their begin to their end (s), and the elements that they ended.
+    batch_s: float = 0.0
+    batch_elements: int = 0
     failures: list[ElementFailed] = field(default_factory=list)
     logs: list[LogLine] = field(default_factory=list)
     notes: set[str] = field(default_factory=set)
@@ -144,6 +147,11 @@ class NodeState:
     def mean_s(self) -> float | None:
         """Seconds per computed element so far."""
         return self.seconds / self.computed if self.computed else None
+
+    @property
+    def pace_s(self) -> float | None:
+        """Seconds per element of a batch so far, all that is done around the calls included."""
+        return self.batch_s / self.batch_elements if self.batch_elements else None
 
     @property
     def n_failed(self) -> int:

@@ -75,7 +75,7 @@ def _submit(state: RunState, node: NodeState, now: float, numbers: Iterator[int]
         room = min(room, plan.limit)
     room -= len(node.under_way)
     attempts = plan.retries.max_attempts
-    budget_s = batching.FIRST_BUDGET_S if node.mean_s is None else batching.BUDGET_S
+    budget_s = batching.FIRST_BUDGET_S if node.pace_s is None else batching.BUDGET_S
     for piece in tuple(node.suspects)[:1]:  # alone, so that a poison element shows itself
         if room > 0:
             room -= 1
@@ -94,7 +94,7 @@ def _submit(state: RunState, node: NodeState, now: float, numbers: Iterator[int]
     taken = 0
     while room > 0 and taken < node.n_ready:
         left = node.n_ready - taken
-        size = 1 if plan.lone else batching.batch_size(left, state.slots, node.mean_s, plan.concurrency)
+        size = 1 if plan.lone else batching.batch_size(left, state.slots, node.pace_s, plan.concurrency)
         slices = node.peek_ready(taken, size)
         taken += sum(piece.size for piece in slices)
         room -= 1
@@ -107,7 +107,7 @@ def _fold(state: RunState, node: NodeState, now: float, numbers: Iterator[int]) 
         return
     if node.fold_due is not None and node.fold_due > now:
         return
-    slices, is_all = state.upstream(node, node.cursor, batching.fold_size(node.mean_s))
+    slices, is_all = state.upstream(node, node.cursor, batching.fold_size(node.pace_s))
     if is_all and not slices and not state.inputs_whole(node):
         return
     if slices or (is_all and node.accumulator is None):

@@ -315,6 +315,7 @@ def _ended(state: RunState, event: ev.BatchEnded) -> None:
     if slices is None:
         return
     _time(state, node, event, worker)
+    _pace(node, event, slices)
     first, *others = event.outcomes
     _note(node, first)
     if node.plan.kind == "fold":
@@ -360,6 +361,15 @@ def _time(state: RunState, node: NodeState, event: ev.BatchEnded, worker: str) -
             name = at.plan.of
             state.bars.add(Bar(name, worker, submitted_at, started_at, ended_at, elements, attempt, ending))
         submitted_at = started_at = ended_at
+
+
+def _pace(node: NodeState, event: ev.BatchEnded, slices: tuple[Slice, ...]) -> None:
+    """Learn how long elements take, from batches of this node alone."""
+    ended = event.done if node.plan.kind == "fold" else sum(piece.size for piece in slices)
+    ended -= sum(piece.size for piece in event.returned) if node.plan.kind != "fold" else 0
+    if ended > 0 and len(event.outcomes) == 1 and event.ended_at > event.started_at:
+        node.batch_s += event.ended_at - event.started_at
+        node.batch_elements += ended
 
 
 def _come_back(node: NodeState, number: int) -> tuple[Slice, ...] | None:

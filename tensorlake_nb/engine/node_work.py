@@ -64,7 +64,8 @@ class NodeWork:
         self.keys = [TaskKey(all_keys[i : i + DIGEST_SIZE]) for i in range(0, len(all_keys), DIGEST_SIZE)]
         name = f"{batch.run_id}-{batch.name}" + (f"-{position}" if position else "")
         self.loaded = self._load()
-        self.writer: Writer = store.writer(call.fingerprint, name)
+        # Further along a chain the only element is committed as soon as it is there, and its batch says whose it was.
+        self.writer: Writer = store.writer(call.fingerprint, name, spooled=position == 0)
         if self.loaded is None:
             return
         self.resolver = self.loaded.resolver

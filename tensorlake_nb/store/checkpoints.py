@@ -105,10 +105,18 @@ class Store(Documents):
 
     # Writing
 
-    def writer(self, fingerprint: str, name: str, *, resolver: ClassResolver | None = None) -> Writer:
-        """A writer of outcomes; a second one of the same name finds what the first left."""
+    def writer(
+        self, fingerprint: str, name: str, *, resolver: ClassResolver | None = None, spooled: bool = True
+    ) -> Writer:
+        """A writer of outcomes; a second one of the same name finds what the first left.
+
+        Parameters
+        ----------
+        spooled
+            Without a spool nothing is safe until it is flushed: for one small task that is flushed at once.
+        """
         segments_path(fingerprint)
-        return Writer(self, fingerprint, name)
+        return Writer(self, fingerprint, name, spooled=spooled)
 
     def commit(self, sealed: SealedSegment) -> Segment:
         """Put a segment: its objects first, its record last."""
