@@ -68,7 +68,7 @@ class SegmentBuilder:
         return tuple(self._entries.values())
 
     def place(self, value: Encoded) -> tuple[Placed, list[tuple[str, Buffer]]]:
-        """Give a large value its place, and say which objects to put there before `add` is told of it."""
+        """Give a large value its place, and say which objects to put there, and to list in it, before it is added."""
         array = np.frombuffer(value.data, dtype=np.uint8) if isinstance(value.data, bytes) else value.data
         if value.codec == NDARRAY:
             shape = (array.dtype.str, array.shape)
@@ -82,8 +82,7 @@ class SegmentBuilder:
             name, row, first = self._new_name("large"), 0, 0
             layout, block = byte_string(name, len(array), pays(_bytes_of(array)), LARGE_CHUNK_BYTES), array
         objects = _objects(layout, block, first)
-        listed = tuple(StoredObject.of(path, data) for path, data in objects)
-        placed = Placed(value.codec, value.digest, self.segment, layout, row, listed)
+        placed = Placed(value.codec, value.digest, self.segment, layout, row, ())
         self._large[name] = placed
         return placed, objects
 

@@ -12,7 +12,7 @@ from tensorlake_nb.core.batch import Span
 from tensorlake_nb.core.keys import TaskKey
 from tensorlake_nb.errors import CheckpointNotFoundError
 from tensorlake_nb.store.codec import Encoded
-from tensorlake_nb.store.entry import Entry, Placed, Routes, TaskBlock, TaskOutcome
+from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject, TaskBlock, TaskOutcome
 from tensorlake_nb.store.filesystem import LocalFilesystem
 from tensorlake_nb.store.paths import segment_path, unique_name, writer_part
 from tensorlake_nb.store.segment import LARGE_BYTES, SealedSegment, Segment, SegmentBuilder
@@ -212,9 +212,16 @@ class Writer:
             return value.detached()
         placed, objects = self._builder.place(value)
         base = segment_path(placed.segment)
-        for path, data in objects:
-            self._store.filesystem.put(f"{base}/{path}", data)
-        return placed
+        listed: list[StoredObject] = []
+        # What they are listed with is worked out while the disk is busy with them.
+        digesting = threading.Thread(target=lambda: listed.extend(StoredObject.of(*each) for each in objects))
+        digesting.start()
+        try:
+            for path, data in objects:
+                self._store.filesystem.put(f"{base}/{path}", data)
+        finally:
+            digesting.join()
+        return replace(placed, objects=tuple(listed))
 
     def _commit(self, sealed: SealedSegment) -> Segment:
         segment = self._store.commit(sealed)
