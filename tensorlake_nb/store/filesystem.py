@@ -14,17 +14,24 @@ fsspec has no types: `Any` stops here.
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import random
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import fsspec
 
 from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.compression import Buffer
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _DRIVERS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 _DRIVERS |= dict.fromkeys(("abfs", "abfss", "az", "adl"), "adlfs")
@@ -33,6 +40,11 @@ _TUNING: dict[str, dict[str, Any]] = {"s3": {"max_concurrency": 1}, "s3a": {"max
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_DIRECTORY = (FileNotFoundError, NotADirectoryError)
 _NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+#: What asking again won't change.
+_FINAL = (FileExistsError, PermissionError, NotImplementedError, TypeError, ValueError, MemoryError)
+#: How long to wait before asking an object store again (s), each wait shortened by up to a half. Drivers are patient
+#: too, but not with everything, and some for less than a second in all.
+_WAITS_S = (0.2, 0.6, 2.0, 5.0)
 
 
 class Filesystem(Protocol):
@@ -60,7 +72,10 @@ class Filesystem(Protocol):
         """Write an object so that others see all of it or nothing; an older one is replaced."""
 
     def create(self, path: str, data: Buffer) -> bool:
-        """Like `put_atomic`, but leave an object alone that is there already, and say so by ``False``."""
+        """Like `put_atomic`, but leave an object alone that is there already, and say so by ``False``.
+
+        On an object store an equal one may be taken for this caller's own: contents have to tell callers apart.
+        """
 
     def list(self, path: str) -> list[str]:
         """Names of what lies directly below a path, in no order; empty if there is nothing."""
@@ -200,13 +215,14 @@ class RemoteFilesystem:
         self.url = url.rstrip("/") if not url.endswith("://") else url
         self.is_shared = not url.startswith("memory://")
         self._options = options
+        self._waits_s = _WAITS_S if self.is_shared else ()
         self._process = 0
         self._connect()
 
     def get(self, path: str) -> bytes:
         with translated("read", f"{self.url}/{path}"):
             try:
-                return bytes(self._fs.cat_file(self._at(path)))
+                return bytes(self._patiently(lambda: self._fs.cat_file(self._at(path))))
             except _NO_FILE as error:
                 raise FileNotFoundError(path) from error
 
@@ -220,25 +236,29 @@ class RemoteFilesystem:
         with translated("read", self.url):
             found = self._fs.cat(wanted, on_error="return")
         answers: list[bytes | None] = []
-        for path in wanted:
+        for name, path in zip(paths, wanted, strict=True):
             answer = found.get(path, found.get(path.lstrip("/")))
             if isinstance(answer, Exception) and not isinstance(answer, _NO_FILE):
-                raise StoreUnavailableError(f"can't read {path}: {answer}") from answer
+                try:
+                    answer = self.get(name)  # with all the patience that one request gets
+                except FileNotFoundError:
+                    answer = None
             answers.append(None if answer is None or isinstance(answer, Exception) else bytes(answer))
         return answers
 
     def put(self, path: str, data: Buffer) -> None:
         with translated("write", f"{self.url}/{path}"):
-            self._fs.pipe_file(self._at(path), bytes(data))
+            self._patiently(lambda: self._fs.pipe_file(self._at(path), bytes(data)))
 
     put_atomic = put
 
     def create(self, path: str, data: Buffer) -> bool:
         with translated("write", f"{self.url}/{path}"):
             try:
-                self._fs.pipe_file(self._at(path), bytes(data), mode="create")
+                self._patiently(lambda: self._fs.pipe_file(self._at(path), bytes(data), mode="create"))
             except FileExistsError:
-                return False
+                # It may be our own: it arrived, its answer didn't, and it was sent again, by us or by the driver.
+                return self.is_shared and self.get(path) == bytes(data)
             except (NotImplementedError, TypeError, ValueError):  # no conditional writes there: as near as it gets
                 if self._fs.exists(self._at(path)):
                     return False
@@ -249,7 +269,7 @@ class RemoteFilesystem:
         with translated("list", f"{self.url}/{path}"):
             for _ in range(20):
                 try:
-                    listed = self._fs.ls(self._at(path), detail=False)
+                    listed = self._patiently(lambda: self._fs.ls(self._at(path), detail=False))
                 except _NO_DIRECTORY:
                     return []
                 except RuntimeError:  # memory:// walks a dict that other threads add to
@@ -259,7 +279,19 @@ class RemoteFilesystem:
 
     def remove(self, path: str) -> None:
         with translated("remove", f"{self.url}/{path}"), suppress(*_NO_FILE):
-            self._fs.rm_file(self._at(path))
+            self._patiently(lambda: self._fs.rm_file(self._at(path)))
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask again, later and later, while the answer is an error that may pass: throttling, a lost connection."""
+        for wait_s in self._waits_s:
+            try:
+                return ask()
+            except (*_NO_FILE, *_FINAL):
+                raise
+            except Exception as error:
+                logger.warning("%s: %s; asked again in %g s", self.url, error, wait_s)
+                time.sleep(wait_s * random.uniform(0.5, 1.0))
+        return ask()
 
     @property
     def _fs(self) -> Any:
