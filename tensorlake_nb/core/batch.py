@@ -7,7 +7,7 @@ by where they lie in the store and answers with where its outputs lie: values ne
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -109,8 +109,9 @@ class Batch:
         again finds what its first run left.
     calls
         The node, then the nodes that follow it in a fused chain (for a single element only).
-    given
-        The elements' input digests end to end, 32 bytes each.
+    given, elements
+        The elements' input digests end to end, 32 bytes each. Nothing, and how many elements there are, if these are
+        the digests of the outputs that the only column names: then whoever computes the batch looks them up there.
     attempt
         1 for the first try at these elements.
     budget_s
@@ -140,6 +141,7 @@ class Batch:
     emitted_parts: int = 0
     checkpoint_interval_s: float = 0.5
     trusted: bool = True
+    elements: int = 0
 
     @property
     def node(self) -> str:
@@ -148,7 +150,11 @@ class Batch:
     @property
     def size(self) -> int:
         """How many elements."""
-        return len(self.given) // 32
+        return len(self.given) // 32 or self.elements
+
+    def without_given(self) -> Batch:
+        """The same, its digests to be looked up: a scheduler needn't hold thirty bytes for every element there is."""
+        return replace(self, given=b"", elements=self.size)
 
 
 class FailureKind(StrEnum):

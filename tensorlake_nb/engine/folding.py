@@ -43,7 +43,7 @@ def fold(work: NodeWork) -> None:
     if plan.groups is not None:
         _fold_groups(work, plan.rolling, plan.groups)
     elif work.size or plan.accumulator is not None:
-        names = _names(work, plan.rolling, _split(work.batch.given))
+        names = _names(work, plan.rolling, _split(work.given_digests))
         steps = _Steps(work, names, range(work.size), plan.accumulator)
         steps.run()
         _tell(work, steps)

@@ -43,7 +43,9 @@ class NodeWork:
     Attributes
     ----------
     loaded
-        The node's function; ``None`` if it can't come to life here, and then every element has failed.
+        The node's function; ``None`` if it or what it is given can't come to life here: every element has failed.
+    given_digests
+        The elements' input digests end to end.
     keys
         One task key per element.
     """
@@ -60,10 +62,15 @@ class NodeWork:
         self.pieces: list[Piece] | None = None
         self.done: int | None = None
         self._closed = False
-        all_keys = task_keys(call.fingerprint, batch.given)
+        self.given_digests, unreadable = self._given_digests()
+        all_keys = task_keys(call.fingerprint, self.given_digests)
         self.keys = [TaskKey(all_keys[i : i + DIGEST_SIZE]) for i in range(0, len(all_keys), DIGEST_SIZE)]
         name = f"{batch.run_id}-{batch.name}" + (f"-{position}" if position else "")
-        self.loaded = self._load()
+        self.loaded = self._load() if unreadable is None else None
+        if unreadable is not None:
+            self.failures = {
+                offset: Failure(offset, FailureKind.DAMAGE, unreadable, "") for offset in range(self.size)
+            }
         # Further along a chain the only element is committed as soon as it is there, and its batch says whose it was.
         self.writer: Writer = store.writer(call.fingerprint, name, spooled=position == 0)
         if self.loaded is None:
@@ -74,6 +81,16 @@ class NodeWork:
         self.returns = Returns(call, self.resolver)
         self._passes_by = call.kind == "router" and self.inputs.by_reference
         self.known = self.writer.known()
+
+    def _given_digests(self) -> tuple[bytes, str | None]:
+        """The elements' digests; if they can't be had, as many zeros, and why."""
+        if self.batch.given or not self.size:
+            return self.batch.given, None
+        (column,) = self.batch.columns
+        try:
+            return self.store.digests(column.spans), None
+        except DAMAGED as error:
+            return bytes(DIGEST_SIZE * self.size), error_text(error)
 
     def _load(self) -> Loaded | None:
         try:
@@ -342,7 +359,7 @@ class NodeWork:
         if self._passes_by:
             counts = np.full(stop - start, BARE, dtype=np.int32)
             spans = self.inputs.spans(start, stop)
-            digests = self.batch.given[start * DIGEST_SIZE : stop * DIGEST_SIZE]
+            digests = self.given_digests[start * DIGEST_SIZE : stop * DIGEST_SIZE]
         else:
             counts = np.array([outcome.count for outcome in outcomes], dtype=np.int32)
             spans = sp.joined(span for outcome in outcomes for span in outcome.spans)

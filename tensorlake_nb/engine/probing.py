@@ -24,6 +24,8 @@ from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.entry import TaskOutcome
 
 _MISSING, _FOUND, _TWIN = 0, 1, 2
+#: How many elements are looked up together: bounds the memory that it takes.
+_AT_ONCE = 2**16
 
 
 class Prober:
@@ -109,7 +111,9 @@ class Prober:
             own = self._run_id if call.fresh else None
             index = self._store.index(call.fingerprint, refresh=name not in self._listed, run=own)
             self._listed.add(name)
-            positions = np.asarray(index.find(task_keys(call.fingerprint, given)), dtype=np.int64)
+            for start in range(0, len(firsts), _AT_ONCE):
+                keys = task_keys(call.fingerprint, given[start * DIGEST_SIZE : (start + _AT_ONCE) * DIGEST_SIZE])
+                positions[start : start + _AT_ONCE] = index.find(keys)
             if call.routes is not None:
                 passes_by = self._passes_by(name, slices)
                 for i in np.flatnonzero(positions >= 0).tolist():

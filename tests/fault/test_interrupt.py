@@ -20,8 +20,7 @@ def numbers(n: int, seconds: float) -> list[tuple[int, float]]:
 
 @tensorlake_function()
 def work(i: int, seconds: float) -> int:
-    if i == 0:
-        open("begun", "a").close()
+    open(f"begun-{i}", "a").close()
     time.sleep(seconds)
     return i
 
@@ -38,11 +37,12 @@ def notebook(tmp_path: Path) -> Iterator[Kernel]:
         yield running
 
 
-def interrupt_when_begun(notebook: Kernel, folder: Path, code: str) -> float:
-    """Run a cell, press Stop once its first element is at work; gives the seconds that the cell took to end."""
-    (folder / "begun").unlink(missing_ok=True)
+def interrupt_when_begun(notebook: Kernel, folder: Path, code: str, element: int = 0) -> float:
+    """Run a cell, press Stop once an element is at work; gives the seconds that the cell took to end."""
+    begun = folder / f"begun-{element}"
+    begun.unlink(missing_ok=True)
     cell = notebook.begin(code)
-    while not (folder / "begun").exists():
+    while not begun.exists():
         pass
     notebook.interrupt()
     reply = notebook.finish(cell)
@@ -62,7 +62,7 @@ def test_the_next_run_works_soon_after_a_stop(notebook: Kernel, tmp_path: Path, 
 
 
 def test_a_stopped_run_is_cancelled_keeps_what_is_finished_and_goes_on(notebook: Kernel, tmp_path: Path) -> None:
-    interrupt_when_begun(notebook, tmp_path, "run = graph.start(n=60, seconds=0.05); run.wait()")
+    interrupt_when_begun(notebook, tmp_path, "run = graph.start(n=60, seconds=0.05); run.wait()", element=4)
 
     notebook.run("print(run.status)")
     status = notebook.run("print(run.status, sum(run.counts(work).values()))")
