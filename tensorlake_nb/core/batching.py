@@ -18,6 +18,8 @@ FIRST_BUDGET_S = 0.15
 LEAST_S = 0.05
 #: The most elements of one batch: bounds what a receipt holds.
 MOST = 5_000
+#: How many batches a second a scheduler is given at most, all nodes together; Dask's manages some thousand.
+MOST_PER_S = 500
 #: The most elements while nothing is known of their time.
 FIRST_MOST = 500
 
@@ -36,11 +38,22 @@ def batch_size(n_ready: int, slots: int, pace_s: float | None, concurrency: int 
     concurrency
         How many elements of a batch run at once.
     """
+    more = _more(slots)
     # Several shares per slot, so that no worker is left with a large batch at the end.
     share = math.ceil(n_ready / (slots * 4))
     least = concurrency if pace_s is None else max(_worth(LEAST_S, pace_s), concurrency)
-    most = FIRST_MOST if pace_s is None else max(_worth(TARGET_S, pace_s), concurrency)
-    return max(1, min(max(share, least), most, n_ready, MOST))
+    most = FIRST_MOST if pace_s is None else max(_worth(TARGET_S * more, pace_s, MOST * more), concurrency)
+    return max(1, min(max(share, least), most, n_ready, int(MOST * more)))
+
+
+def budget_s(slots: int, pace_s: float | None) -> float:
+    """After how long (s) a worker begins no further element of a batch."""
+    return FIRST_BUDGET_S if pace_s is None else BUDGET_S * _more(slots)
+
+
+def _more(slots: int) -> float:
+    """How many times as long as on a small cluster a batch may take, so that the scheduler isn't what limits it."""
+    return max(1.0, slots / (MOST_PER_S * TARGET_S))
 
 
 def window(slots: int) -> int:
@@ -53,6 +66,6 @@ def fold_size(pace_s: float | None) -> int:
     return FIRST_MOST if pace_s is None else max(1, _worth(TARGET_S, pace_s))
 
 
-def _worth(seconds: float, pace_s: float) -> int:
-    """How many elements take so long."""
-    return MOST if pace_s * MOST <= seconds else int(seconds / pace_s)
+def _worth(seconds: float, pace_s: float, most: float = MOST) -> int:
+    """How many elements take so long, at most ``most``."""
+    return int(most) if pace_s * most <= seconds else int(seconds / pace_s)

@@ -75,7 +75,7 @@ def _submit(state: RunState, node: NodeState, now: float, numbers: Iterator[int]
         room = min(room, plan.limit)
     room -= len(node.under_way)
     attempts = plan.retries.max_attempts
-    budget_s = batching.FIRST_BUDGET_S if node.pace_s is None else batching.BUDGET_S
+    budget_s = batching.budget_s(state.slots, node.pace_s)
     for piece in tuple(node.suspects)[:1]:  # alone, so that a poison element shows itself
         if room > 0:
             room -= 1

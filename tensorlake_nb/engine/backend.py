@@ -12,12 +12,16 @@ from tensorlake_nb.core.policy import Placement
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A batch to compute: its number, how urgent it is (higher first), and where it may run."""
+    """A batch to compute: its number, how urgent it is (higher first), and where it may run.
+
+    ``is_lasting``: it may well take long, whatever its node's batches took so far (a generator's).
+    """
 
     number: int
     batch: Batch
     priority: int
     placement: Placement
+    is_lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,11 @@ class Connection:
             return len(self._cluster.worker_spec)
         return sum(self._client.nthreads().values()) if self.client.status == "running" else 0
 
+    def threads(self) -> Mapping[str, int]:
+        """How many threads each worker has, by its address."""
+        found: Mapping[str, int] = self._client.nthreads()
+        return found
+
     def resources(self) -> list[Mapping[str, float]]:
         """The Dask resources that each worker declares."""
         declared: list[Mapping[str, float]] = self._client.run_on_scheduler(_declared)

@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 _TELL_S = 0.5
 #: How old the number of workers of a cluster that isn't ours may be (s).
 _COUNT_EVERY_S = 1.0
+#: After what time a batch counts as long (s): others had better not wait behind it.
+_LONG_S = 1.0
 
 
 class SecretsPlugin(WorkerPlugin):
@@ -83,7 +85,9 @@ class DaskBackend:
         self._connection: Connection | None = None
         self._futures: dict[int, Future[Any]] = {}
         self._numbers: dict[str, int] = {}
-        self._workers: dict[int, str] = {}
+        #: Which worker has begun a batch, and when (s, monotonic).
+        self._workers: dict[int, tuple[str, float]] = {}
+        self._lasting: set[int] = set()
         self._slots, self._count_again_at = 0, 0.0
         self._lock = threading.Lock()
 
@@ -123,6 +127,8 @@ class DaskBackend:
         keys = [batch_key(order.batch, order.number) for order in orders]
         with self._lock:  # before they are on their way: a worker may say at once that it has begun
             self._numbers.update({order.batch.name: order.number for order in orders})
+            self._lasting.update(order.number for order in orders if order.is_lasting)
+        free = self._free_workers(connection)
         # Begun in this order, so that what comes first in a stream is there first; a graph of independent tasks would
         # be begun in any.
         client: Any = connection.client
@@ -134,11 +140,32 @@ class DaskBackend:
             priority=priority,
             retries=0,
             resources=dict(resources) or None,
+            workers=free,
+            allow_other_workers=free is not None,
         )
         for order, future in zip(orders, futures, strict=True):
             with self._lock:
                 self._futures[order.number] = future
             future.add_done_callback(lambda done, number=order.number: self._on_done(number, done))
+
+    def _free_workers(self, connection: Connection) -> list[str] | None:
+        """The workers that aren't at something long, so that nothing waits behind it; ``None``: any will do.
+
+        Dask takes every task to last as long as others of its name, and would have a fold wait for the generator
+        that feeds it.
+        """
+        now = time.monotonic()
+        with self._lock:
+            at_work = [
+                worker
+                for number, (worker, begun_at) in self._workers.items()
+                if number in self._futures and (number in self._lasting or now - begun_at > _LONG_S)
+            ]
+        if not at_work:
+            return None
+        threads = connection.threads()
+        free = [worker for worker, count in threads.items() if at_work.count(worker) < count]
+        return free if 0 < len(free) < len(threads) else None
 
     def _on_done(self, number: int, future: Future[Any]) -> None:
         with self._lock:
@@ -150,11 +177,16 @@ class DaskBackend:
             self._post(self._lost(number, future, error))
         else:
             self._post(be.Finished(number, receipts))
+        self._forget(number)
+
+    def _forget(self, number: int) -> None:
         with self._lock:
             self._futures.pop(number, None)
+            self._workers.pop(number, None)
+            self._lasting.discard(number)
 
     def _lost(self, number: int, future: Future[Any], error: BaseException) -> be.Lost:
-        worker = self._workers.get(number)
+        worker, _ = self._workers.get(number, (None, 0.0))
         if worker is None and isinstance(error, KilledWorker) and error.last_worker is not None:
             worker = error.last_worker.address
         death = death_of(self._connection, worker) if self._connection is not None and worker is not None else None
@@ -172,7 +204,8 @@ class DaskBackend:
         message = reporting.decoded(body)
         match message:
             case reporting.Started(batch, _, worker, _) if batch in self._numbers:
-                self._workers[self._numbers[batch]] = worker
+                with self._lock:
+                    self._workers[self._numbers[batch]] = (worker, time.monotonic())
                 self._post(be.Started(self._numbers[batch], worker))
             case reporting.Progress(batch, _, _, current, total) if batch in self._numbers:
                 self._post(be.Progress(self._numbers[batch], current, total))
@@ -212,7 +245,7 @@ class DaskBackend:
             return
         with self._lock:
             left = {number: self._futures[number] for number in numbers if number in self._futures}
-        workers = {self._workers[number] for number in left if number in self._workers}
+        workers = {self._workers[number][0] for number in left if number in self._workers}
         self._withdraw(left, "it was cancelled while it ran")
         if connection.is_embedded and connection.has_processes:
             for worker in workers:

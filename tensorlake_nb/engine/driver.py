@@ -184,7 +184,16 @@ class Driver:
 
     def _submit(self, desk: Desk, orders: list[Submit]) -> None:
         batches: list[tuple[Submit, Batch]] = [(order, desk.batch(order)) for order in orders]
-        ready = [Order(order.number, batch, order.priority, self._placements[order.node]) for order, batch in batches]
+        ready = [
+            Order(
+                order.number,
+                batch,
+                order.priority,
+                self._placements[order.node],
+                is_lasting=self.state.plan.nodes[order.node].lone,
+            )
+            for order, batch in batches
+        ]
         self._backend_thread.submit(self._hand_over, ready)
 
     def _hand_over(self, orders: list[Order]) -> None:

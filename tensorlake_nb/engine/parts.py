@@ -9,9 +9,9 @@ from tensorlake_nb.engine.returns import Item, Prepared, Returns
 from tensorlake_nb.store.entry import TaskOutcome
 from tensorlake_nb.store.writer import Writer
 
-#: How many outputs, or bytes of them, make a part.
+#: How many outputs, or bytes of them, make a part. While a part is written its bytes are held three times.
 PART_OUTPUTS = 16_384
-PART_BYTES = 64 * 2**20
+PART_BYTES = 16 * 2**20
 
 
 class Parts:
