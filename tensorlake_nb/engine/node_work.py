@@ -68,9 +68,7 @@ class NodeWork:
         name = f"{batch.run_id}-{batch.name}" + (f"-{position}" if position else "")
         self.loaded = self._load() if unreadable is None else None
         if unreadable is not None:
-            self.failures = {
-                offset: Failure(offset, FailureKind.DAMAGE, unreadable, "") for offset in range(self.size)
-            }
+            self.failures = {offset: Failure(offset, FailureKind.DAMAGE, unreadable, "") for offset in range(self.size)}
         # Further along a chain the only element is committed as soon as it is there, and its batch says whose it was.
         self.writer: Writer = store.writer(call.fingerprint, name, spooled=position == 0)
         if self.loaded is None:

@@ -22,6 +22,7 @@ from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.twins import Seen
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.entry import TaskOutcome
+from tensorlake_nb.store.index import Index
 
 _MISSING, _FOUND, _TWIN = 0, 1, 2
 #: How many elements are looked up together: bounds the memory that it takes.
@@ -132,9 +133,8 @@ class Prober:
                 if what == _MISSING:
                     missing.append(run)
                 elif what == _FOUND:
-                    outcomes = [index.outcome(int(at)) for at in positions[base + start : base + stop]]
-                    effects += [outcome.effects for outcome in outcomes if outcome.effects is not None]
-                    chunks.append(self._add_found(name, run, outcomes))
+                    found = self._found(name, run, index, positions[base + start : base + stop], effects)
+                    chunks.append(self._streams.add(name, run.address(), found))
                 else:
                     self._ask_twins(name, run, firsts[base + start : base + stop], chunks, missing, twins)
             base += piece.size
@@ -167,13 +167,27 @@ class Prober:
             copied.slice = one
             chunks.append(self._streams.add(name, one.address(), copied))
 
-    def _add_found(self, name: str, run: Slice, outcomes: Sequence[TaskOutcome]) -> Chunk:
-        """Make a chunk of checkpoints that were found."""
-        elements = None
-        if any(is_passing(outcome) for outcome in outcomes):
-            elements = self._streams.elements(name, run)
-        found = chunk_of(outcomes, elements, self._calls[name].routes)
-        return self._streams.add(name, run.address(), replace(found, slice=run))
+    def _found(
+        self, name: str, run: Slice, index: Index, positions: NDArray[np.int64], effects: list[bytes]
+    ) -> ChunkData:
+        """Make a chunk of checkpoints that were found, and note what else the calls did."""
+        declared = self._calls[name].routes
+        blocks = list(index.blocks(positions))
+        if declared is not None or any(block is None for _, _, block in blocks):
+            outcomes = [index.outcome(int(at)) for at in positions]
+            effects += [outcome.effects for outcome in outcomes if outcome.effects is not None]
+            elements = None
+            if any(is_passing(outcome) for outcome in outcomes):
+                elements = self._streams.elements(name, run)
+            return replace(chunk_of(outcomes, elements, declared), slice=run)
+        whole = [block for _, _, block in blocks if block is not None]
+        return ChunkData(
+            run,
+            np.frombuffer(b"".join(block.counts for block in whole), dtype=np.int32),
+            sp.joined(span for block in whole for span in block.spans),
+            b"".join(block.digests for block in whole),
+            replayed=run.size,
+        )
 
     def _passes_by(self, name: str, slices: Sequence[Slice]) -> bool:
         """Whether each element is one stored value, which can travel on as it lies."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tensorlake_nb.core.keys import TaskKey
 from tensorlake_nb.errors import CheckpointNotFoundError, InternalError
-from tensorlake_nb.store.entry import TaskOutcome
+from tensorlake_nb.store.entry import TaskBlock, TaskOutcome
 from tensorlake_nb.store.paths import age_of
 from tensorlake_nb.store.segment import Segment
 from tensorlake_nb.store.spool import SpoolContents
@@ -114,6 +115,25 @@ class Index:
         if copied is None:
             raise CheckpointNotFoundError(f"task {key.hex()} was in another process's spool, and has gone")
         return copied
+
+    def blocks(self, positions: NDArray[np.int64]) -> Iterator[tuple[int, int, TaskBlock | None]]:
+        """Tasks at positions that `find` gave, many at a time where they stand one after the other in a segment.
+
+        Yields
+        ------
+        start, stop, block
+            Which of the positions, and the tasks there; ``None`` where each has to be asked for by `outcome`.
+        """
+        parts = np.searchsorted(self._offsets, positions, side="right") - 1
+        breaks = np.flatnonzero((np.diff(positions) != 1) | (np.diff(parts) != 0)) + 1
+        for start, stop in pairwise([0, *breaks.tolist(), len(positions)]):
+            part = int(parts[start]) if start < stop else len(self._segments)
+            block = None
+            if part < len(self._segments):
+                first = int(positions[start] - self._offsets[part])
+                block = self._segments[part].block_at(first, first + stop - start)
+            if start < stop:
+                yield start, stop, block
 
     def _copy_of(self, number: int) -> Mapping[TaskKey, TaskOutcome]:
         with self._lock:

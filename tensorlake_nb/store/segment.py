@@ -315,13 +315,18 @@ class Segment:
 
     def block(self, keys: Sequence[bytes]) -> TaskBlock | None:
         """Tasks that stand here one after the other, if those keys do, and nothing but values is known of them."""
-        if not keys or self.refers or "routes" in self._about or "effects" in self._about:
+        if not keys:
             return None
         at = self._keys.find(keys[0])
         wanted = b"".join(keys)
         if at < 0 or at % 32 or self._keys[at : at + len(wanted)] != wanted:
             return None
-        first, stop = at // 32, at // 32 + len(keys)
+        return self.block_at(at // 32, at // 32 + len(keys))
+
+    def block_at(self, first: int, stop: int) -> TaskBlock | None:
+        """Tasks ``first`` to ``stop - 1``, if nothing but values is known of any task here."""
+        if self.refers or "routes" in self._about or "effects" in self._about:
+            return None
         start, end = int(self.starts[first]), int(self.starts[stop])
         spans = (Span(self.name, start, end),) if end > start else ()
         return TaskBlock(self.counts[first:stop].tobytes(), spans, self.digests[32 * start : 32 * end])
