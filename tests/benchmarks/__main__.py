@@ -51,13 +51,14 @@ class Scale:
     few: int = 1_000
     many: int = 100_000
     slow: int = 64
+    mixed: int = 300
     waiting: int = 1_000
     steps: int = 100
     arrays: int = 8
     mebibytes: int = 16
 
 
-TOY = Scale(1, 200, 50, 400, 4, 20, 5, 2, 1)
+TOY = Scale(1, 200, 50, 400, 4, 10, 20, 5, 2, 1)
 Row = dict[str, Any]
 
 
@@ -109,11 +110,11 @@ def slow(scale: Scale) -> Iterator[Row]:
         shares.append(run.means_s["busy"] * scale.slow / 2 / took)
     yield _row(f"{scale.slow} elements of 50 ms CPU on 2 workers", "of the work's own time", shares)
     graph = workloads.mapped(workloads.uneven)
-    ideal = sum(2.0 if i % 50 == 7 else 0.005 for i in range(5 * scale.slow)) / 2
+    ideal = sum(2.0 if i % 50 == 7 else 0.005 for i in range(scale.mixed)) / 2
     yield _row(
-        f"{5 * scale.slow} elements of 5 ms and 2 s, mixed",
+        f"{scale.mixed} elements of 5 ms and 2 s, mixed",
         "of ideal",
-        [ideal / _timed(graph.run, n=5 * scale.slow, round=100)],
+        [ideal / _timed(graph.run, n=scale.mixed, round=100)],
     )
     graph = workloads.mapped(workloads.fetched)
     graph.run(n=2, round=0)
