@@ -18,6 +18,8 @@ FIRST_BUDGET_S = 0.15
 LEAST_S = 0.05
 #: The most elements of one batch: bounds what a receipt holds.
 MOST = 5_000
+#: The same of a fold, whose receipt holds one accumulator.
+MOST_FOLDED = 20_000
 #: How many batches a second a scheduler is given at most, all nodes together; Dask's manages some thousand.
 MOST_PER_S = 500
 #: The most elements while nothing is known of their time.
@@ -63,7 +65,7 @@ def window(slots: int) -> int:
 
 def fold_size(pace_s: float | None) -> int:
     """How many elements the next batch of a fold takes at most."""
-    return FIRST_MOST if pace_s is None else max(1, _worth(TARGET_S, pace_s))
+    return FIRST_MOST if pace_s is None else max(1, _worth(TARGET_S, pace_s, MOST_FOLDED))
 
 
 def _worth(seconds: float, pace_s: float, most: float = MOST) -> int:

@@ -169,19 +169,17 @@ class _Steps:
 
     def _replay(self) -> None:
         """Go to the last accumulator that is kept already and can be read."""
-        candidates = sorted(self.work.look_up(self.names), key=lambda found: found[0])
-        while candidates:
-            position, outcome = candidates[-1]
+        for position, outcome in self.work.last_known(self.names):
             try:
                 self.work.store.read(outcome.spans, self.work.resolver)
             except DAMAGED:
-                candidates.pop()
                 continue
-            for found_at, found in candidates:
-                self.work.note_effects(self._where(found_at), found)
             self.done = self.replayed = position + 1
             self.found = outcome
-            return
+            break
+        if self.work.call.inject_ctx:  # else no step did anything beside returning
+            for position, outcome in sorted(self.work.look_up(self.names[: self.done]), key=lambda found: found[0]):
+                self.work.note_effects(self._where(position), outcome)
 
     def _advance(self, target: int, *, keep_each: bool) -> tuple[int, Failure] | None:
         """Fold up to some element; a failure comes with where it happened."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,19 @@ class NodeWork:
                     yield position, index.outcome(place)
                 except (CheckpointNotFoundError, CorruptCheckpointError):
                     continue  # gone, or damaged and reported: computed again
+
+    def last_known(self, keys: Sequence[TaskKey]) -> Iterator[tuple[int, TaskOutcome]]:
+        """Those of some keys that are settled, the last first, each looked at only when it is asked for."""
+        index = None
+        if not self.call.cold and keys:
+            index = index_of(self.batch.run_id, self.call.fingerprint, self.store, fresh=self.call.fresh)
+        places = [] if index is None or index.empty else index.find(b"".join(keys)).tolist()
+        for position in reversed(range(len(keys))):
+            if keys[position] in self.known:
+                yield position, self.known[keys[position]]
+            elif places and places[position] >= 0 and index is not None:
+                with suppress(CheckpointNotFoundError, CorruptCheckpointError):  # gone, or damaged and reported
+                    yield position, index.outcome(places[position])
 
     def settle_known(self) -> None:
         """Settle what needs no call."""
