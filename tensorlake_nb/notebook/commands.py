@@ -23,8 +23,8 @@ def run(command: Command, namespace: Namespace) -> Run:
 
 
 def start(command: Command, namespace: Namespace) -> Run:
-    """``start GRAPH [k=v ...]``."""
-    return _graph(command, namespace).start(**command.inputs)
+    """``start GRAPH [--detach] [k=v ...]``."""
+    return _graph(command, namespace).start(**{"detach": command.detach, **command.inputs})
 
 
 def plan(command: Command, namespace: Namespace) -> Any:

@@ -52,6 +52,7 @@ class Command:
     function: str | None = None
     inputs: dict[str, Any] = field(default_factory=dict)
     limit: int = 20
+    detach: bool = False
     line: str = ""
 
 
@@ -191,6 +192,7 @@ def _command_parser() -> tuple[Parser, dict[str, Parser]]:
         by_verb[verb].add_argument(
             "inputs", nargs="*", metavar="k=v", help="a Python literal, else text; $name expands"
         )
+    by_verb["start"].add_argument("--detach", action="store_true", help="let the cluster drive it: the kernel may end")
     by_verb["show"].add_argument("subject", nargs="?", metavar="GRAPH|RUN")
     by_verb["runs"].add_argument("subject", nargs="?", metavar="GRAPH", help="only its runs")
     by_verb["runs"].add_argument("--limit", type=int, default=20, metavar="N", help="how many (20)")
@@ -212,7 +214,9 @@ def read_command(line: str) -> Command:
     HelpShown
         After ``--help``.
     """
-    given = _command_parser()[0].parse_args(words_of(line, "%tensorlake"))
+    # argparse takes flags before or after a list of words, not between the first one and the rest
+    words = sorted(words_of(line, "%tensorlake"), key=lambda word: word == "--detach")
+    given = _command_parser()[0].parse_args(words)
     magic = f"%tensorlake {given.verb}"
     limit = getattr(given, "limit", 20)
     if limit < 1:
@@ -223,6 +227,7 @@ def read_command(line: str) -> Command:
         function=getattr(given, "function", None),
         inputs=read_inputs(getattr(given, "inputs", ()), magic),
         limit=limit,
+        detach=getattr(given, "detach", False),
         line=line,
     )
 

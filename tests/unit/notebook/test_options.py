@@ -147,3 +147,11 @@ def test_flags_are_offered_per_verb() -> None:
     assert flags_of("runs") == ["--help", "--limit"]
     assert flags_of(None) == ["--cluster", "--help", "--run", "--start", "--store", "--wire"]
     assert flags_of("nonsense") == []
+
+
+def test_a_run_may_be_detached_from_the_kernel() -> None:
+    assert read_command("start pipeline --detach n=3").detach
+    assert read_command("start pipeline --detach n=3").inputs == {"n": 3}
+    assert not read_command("start pipeline n=3").detach
+    with pytest.raises(UsageError, match="detach"):
+        read_command("run pipeline --detach")
