@@ -47,3 +47,7 @@ def test_raw_dask_does_the_same_work_alone() -> None:
     )
 
     assert json.loads(done.stdout.splitlines()[-1])["map_items_per_s"] > 0
+
+
+def test_the_panel_is_measured() -> None:
+    assert "500 boxes: first paint" in run("tests.benchmarks.panel", "--elements", "300", "--rounds", "1")
