@@ -128,7 +128,8 @@ class DaskBackend:
         with self._lock:  # before they are on their way: a worker may say at once that it has begun
             self._numbers.update({order.batch.name: order.number for order in orders})
             self._lasting.update(order.number for order in orders if order.is_lasting)
-        free = self._free_workers(connection)
+        # Where Dask finds none of the workers that are asked for, it forgets the resources with them.
+        free = None if resources else self._free_workers(connection)
         # Begun in this order, so that what comes first in a stream is there first; a graph of independent tasks would
         # be begun in any.
         client: Any = connection.client
