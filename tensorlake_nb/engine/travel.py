@@ -137,6 +137,8 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
             _REGISTERED.add(module)
         if isinstance(obj, Function):
             return self._function_object(obj)
+        if isinstance(obj, types.CodeType):
+            return _code(obj)
         reduced = super().reducer_override(obj)
         if not isinstance(reduced, tuple):
             return reduced
@@ -208,6 +210,14 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
         return self._verdicts[id(value)][1]
 
 
+def _code(code: types.CodeType) -> Any:
+    """Keep the name of its file, by which tracebacks find its lines: cloudpickle 3.1.3 sends none."""
+    make, args = internals._code_reduce(code)
+    return make, (*args[:_FILENAME], code.co_filename, *args[_FILENAME + 1 :])
+
+
+#: Where the constructor of code objects takes the name of the file (Python 3.11 and later).
+_FILENAME = 10
 _MACHINERY = {"__builtins__", "__cached__", "__loader__", "__spec__"}
 
 
