@@ -23,6 +23,11 @@ RunId = NewType("RunId", str)
 DIGEST_SIZE = 32
 
 
+def one_by_one(digests: bytes) -> list[Digest]:
+    """Digests or keys that stand end to end, one by one."""
+    return [Digest(digests[i : i + DIGEST_SIZE]) for i in range(0, len(digests), DIGEST_SIZE)]
+
+
 def _hash(tag: bytes, fields: Iterable[bytes]) -> bytes:
     hasher = blake3(len(tag).to_bytes(8, "little") + tag)
     for field in fields:

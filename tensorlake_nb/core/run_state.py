@@ -365,8 +365,10 @@ def _time(state: RunState, node: NodeState, event: ev.BatchEnded, worker: str) -
 
 def _pace(node: NodeState, event: ev.BatchEnded, slices: tuple[Slice, ...]) -> None:
     """Learn how long elements take, from batches of this node alone."""
-    ended = event.done if node.plan.kind == "fold" else sum(piece.size for piece in slices)
-    ended -= sum(piece.size for piece in event.returned) if node.plan.kind != "fold" else 0
+    if node.plan.kind == "fold":
+        ended = event.done
+    else:
+        ended = sum(piece.size for piece in slices) - sum(piece.size for piece in event.returned)
     if ended > 0 and len(event.outcomes) == 1 and event.ended_at > event.started_at:
         node.batch_s += event.ended_at - event.started_at
         node.batch_elements += ended

@@ -26,7 +26,17 @@ from tensorlake_nb.core.events import (
 )
 from tensorlake_nb.core.gathering import group, join
 from tensorlake_nb.core.instructions import Gather, Probe, Seal, Submit
-from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, RunId, TaskKey, fold_next, fold_start, stream_digest, task_key
+from tensorlake_nb.core.keys import (
+    DIGEST_SIZE,
+    Digest,
+    RunId,
+    TaskKey,
+    fold_next,
+    fold_start,
+    one_by_one,
+    stream_digest,
+    task_key,
+)
 from tensorlake_nb.core.node_state import NodeState
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice, take
@@ -245,8 +255,7 @@ class Desk:
         writer.close()
         if batch.fold is not None and batch.fold.groups is None:
             return self._recover_fold(order, batch, known, bool(interrupted) and not is_stopping, lost, at)
-        given = [batch.given[i : i + DIGEST_SIZE] for i in range(0, len(batch.given), DIGEST_SIZE)]
-        keys = [task_key(call.fingerprint, Digest(digest)) for digest in given]
+        keys = [task_key(call.fingerprint, digest) for digest in one_by_one(batch.given)]
         chunks: list[Chunk] = []
         open_: list[int] = []
         for i, key in enumerate(keys):

@@ -75,7 +75,7 @@ def drive_here(run_id: RunId, store: Store, checkpoint_interval: float) -> str:
         if run.has_ended:  # its first driver's worker died after the last word
             return run.status
         run.drive_detached()
-        with _listening(RunLog(store, run_id), run):
+        with _Listening(RunLog(store, run_id), run):
             while not run.wait_quietly(LISTEN_S):
                 pass
         withdraw_secrets(client, run_id)
@@ -89,7 +89,7 @@ def is_driven(session: Session, owner: Mapping[str, object], run_id: RunId) -> b
 
     A session on another cluster, or on none, can't tell: then it is taken to be there.
     """
-    if session.settings.cluster in ("embedded", "threads"):
+    if session.settings.starts_cluster:
         return True
     connection = session.connection()
     if owner["host"] != f"{_CLUSTER}{connection.address}":
@@ -120,7 +120,7 @@ def _key(run_id: RunId) -> str:
     return f"tensorlake-nb-driver-{run_id}"
 
 
-class _listening:
+class _Listening:
     """Cancels a run as soon as its record asks for it."""
 
     def __init__(self, log: RunLog, run: Run) -> None:

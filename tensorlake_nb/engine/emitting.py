@@ -10,7 +10,7 @@ import numpy as np
 
 from tensorlake_nb.core import spans as sp
 from tensorlake_nb.core.batch import Failure, Piece, Receipt
-from tensorlake_nb.core.keys import DIGEST_SIZE
+from tensorlake_nb.core.keys import DIGEST_SIZE, one_by_one
 from tensorlake_nb.engine.calls import Returned
 from tensorlake_nb.engine.concurrent import called_here
 from tensorlake_nb.engine.node_work import NodeWork, routes_of
@@ -101,8 +101,7 @@ class _Items:
 
     def __init__(self, work: NodeWork) -> None:
         self._work = work
-        emitted = work.batch.emitted
-        self._emitted = [emitted[i : i + DIGEST_SIZE] for i in range(0, len(emitted), DIGEST_SIZE)]
+        self._emitted = one_by_one(work.batch.emitted)
         self._parts = Parts(work.keys[0], work.writer, work.returns, work.batch.emitted_spans)
         self.pieces: list[Piece] = []
         self._committed_at = time.monotonic()

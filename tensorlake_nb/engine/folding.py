@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tensorlake_nb.core.batch import BARE, Failure, FailureKind, Piece, Span
-from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, fold_next, task_key
+from tensorlake_nb.core.keys import Digest, TaskKey, fold_next, one_by_one, task_key
 from tensorlake_nb.core.records import record_builder
 from tensorlake_nb.engine.calls import Make, Returned
 from tensorlake_nb.engine.concurrent import called_here
@@ -43,7 +43,7 @@ def fold(work: NodeWork) -> None:
     if plan.groups is not None:
         _fold_groups(work, plan.rolling, plan.groups)
     elif work.size or plan.accumulator is not None:
-        names = _names(work, plan.rolling, _split(work.given_digests))
+        names = _names(work, plan.rolling, one_by_one(work.given_digests))
         steps = _Steps(work, names, range(work.size), plan.accumulator)
         steps.run()
         _tell(work, steps)
@@ -58,7 +58,7 @@ def _fold_groups(work: NodeWork, rolling: Digest, sizes: tuple[int, ...]) -> Non
     for offset in work.unsettled():
         elements = range(*bounds[offset])
         digests = work.store.digests(work.inputs.spans(elements.start, elements.stop))
-        names = [*_names(work, rolling, _split(digests))[:-1], work.keys[offset]]
+        names = [*_names(work, rolling, one_by_one(digests))[:-1], work.keys[offset]]
         steps = _Steps(work, names, elements, None, offset)
         steps.run()
         if steps.done == len(names):
@@ -103,10 +103,6 @@ def _tell(work: NodeWork, steps: _Steps) -> None:
         work.pieces.append(
             Piece(0, steps.done, counts.tobytes(), outcome.spans, outcome.digests, None, computed, steps.replayed)
         )
-
-
-def _split(digests: bytes) -> list[Digest]:
-    return [Digest(digests[i : i + DIGEST_SIZE]) for i in range(0, len(digests), DIGEST_SIZE)]
 
 
 def _names(work: NodeWork, rolling: Digest, elements: list[Digest]) -> list[TaskKey]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tensorlake_nb.core import spans as sp
 from tensorlake_nb.core.batch import BARE, Batch, Call, Column, Failure, FailureKind, Piece, Receipt
-from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, task_keys
+from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, one_by_one, task_keys
 from tensorlake_nb.engine.calls import Caller, Host, Make, Returned
 from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.failures import error_text, failure_of
@@ -64,8 +64,7 @@ class NodeWork:
         self.done: int | None = None
         self._closed = False
         self.given_digests, unreadable = self._given_digests()
-        all_keys = task_keys(call.fingerprint, self.given_digests)
-        self.keys = [TaskKey(all_keys[i : i + DIGEST_SIZE]) for i in range(0, len(all_keys), DIGEST_SIZE)]
+        self.keys = [TaskKey(key) for key in one_by_one(task_keys(call.fingerprint, self.given_digests))]
         name = f"{batch.run_id}-{batch.name}" + (f"-{position}" if position else "")
         self.loaded = self._load() if unreadable is None else None
         if unreadable is not None:

@@ -64,7 +64,7 @@ class Session:
             An address or a client that doesn't answer, or a cluster that can't drive a detached run.
         """
         store = self.store()
-        if detach and self.settings.cluster in ("embedded", "threads"):
+        if detach and self.settings.starts_cluster:
             raise ClusterError(
                 "detach=True needs a cluster that outlives this kernel, and the embedded one ends with it. Start "
                 '`dask scheduler` and `dask worker`, then configure(cluster="tcp://…"); or leave detach out.'
@@ -160,7 +160,7 @@ def configure(
         # What was given has to work before anything that works is let go.
         if store is not None:
             session.store()
-        if cluster is not None and not (isinstance(cluster, str) and cluster in ("embedded", "threads")):
+        if cluster is not None and not session.settings.starts_cluster:
             session.connection()
         if before is not None and not is_kept:
             before.close()

@@ -35,6 +35,11 @@ class Settings(BaseSettings):
     trust_store: bool | None = None
     checkpoint_interval: float = Field(default=0.5, ge=0, allow_inf_nan=False)
 
+    @property
+    def starts_cluster(self) -> bool:
+        """Whether the cluster is started here, and ends with this process."""
+        return isinstance(self.cluster, str) and self.cluster in ("embedded", "threads")
+
 
 def read_settings(**given: Any) -> Settings:
     """The settings with what was given on top of the environment.

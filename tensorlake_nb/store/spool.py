@@ -26,7 +26,7 @@ import psutil
 from blake3 import blake3
 
 from tensorlake_nb.core.batch import Span
-from tensorlake_nb.core.keys import Digest, TaskKey
+from tensorlake_nb.core.keys import Digest, TaskKey, one_by_one
 from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.arrays import Layout
 from tensorlake_nb.store.codec import Encoded
@@ -53,7 +53,6 @@ else:
 MAGIC = b"tensorlake_nb spool 1\n"
 _HEAD = struct.Struct("<IB")
 _CHECK_BYTES = 16
-KEY_SIZE = 32
 _NOT_INHERITED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _HEADER, _BEGUN, _ENTRY, _TURNS, _FAILED = 1, 2, 3, 4, 5
 _STARTED_WITHIN_S = 2.0  # psutil works a process's start out from the clock, which may be set meanwhile
@@ -189,7 +188,7 @@ def read_spool(raw: bytes) -> SpoolContents:
     header: dict[str, Any] = {}
     entries: dict[TaskKey, Entry] = {}
     begun: dict[bytes, None] = {}
-    turns: list[bytes] = []
+    turns: Sequence[bytes] = ()
     ended: set[bytes] = set()
     damage: str | None = None
     position = len(MAGIC)
@@ -220,7 +219,7 @@ def read_spool(raw: bytes) -> SpoolContents:
                 if entry.supersedes is not None:
                     entries.pop(entry.supersedes, None)
             elif kind == _TURNS:
-                turns = [body[i : i + KEY_SIZE] for i in range(0, len(body), KEY_SIZE)]
+                turns = one_by_one(body)
             elif kind == _FAILED:
                 begun.pop(body, None)
                 ended.add(body)
