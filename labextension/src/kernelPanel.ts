@@ -2,11 +2,10 @@
 
 import { type Kernel, KernelChannel } from './control';
 import { h } from './dom';
+import { Following } from './following';
 import { type PanelState, parseState } from './messages';
 import { Panel } from './panel';
 import type { View } from './headline';
-
-const ASK_EVERY_MS = 1_000;
 
 export interface KernelPanelOptions {
   readonly kernel: Kernel | null;
@@ -22,26 +21,29 @@ export class KernelPanel {
   private readonly channel: KernelChannel;
   private state: PanelState | null = null;
   private kernel: Kernel | null;
-  private timer: ReturnType<typeof setTimeout> | null = null;
+  private readonly following: Following;
 
   /** @param data - what a notebook holds, or the kernel answered; anything. */
   constructor(data: unknown, private readonly options: KernelPanelOptions) {
     const { signal } = this.gone;
     this.kernel = options.kernel;
     this.channel = new KernelChannel(options.kernel, () => false, signal);
+    this.following = new Following(this.channel, signal, state => {
+      this.state = { ...state, modelId: this.state?.modelId ?? null };
+      this.panel?.update(this.state);
+    });
     this.panel = this.draw(data, signal);
-    this.followSoon();
+    this.follow();
   }
 
   /** Ask this kernel from now on. */
   use(kernel: Kernel | null): void {
     this.kernel = kernel;
     this.channel.use(kernel);
-    this.followSoon();
+    this.follow();
   }
 
   dispose(): void {
-    if (this.timer !== null) clearTimeout(this.timer);
     this.gone.abort();
     this.element.remove();
   }
@@ -65,27 +67,12 @@ export class KernelPanel {
 
   private take(state: PanelState): void {
     this.state = state;
-    if (state.modelId !== null && this.options.live) this.options.live(state.modelId);
-    else this.followSoon();
+    if (state.modelId !== null) this.options.live?.(state.modelId);
+    this.follow(); // until a widget steps into this panel's place, if one does
   }
 
-  /** While a run goes on and nothing is pushed, ask. */
-  private followSoon(): void {
-    if (this.timer !== null) clearTimeout(this.timer);
-    if (this.state?.run?.status !== 'running' || this.kernel === null) return;
-    this.timer = setTimeout(() => void this.follow(), ASK_EVERY_MS);
-  }
-
-  private async follow(): Promise<void> {
-    const run = this.state?.run?.id;
-    if (run === undefined || this.gone.signal.aborted) return;
-    try {
-      const state = parseState(await this.channel.ask<'state'>({ kind: 'state', run }, this.gone.signal));
-      this.state = { ...state, modelId: this.state?.modelId ?? null };
-      this.panel?.update(this.state);
-    } catch {
-      return; // the panel says what is in the way
-    }
-    this.followSoon();
+  private follow(): void {
+    if (this.kernel === null || this.state === null) this.following.stop();
+    else this.following.begin(this.state);
   }
 }

@@ -27,7 +27,7 @@ export interface PanelHost {
   readonly signal: AbortSignal;
   /** Which view to begin with. */
   readonly view?: View;
-  /** The panel shows something that a click began: whoever keeps it live is told. */
+  /** The panel shows something that a click began or asked for: whoever keeps it live is told. */
   shown?(state: PanelState): void;
 }
 
@@ -260,7 +260,10 @@ export class Panel {
       const run = this.state.run?.id;
       const key = this.state.graphKey;
       const asked = run !== undefined ? { kind: 'state' as const, run } : key !== null ? { kind: 'state' as const, graph: key } : null;
-      if (asked) this.update(parseState(await this.host.channel.ask<'state'>(asked, this.host.signal)));
+      if (asked === null) return;
+      const state = parseState(await this.host.channel.ask<'state'>(asked, this.host.signal));
+      this.update(state);
+      this.host.shown?.(state);
     } catch (error) {
       setText(this.error, plain(error instanceof Error ? error.message : String(error)));
     }

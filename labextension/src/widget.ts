@@ -2,6 +2,7 @@
 
 import { type CustomMessages, type Kernel, KernelChannel, ModelChannel } from './control';
 import { h } from './dom';
+import { Following } from './following';
 import { type PanelState, parseDelta, parseState } from './messages';
 import { Panel } from './panel';
 
@@ -24,6 +25,18 @@ function render({ model, el }: { readonly model: Model; readonly el: HTMLElement
   const kernel = (model.widget_manager as { kernel?: Kernel } | undefined)?.kernel;
   const channel = kernel ? new KernelChannel(kernel, isBlocked, signal, () => last?.modelId ?? null) : new ModelChannel(model, isBlocked, signal);
 
+  const ownId = modelIdOf(model.get('state'));
+  // After a restart of the kernel nothing is pushed to this model any more: what a click shows then is asked for.
+  const following = new Following(channel, signal, state => {
+    last = { ...state, modelId: last?.modelId ?? null };
+    panel?.update(last);
+  });
+  const shown = (state: PanelState): void => {
+    last = { ...state, modelId: state.modelId ?? last?.modelId ?? null };
+    if (state.modelId === ownId) following.stop();
+    else following.begin(state);
+  };
+
   const guarded = (act: () => void): void => {
     try {
       act();
@@ -35,9 +48,10 @@ function render({ model, el }: { readonly model: Model; readonly el: HTMLElement
   };
   const take = (): void =>
     guarded(() => {
+      following.stop();
       last = parseState(model.get('state'));
       if (panel) panel.update(last);
-      else panel = new Panel(root, last, { channel, signal });
+      else panel = new Panel(root, last, { channel, signal, shown });
     });
   const hear = (message: unknown): void =>
     guarded(() => {
@@ -55,6 +69,10 @@ function render({ model, el }: { readonly model: Model; readonly el: HTMLElement
   });
   take();
   return () => gone.abort();
+}
+
+function modelIdOf(state: unknown): unknown {
+  return typeof state === 'object' && state !== null ? (state as { modelId?: unknown }).modelId : null;
 }
 
 export default { render };

@@ -112,7 +112,8 @@ def test_a_restarted_kernel_resumes_the_run_from_its_panel(notebook: Open, tmp_p
     panel.locator("button[data-action=connect]").click()
 
     expect(panel).to_have_attribute("data-status", "interrupted")
-    (tmp_path / "gate").touch()
     panel.locator("button[data-action=resume]").click()
+    expect(panel).to_have_attribute("data-status", "running")
+    (tmp_path / "gate").touch()  # only now, so that the end has to be heard of
     expect(panel).to_have_attribute("data-status", "succeeded")
     opened.shot("resumed")
