@@ -18,9 +18,11 @@ import logging
 import os
 import random
 import secrets
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -45,6 +47,28 @@ _FINAL = (FileExistsError, PermissionError, NotImplementedError, TypeError, Valu
 #: How long to wait before asking an object store again (s), each wait shortened by up to a half. Drivers are patient
 #: too, but not with everything, and some for less than a second in all.
 _WAITS_S = (0.2, 0.6, 2.0, 5.0)
+#: How often a directory is made again that somebody removed, because it was empty, before it was written to.
+_MOST_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object that `Filesystem.walk` came by.
+
+    Attributes
+    ----------
+    changed_at
+        When it was written (s since the epoch); ``None`` on object stores, where nothing of ours needs it.
+    """
+
+    path: str
+    size_bytes: int
+    changed_at: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.rpartition("/")[2]
 
 
 class Filesystem(Protocol):
@@ -80,8 +104,14 @@ class Filesystem(Protocol):
     def list(self, path: str) -> list[str]:
         """Names of what lies directly below a path, in no order; empty if there is nothing."""
 
+    def walk(self, path: str) -> Iterator[Found]:
+        """Every object below a path, those of one directory together, and the ones that `list` doesn't show."""
+
     def remove(self, path: str) -> None:
         """Remove an object, if it is there."""
+
+    def remove_all(self, paths: Sequence[str]) -> None:
+        """Remove objects, as far as they are there, and the directories that are empty then."""
 
 
 def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> Filesystem:
@@ -166,15 +196,45 @@ class LocalFilesystem:
         return True
 
     def list(self, path: str) -> list[str]:
-        with translated("list", self.path(path)):
+        return [name for name in self._names(path) if not name.startswith(".")]
+
+    def walk(self, path: str) -> Iterator[Found]:
+        for name in self._names(path):
+            below = f"{path}/{name}"
             try:
-                return [name for name in os.listdir(self.path(path)) if not name.startswith(".")]
-            except _NO_DIRECTORY:
-                return []
+                about = os.stat(self.path(below), follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISDIR(about.st_mode):
+                yield from self.walk(below)
+            else:
+                yield Found(below, about.st_size, about.st_mtime)
 
     def remove(self, path: str) -> None:
         with translated("remove", self.path(path)), suppress(FileNotFoundError):
             os.unlink(self.path(path))
+
+    def remove_all(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            self.remove(path)
+        for directory in sorted({path.rpartition("/")[0] for path in paths}, reverse=True):
+            self.prune(directory)
+
+    def prune(self, directory: str) -> None:
+        """Remove a directory if it is empty, then the one above it, but none of the store's own."""
+        while "/" in directory:
+            try:
+                os.rmdir(self.path(directory))
+            except OSError:
+                return
+            directory = directory.rpartition("/")[0]
+
+    def _names(self, path: str) -> Sequence[str]:
+        with translated("list", self.path(path)):
+            try:
+                return sorted(os.listdir(self.path(path)))
+            except _NO_DIRECTORY:
+                return []
 
     def _read(self, path: str) -> bytes:
         try:
@@ -184,11 +244,7 @@ class LocalFilesystem:
             raise FileNotFoundError(path) from error
 
     def _write(self, target: str, data: Buffer) -> None:
-        try:
-            handle = os.open(target, _NEW_FILE, 0o666)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            handle = os.open(target, _NEW_FILE, 0o666)
+        handle = opened(target, _NEW_FILE)
         try:
             write_all(handle, data)
         finally:
@@ -266,20 +322,34 @@ class RemoteFilesystem:
         return True
 
     def list(self, path: str) -> list[str]:
-        with translated("list", f"{self.url}/{path}"):
-            for _ in range(20):
-                try:
-                    listed = self._patiently(lambda: self._fs.ls(self._at(path), detail=False))
-                except _NO_DIRECTORY:
-                    return []
-                except RuntimeError:  # memory:// walks a dict that other threads add to
-                    continue
-                return [name.rstrip("/").rpartition("/")[2] for name in listed]
-        raise StoreUnavailableError(f"can't list {self.url}/{path}: it changes too quickly")
+        listed = self._listed(path, lambda: self._fs.ls(self._at(path), detail=False))
+        return [name.rstrip("/").rpartition("/")[2] for name in listed]
+
+    def walk(self, path: str) -> Iterator[Found]:
+        found = self._listed(path, lambda: self._fs.find(self._at(path), detail=True))
+        base = len(self._base.lstrip("/")) + 1
+        for name in sorted(found):
+            yield Found(name.lstrip("/")[base:], int(found[name].get("size") or 0))
 
     def remove(self, path: str) -> None:
         with translated("remove", f"{self.url}/{path}"), suppress(*_NO_FILE):
             self._patiently(lambda: self._fs.rm_file(self._at(path)))
+
+    def remove_all(self, paths: Sequence[str]) -> None:
+        if paths:
+            with translated("remove", self.url), suppress(*_NO_FILE):
+                self._patiently(lambda: self._fs.rm([self._at(path) for path in paths]))
+
+    def _listed(self, path: str, ask: Callable[[], Any]) -> Any:
+        with translated("list", f"{self.url}/{path}"):
+            for _ in range(20):
+                try:
+                    return self._patiently(ask)
+                except _NO_DIRECTORY:
+                    return {}
+                except RuntimeError:  # memory:// walks a dict that other threads add to
+                    continue
+        raise StoreUnavailableError(f"can't list {self.url}/{path}: it changes too quickly")
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask again, later and later, while the answer is an error that may pass: throttling, a lost connection."""
@@ -321,6 +391,16 @@ class RemoteFilesystem:
             raise StoreUnavailableError(f"can't reach {self.url}: {error}") from error
         self._base = base.rstrip("/")
         self._process = os.getpid()
+
+
+def opened(target: str, flags: int) -> int:
+    """Open a new file; its directory is made, and again if somebody takes it away meanwhile because it is empty."""
+    for _ in range(_MOST_TRIES):
+        try:
+            return os.open(target, flags, 0o666)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+    return os.open(target, flags, 0o666)
 
 
 def write_all(handle: int, data: Buffer) -> None:

@@ -31,7 +31,7 @@ from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.arrays import Layout
 from tensorlake_nb.store.codec import Encoded
 from tensorlake_nb.store.entry import Entry, Placed, StoredObject
-from tensorlake_nb.store.filesystem import LocalFilesystem, translated
+from tensorlake_nb.store.filesystem import LocalFilesystem, opened, translated
 from tensorlake_nb.store.packing import packb
 from tensorlake_nb.store.paths import FORMAT_VERSION, SPOOL_SUFFIX, spools_path, unique_name
 
@@ -134,11 +134,7 @@ class Spool:
     def _start(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _NOT_INHERITED
         with translated("write", self.path):
-            try:
-                self._handle = os.open(self.path, flags, 0o666)
-            except FileNotFoundError:
-                os.makedirs(os.path.dirname(self.path), exist_ok=True)
-                self._handle = os.open(self.path, flags, 0o666)
+            self._handle = opened(self.path, flags)
             locked = _try_lock is not None and _try_lock(self._handle)
             header = {
                 "version": FORMAT_VERSION,

@@ -439,3 +439,20 @@ def test_a_root_record_that_is_not_right_is_said(store: Store, root: bytes, erro
         open_inner()
 
     assert store.url in str(told.value)
+
+
+def test_a_walk_finds_every_object_with_its_size_and_many_are_removed_at_once(store: Store) -> None:
+    filesystem = store.filesystem
+    objects = {
+        f"some/{of}/{name}": b"x" * size for of in "ab" for size, name in enumerate(["x.bad", "x/c.0", "y/d/c.1"])
+    }
+    for path, data in objects.items():
+        filesystem.put(path, data)
+
+    found = {each.path: each.size_bytes for each in filesystem.walk("some")}
+    filesystem.remove_all(["some/a/x.bad", "some/a/x/c.0", "some/b/y/d/c.1", "some/never/there"])
+
+    assert found == {path: len(data) for path, data in objects.items()}
+    assert {each.path for each in filesystem.walk("some")} == {"some/a/y/d/c.1", "some/b/x.bad", "some/b/x/c.0"}
+    assert filesystem.list("some/a") == ["y"]
+    assert list(filesystem.walk("nothing/here")) == []

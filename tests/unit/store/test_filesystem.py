@@ -127,3 +127,40 @@ def test_a_file_where_a_directory_should_be_is_a_store_out_of_reach(tmp_path: Pa
 
     with pytest.raises(StoreUnavailableError, match="can't write"):
         LocalFilesystem(tmp_path).put("file/object", b"")
+
+
+def test_removing_the_last_object_takes_empty_directories_along_and_a_walk_follows_no_link(tmp_path: Path) -> None:
+    filesystem = LocalFilesystem(tmp_path / "store")
+    filesystem.put("segments/ab/one/.left.0123456789ab", b"left")
+    filesystem.put("segments/ab/two/c.0", b"two")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine").write_bytes(b"not the store's")
+    (tmp_path / "store" / "segments" / "ab" / "link").symlink_to(tmp_path / "elsewhere")
+
+    found = [each.path for each in filesystem.walk("segments")]
+    filesystem.remove_all(found)
+
+    assert found == ["segments/ab/link", "segments/ab/one/.left.0123456789ab", "segments/ab/two/c.0"]
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["segments"]
+    assert (tmp_path / "elsewhere" / "mine").read_bytes() == b"not the store's"
+
+
+def test_a_directory_that_is_taken_away_before_it_is_written_to_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filesystem = LocalFilesystem(tmp_path)
+    real = os.makedirs
+    taken: list[str] = []
+
+    def made_and_taken(path: str, exist_ok: bool = False) -> None:
+        real(path, exist_ok=exist_ok)
+        if path.endswith("ab") and len(taken) < 2:
+            taken.append(path)
+            os.rmdir(path)
+
+    monkeypatch.setattr(os, "makedirs", made_and_taken)
+
+    filesystem.put("segments/ab/object", b"there")
+
+    assert filesystem.get("segments/ab/object") == b"there"
+    assert len(taken) == 2
