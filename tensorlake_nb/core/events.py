@@ -104,7 +104,8 @@ class Probed:
     """What the store said.
 
     ``missing`` have to be computed. ``twins`` equal an element that is under way: pairs of the slice and the order
-    of that element.
+    of that element. ``beside`` are segments that settle elements without holding outputs of theirs, so that no chunk
+    names them: the run needs them all the same.
     """
 
     node: str
@@ -113,6 +114,7 @@ class Probed:
     twins: tuple[tuple[Slice, Address], ...] = ()
     timers: Mapping[str, float] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
+    beside: tuple[str, ...] = ()
     type: Literal["probed"] = "probed"
 
 

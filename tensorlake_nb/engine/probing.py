@@ -107,6 +107,7 @@ class Prober:
         firsts = self._seen[name].first(given, slices)
         state = np.where(firsts >= 0, _TWIN, _MISSING)
         positions = np.full(len(firsts), -1, dtype=np.int64)
+        index: Index | None = None
         if not call.cold:
             # Listed once per run: a store that is kept open has the list of an earlier one.
             own = self._run_id if call.fresh else None
@@ -125,6 +126,7 @@ class Prober:
         missing: list[Slice] = []
         twins: list[tuple[Slice, Address]] = []
         effects: list[bytes] = []
+        beside = index.beside(positions[positions >= 0]) if index is not None else ()
         base = 0
         for piece in slices:
             mine = state[base : base + piece.size]
@@ -133,6 +135,7 @@ class Prober:
                 if what == _MISSING:
                     missing.append(run)
                 elif what == _FOUND:
+                    assert index is not None
                     found = self._found(name, run, index, positions[base + start : base + stop], effects)
                     chunks.append(self._streams.add(name, run.address(), found))
                 else:
@@ -140,7 +143,7 @@ class Prober:
             base += piece.size
         self._effects[name] += effects
         done = self._replay(effects)
-        return Probed(name, tuple(chunks), tuple(missing), tuple(twins), done.timers, done.counters)
+        return Probed(name, tuple(chunks), tuple(missing), tuple(twins), done.timers, done.counters, beside)
 
     def _ask_twins(
         self,

@@ -336,9 +336,14 @@ class RemoteFilesystem:
             self._patiently(lambda: self._fs.rm_file(self._at(path)))
 
     def remove_all(self, paths: Sequence[str]) -> None:
-        if paths:
-            with translated("remove", self.url), suppress(*_NO_FILE):
+        if not paths:
+            return
+        with translated("remove", self.url):
+            try:
                 self._patiently(lambda: self._fs.rm([self._at(path) for path in paths]))
+            except _NO_FILE:  # some drivers stop at the first that is missing
+                for path in paths:
+                    self.remove(path)
 
     def _listed(self, path: str, ask: Callable[[], Any]) -> Any:
         with translated("list", f"{self.url}/{path}"):

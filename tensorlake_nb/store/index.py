@@ -135,6 +135,22 @@ class Index:
             if start < stop:
                 yield start, stop, block
 
+    def beside(self, positions: NDArray[np.int64]) -> tuple[str, ...]:
+        """Segments that settle some of these tasks without holding outputs of theirs.
+
+        Such a task gave nothing, or its outputs lie in other segments: then they don't tell where it is recorded.
+        Tasks in a live writer's spool aren't looked at: that writer's run keeps them.
+        """
+        parts = np.searchsorted(self._offsets, positions, side="right") - 1
+        names = []
+        for part in np.unique(parts).tolist():
+            if part < len(self._segments):
+                segment = self._segments[part]
+                within = positions[parts == part] - self._offsets[part]
+                if (segment.starts[within] == segment.starts[within + 1]).any():
+                    names.append(segment.name)
+        return tuple(names)
+
     def _copy_of(self, number: int) -> Mapping[TaskKey, TaskOutcome]:
         with self._lock:
             if number not in self._copied:
