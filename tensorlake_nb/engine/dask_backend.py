@@ -72,6 +72,8 @@ class DaskBackend:
         Gives the connection; slow when the embedded cluster has to be started first.
     secrets
         Values that calls need in their environment, by name: sent to the workers' memory and nowhere else.
+    task
+        What a worker does with a batch; `be.Finished` brings what it returns.
     """
 
     def __init__(
@@ -80,8 +82,10 @@ class DaskBackend:
         run_id: RunId,
         secrets: Mapping[str, str],
         post: Callable[[Message], None],
+        task: Callable[..., Any] = run_batch,
     ) -> None:
         self._connect, self._run_id, self._secrets, self._post = connect, run_id, secrets, post
+        self._task = task
         self._connection: Connection | None = None
         self._futures: dict[int, Future[Any]] = {}
         self._numbers: dict[str, int] = {}
@@ -134,7 +138,7 @@ class DaskBackend:
         # be begun in any.
         client: Any = connection.client
         futures = client.map(
-            run_batch,
+            self._task,
             [order.batch for order in orders],
             key=keys,
             pure=False,

@@ -108,6 +108,10 @@ class Desk:
         number, n_rows = self.streams.add_rows(order.node, rows)
         return Gathered(order.node, number, n_rows)
 
+    def effects(self, name: str) -> list[bytes]:
+        """What the calls of a node that are settled did beside returning."""
+        return self._prober.packed(name)
+
     # -- batches --
 
     def batch(self, order: Submit) -> Batch:
@@ -224,10 +228,10 @@ class Desk:
     def _failure(self, name: str, slices: tuple[Slice, ...], failure: Failure) -> ElementFailed:
         (where,) = take(slices, failure.offset, failure.offset + 1)
         self._prober.failed(name, where)
-        position = self._position(name, where)
+        position = self.position(name, where)
         return ElementFailed(where, failure.kind, failure.error, failure.input_repr, failure.traceback_text, position)
 
-    def _position(self, name: str, where: Slice) -> int:
+    def position(self, name: str, where: Slice) -> int:
         """Where an element is in its node's input stream, as far as that is known now."""
         node = self._plan.nodes[name]
         if not node.ports or node.gather is not None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from distributed import Worker
+
 from tensorlake_nb.core.batch import Batch, Receipt
 from tensorlake_nb.engine.calls import Host
 from tensorlake_nb.engine.capture import redirected
@@ -19,6 +21,7 @@ from tensorlake_nb.engine.folding import fold
 from tensorlake_nb.engine.functions import store_at
 from tensorlake_nb.engine.node_work import NodeWork, compute_in_turn
 from tensorlake_nb.engine.reporting import Report, Started, current_worker, reporter
+from tensorlake_nb.store.checkpoints import Store
 
 
 def run_batch(batch: Batch, *dependencies: object) -> tuple[Receipt, ...]:
@@ -40,16 +43,21 @@ def run_batch(batch: Batch, *dependencies: object) -> tuple[Receipt, ...]:
         The store can't be reached, or the code sent isn't there.
     """
     worker = current_worker()
-    report = reporter(worker, batch.run_id)
+    return execute(batch, reporter(worker, batch.run_id), host_of(worker))
+
+
+def host_of(worker: Worker | None) -> Host:
+    """The process that this is, as the place where calls are made."""
     if worker is None:
-        return execute(batch, report, Host(address=f"process {os.getpid()}"))
+        return Host(address=f"process {os.getpid()}")
     exits = worker.nanny is not None
-    return execute(batch, report, Host(exits, exits and worker.state.nthreads == 1, worker.address))
+    return Host(exits, exits and worker.state.nthreads == 1, worker.address)
 
 
-def execute(batch: Batch, report: Report, host: Host) -> tuple[Receipt, ...]:
-    """`run_batch` anywhere: with what it reports, and where it runs, given."""
-    store = store_at(batch.store_url, batch.trusted)
+def execute(batch: Batch, report: Report, host: Host, store: Store | None = None) -> tuple[Receipt, ...]:
+    """`run_batch` anywhere: with what it reports, where it runs, and another store than the batch names, given."""
+    if store is None:
+        store = store_at(batch.store_url, batch.trusted)
     report(Started(batch.name, batch.node, host.address, os.getpid()))
     works: list[NodeWork] = []
     try:

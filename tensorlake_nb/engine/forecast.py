@@ -69,6 +69,13 @@ def forecast(state: RunState, desk: Desk, means_s: Mapping[str, float]) -> Forec
     means_s
         Seconds per element of nodes that ran before.
     """
+    follow(state, desk)
+    nodes = {name: _of(state, node, means_s) for name, node in state.nodes.items() if not node.plan.is_virtual}
+    return Forecast(state.plan.graph, nodes)
+
+
+def follow(state: RunState, desk: Desk) -> None:
+    """Take a run that hasn't begun as far as what is in the store takes it."""
     evolve(state, RunStarted(desk.run_id, time.time()))
     instructions: tuple[Instruction, ...] = ()
     while state.status is None:
@@ -89,8 +96,6 @@ def forecast(state: RunState, desk: Desk, means_s: Mapping[str, float]) -> Forec
             answered = True
         if not answered and not instructions:
             break
-    nodes = {name: _of(state, node, means_s) for name, node in state.nodes.items() if not node.plan.is_virtual}
-    return Forecast(state.plan.graph, nodes)
 
 
 def _of(state: RunState, node: NodeState, means_s: Mapping[str, float]) -> NodeForecast:

@@ -21,6 +21,7 @@ from tensorlake_nb.engine.renewal import renewed
 from tensorlake_nb.engine.run import Run
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.engine.static import NodeKey, static_graph
+from tensorlake_nb.engine.verification import Verification, verify
 from tensorlake_nb.errors import StoreError
 from tensorlake_nb.store.classes import ClassResolver
 
@@ -140,6 +141,51 @@ class Graph(GraphBuilder):
                 break
         desk = make_desk_of(blueprint, session.store(), resolver, session, keeps=False)
         return forecast(RunState.fresh(blueprint.plan), desk, means_s)
+
+    def verify(
+        self,
+        inputs: Mapping[str, Any] | None = None,
+        /,
+        *,
+        sample: float = 0.01,
+        seed: int = 0,
+        time_limit: float = 300.0,
+        **named: Any,
+    ) -> Verification:
+        """Compute a sample of what a run would replay again, and say whose outputs differ; the store stays as it is.
+
+        Functions that differ are to be seeded, or marked ``cacheable=False``. Nothing is kept of the calls, but they
+        are real ones: what they do outside (requests, files) is done again.
+
+        Parameters
+        ----------
+        inputs, **named
+            The run's inputs, by name; without any, those of the store's newest run of this graph. An input that is
+            called like one of the options below goes into the mapping.
+        sample
+            The share of each function's replayed elements, at least one; of a reducer so many steps, from one kept
+            accumulator to the next.
+        seed
+            Chooses which.
+        time_limit
+            Seconds after which the rest is left out, and what still runs is interrupted.
+
+        Raises
+        ------
+        UsageError
+            As for `run`; or an option that can't be.
+        """
+        session = sessions.current()
+        session.check()
+        session.store().recover()
+        for update in before_use:
+            update(self)
+        frozen = self.freeze()
+        given = {**(inputs or {}), **named}
+        if not given:
+            given = next((dict(run.inputs) for run in Run.list(self.name, limit=1)), {})
+        given = check_inputs(frozen.nodes[frozen.start].function, given, graph=self.name)
+        return verify(frozen, self.definition(), given, session, sample=sample, seed=seed, time_limit_s=time_limit)
 
     def to_dask(self, **inputs: Any) -> dict[NodeKey, Task]:
         """The graph as a static Dask graph: a task per node, keyed ``(node, run id)``, on those that feed it.

@@ -43,6 +43,16 @@ class Inputs:
         self._binds_row = self.is_row or (bool(columns) and columns[0].into == KEYWORDS)
 
     @property
+    def size(self) -> int:
+        """How many elements there are."""
+        return min(column.size for column in self._columns)
+
+    @property
+    def is_named(self) -> bool:
+        """Whether what an element is given is a dict of values by parameter name."""
+        return self._binds_row
+
+    @property
     def by_reference(self) -> bool:
         """Whether each element is one stored value, which can travel on as it lies."""
         return len(self._columns) == 1 and self._columns[0].is_plain
@@ -87,7 +97,7 @@ class Inputs:
         if found is not None:
             return found
         self._ahead.clear()
-        stop = min(offset + self._how_many, min(column.size for column in self._columns))
+        stop = min(offset + self._how_many, self.size)
         began = time.perf_counter()
         try:
             self._read(offset, stop)

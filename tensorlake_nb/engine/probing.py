@@ -53,9 +53,13 @@ class Prober:
         """Remember what calls of this run did beside returning."""
         self._effects[name] += effects
 
+    def packed(self, name: str) -> list[bytes]:
+        """What all calls of a node did beside returning."""
+        return self._effects[name]
+
     def effects(self, name: str) -> list[str]:
-        """What all calls of a node did beside returning, as text for its stream's record."""
-        return [base64.b64encode(packed).decode() for packed in self._effects[name]]
+        """The same as text for its stream's record."""
+        return [base64.b64encode(packed).decode() for packed in self.packed(name)]
 
     def failed(self, name: str, piece: Slice) -> None:
         """An element failed for good: one that equals it has to be tried by itself."""

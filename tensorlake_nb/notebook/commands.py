@@ -32,6 +32,11 @@ def plan(command: Command, namespace: Namespace) -> Any:
     return _graph(command, namespace).plan(**command.inputs)
 
 
+def verify(command: Command, namespace: Namespace) -> Any:
+    """``verify GRAPH [--sample F] [--seed N] [k=v ...]``: without inputs, those of its newest run."""
+    return _graph(command, namespace).verify(command.inputs, sample=command.sample, seed=command.seed)
+
+
 def _graph(command: Command, namespace: Namespace) -> Graph:
     workspace.refresh(namespace)
     return workspace.find_graph(str(command.subject), namespace)
@@ -109,6 +114,7 @@ PERFORM: dict[str, Callable[[Command, Namespace], Any]] = {
     "run": run,
     "start": start,
     "plan": plan,
+    "verify": verify,
     "show": show,
     "runs": runs,
     "resume": resume,

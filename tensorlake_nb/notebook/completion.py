@@ -41,10 +41,10 @@ def _for_line(words: list[str], namespace: dict[str, Any]) -> list[str]:
     match words:
         case []:
             return [*VERBS, "--help"]
-        case ["run" | "start" | "plan"]:
+        case ["run" | "start" | "plan" | "verify"]:
             return _graphs(namespace)
-        case ["run" | "start" | "plan", graph, *_]:
-            return _inputs(graph, namespace)
+        case ["run" | "start" | "plan" | "verify" as verb, graph, *_]:
+            return [*_inputs(graph, namespace), *(flag for flag in flags_of(verb) if flag != "--help")]
         case ["show" | "why"]:
             return [*_graphs(namespace), *_runs()]
         case ["resume"]:

@@ -7,6 +7,7 @@ import ast
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
@@ -53,6 +54,8 @@ class Command:
     inputs: dict[str, Any] = field(default_factory=dict)
     limit: int = 20
     detach: bool = False
+    sample: float = 0.01
+    seed: int = 0
     line: str = ""
 
 
@@ -171,6 +174,7 @@ VERBS = {
     "run": "run a graph and wait for it",
     "start": "run a graph in the background",
     "plan": "what a run would replay and compute, before it is paid for",
+    "verify": "compute a sample of what a run would replay again, and name the functions that give something else",
     "show": "draw a graph, or a run as far as it is; without a name the latest run, else the only graph",
     "runs": "list the runs of the store, newest first",
     "resume": "go on with a run that was interrupted, cancelled or failed",
@@ -181,18 +185,24 @@ VERBS = {
 }
 
 
+#: Flags of verbs that take inputs, and how many words belong to each.
+_VALUES_AFTER = {"--detach": 0, "--sample": 1, "--seed": 1}
+
+
 def _command_parser() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(prog="%tensorlake", description="Graphs and runs of this kernel and its store.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
     by_verb: dict[str, Parser] = {}
     for verb, about in VERBS.items():
         by_verb[verb] = verbs.add_parser(verb, help=about, description=f"{about[0].upper()}{about[1:]}.")
-    for verb in ("run", "start", "plan"):
+    for verb in ("run", "start", "plan", "verify"):
         by_verb[verb].add_argument("subject", metavar="GRAPH", help="a graph's name, or its variable")
         by_verb[verb].add_argument(
             "inputs", nargs="*", metavar="k=v", help="a Python literal, else text; $name expands"
         )
     by_verb["start"].add_argument("--detach", action="store_true", help="let the cluster drive it: the kernel may end")
+    by_verb["verify"].add_argument("--sample", type=float, default=0.01, metavar="F", help="how much of each (0.01)")
+    by_verb["verify"].add_argument("--seed", type=int, default=0, metavar="N", help="chooses which (0)")
     by_verb["show"].add_argument("subject", nargs="?", metavar="GRAPH|RUN")
     by_verb["runs"].add_argument("subject", nargs="?", metavar="GRAPH", help="only its runs")
     by_verb["runs"].add_argument("--limit", type=int, default=20, metavar="N", help="how many (20)")
@@ -214,8 +224,7 @@ def read_command(line: str) -> Command:
     HelpShown
         After ``--help``.
     """
-    # argparse takes flags before or after a list of words, not between the first one and the rest
-    words = sorted(words_of(line, "%tensorlake"), key=lambda word: word == "--detach")
+    words = _flags_last(words_of(line, "%tensorlake"))
     given = _command_parser()[0].parse_args(words)
     magic = f"%tensorlake {given.verb}"
     limit = getattr(given, "limit", 20)
@@ -228,8 +237,22 @@ def read_command(line: str) -> Command:
         inputs=read_inputs(getattr(given, "inputs", ()), magic),
         limit=limit,
         detach=getattr(given, "detach", False),
+        sample=getattr(given, "sample", 0.01),
+        seed=getattr(given, "seed", 0),
         line=line,
     )
+
+
+def _flags_last(words: Sequence[str]) -> list[str]:
+    """Put flags behind the inputs: argparse takes them before or after a list of words, not between its words."""
+    inputs, flags = list[str](), list[str]()
+    rest = iter(words)
+    for word in rest:
+        if word in _VALUES_AFTER:
+            flags += [word, *islice(rest, _VALUES_AFTER[word])]
+        else:
+            inputs.append(word)
+    return [*inputs, *flags]
 
 
 def flags_of(verb: str | None) -> list[str]:

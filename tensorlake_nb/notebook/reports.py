@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tensorlake_nb.engine import session
 from tensorlake_nb.engine.reasons import Reasons
 from tensorlake_nb.engine.run import Run
+from tensorlake_nb.engine.verification import Verification
 from tensorlake_nb.errors import RunNotFoundError
 from tensorlake_nb.notebook.faces import picture_of
 from tensorlake_nb.notebook.picture import GLYPHS, Picture, State, state_of
@@ -115,6 +116,12 @@ def run_text(run: Run) -> str:
     if run.error and not run.failures:
         lines += ["", run.error]
     return "\n".join(lines)
+
+
+def html_of_verification(found: Verification) -> str:
+    """The same as its text: the table, and a paragraph for each remark."""
+    titles, *rows = found.table
+    return html_table(titles, rows, found.remarks)
 
 
 @dataclass(frozen=True, slots=True)

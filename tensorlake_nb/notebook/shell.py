@@ -28,12 +28,13 @@ def attach(shell: InteractiveShell | None = None) -> None:
     if shell is None or shell in _attached:
         return
     _attached.add(shell)
+    assert shell.display_formatter is not None
+    formatters = shell.display_formatter.formatters
     for module, name in SHOWN:
-        assert shell.display_formatter is not None
-        formatters = shell.display_formatter.formatters
         formatters["text/html"].for_type_by_name(module, name, _html)
         shell.display_formatter.mimebundle_formatter.for_type_by_name(module, name, _bundle)
         formatters["text/plain"].for_type_by_name(module, name, _plain)
+    formatters["text/html"].for_type_by_name("tensorlake_nb.engine.verification", "Verification", _html_of_verification)
     _remember_past_cells(shell)
     if hasattr(shell, "kernel"):
         import_module("tensorlake_nb.notebook.control").listen()
@@ -51,6 +52,10 @@ def _html(shown: Any) -> str | None:
         return None
     faces = import_module("tensorlake_nb.notebook.faces")
     return str(faces.html_of(shown))
+
+
+def _html_of_verification(found: Any) -> str:
+    return str(import_module("tensorlake_nb.notebook.reports").html_of_verification(found))
 
 
 def _plain(shown: Any, printer: Any, cycle: bool) -> None:

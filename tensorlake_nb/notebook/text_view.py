@@ -109,9 +109,10 @@ def table(picture: Picture) -> str:
     return _rows(titles, rows)
 
 
-def html_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Any table, in the same looks."""
-    return f'<div class="tlk"><style>{_STYLE}</style>{_rows(titles, rows)}</div>'
+def html_table(titles: Sequence[str], rows: Sequence[Sequence[str]], remarks: Sequence[str] = ()) -> str:
+    """Any table, in the same looks, with paragraphs beneath it."""
+    beneath = "".join(f"<p>{_text(_shortened(remark, LONGEST_PROBLEM))}</p>" for remark in remarks)
+    return f'<div class="tlk"><style>{_STYLE}</style>{_rows(titles, rows)}{beneath}</div>'
 
 
 def _rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -320,6 +320,24 @@ def test_a_cell_can_choose_store_and_cluster(shell: Shell) -> None:
     assert shell.out == "store: here\n"
 
 
+def test_a_verification_reads_as_text_and_as_html(shell: Shell) -> None:
+    noisy = FUNCTIONS.replace('f"it is {n}"', "f'<b>{random.random()}</b>'")
+    graph = "g = Graph('pipeline', start_node=double).add_edge(double, describe)"
+    shell.good(f"%%tensorlake pipeline --run n=4\nimport random\n{noisy}\n{graph}")
+
+    found = shell.good("%tensorlake verify pipeline n=4 --sample 1")
+    newest = shell.good("%tensorlake verify pipeline")
+
+    assert found.different == newest.different == ("describe",)
+    forms = shell.forms(found)
+    assert forms["text/plain"].splitlines()[2] == "describe  1         1        0      1          0"
+    assert "describe gave something else for 1 of 1" in forms["text/plain"]
+    assert "<td>describe</td>" in forms["text/html"]
+    assert "&lt;b&gt;" in forms["text/html"]
+    assert "<b>" not in forms["text/html"]
+    assert "cacheable=False" in forms["text/html"]
+
+
 # --- redefinitions ---------------------------------------------------------------------------------------------------
 
 

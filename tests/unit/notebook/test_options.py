@@ -134,7 +134,7 @@ def test_the_cell_magic_has_help_with_an_example(capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_is_read(verb: str) -> None:
-    subject = " x" if verb in ("run", "start", "plan", "resume") else ""
+    subject = " x" if verb in ("run", "start", "plan", "verify", "resume") else ""
 
     assert read_command(verb + subject).verb == verb
 
@@ -155,3 +155,26 @@ def test_a_run_may_be_detached_from_the_kernel() -> None:
     assert not read_command("start pipeline n=3").detach
     with pytest.raises(UsageError, match="detach"):
         read_command("run pipeline --detach")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "verify pipeline --sample 0.5 --seed 7 n=3 who=ann",
+        "verify pipeline n=3 --sample 0.5 who=ann --seed 7",
+        "verify --seed 7 --sample 0.5 pipeline n=3 who=ann",
+    ],
+)
+def test_options_of_a_verification_stand_anywhere(line: str) -> None:
+    command = read_command(line)
+
+    assert (command.subject, command.inputs) == ("pipeline", {"n": 3, "who": "ann"})
+    assert (command.sample, command.seed) == (0.5, 7)
+
+
+@pytest.mark.parametrize(
+    "line", ["verify", "verify pipeline --sample much", "verify pipeline --seed", "run p --seed 1"]
+)
+def test_a_verification_that_cannot_be_is_one_line(line: str) -> None:
+    with pytest.raises(UsageError, match="See %tensorlake --help"):
+        read_command(line)

@@ -1,0 +1,64 @@
+"""A store whose readers find everything, and whose writers change nothing: what is written goes into a folder apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.compression import Buffer
+from tensorlake_nb.store.filesystem import Filesystem, LocalFilesystem
+
+
+class Aside:
+    """A filesystem under another one's URL: what isn't in the folder is read from there, and all is written here."""
+
+    #: Spools stay closed: what a live writer holds in its own isn't looked into from here.
+    is_local = False
+
+    def __init__(self, behind: Filesystem, folder: Path) -> None:
+        self.url, self.is_shared = behind.url, behind.is_shared
+        self._behind, self._own = behind, LocalFilesystem(folder)
+
+    def get(self, path: str) -> bytes:
+        try:
+            return self._own.get(path)
+        except FileNotFoundError:
+            return self._behind.get(path)
+
+    def get_writable(self, path: str) -> bytearray:
+        try:
+            return self._own.get_writable(path)
+        except FileNotFoundError:
+            return self._behind.get_writable(path)
+
+    def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
+        found = self._own.get_many(paths)
+        missing = [position for position, data in enumerate(found) if data is None]
+        for position, data in zip(missing, self._behind.get_many([paths[i] for i in missing]), strict=True):
+            found[position] = data
+        return found
+
+    def put(self, path: str, data: Buffer) -> None:
+        self._own.put(path, data)
+
+    def put_atomic(self, path: str, data: Buffer) -> None:
+        self._own.put_atomic(path, data)
+
+    def create(self, path: str, data: Buffer) -> bool:
+        with suppress(FileNotFoundError):
+            self.get(path)
+            return False
+        return self._own.create(path, data)
+
+    def list(self, path: str) -> list[str]:
+        return list(dict.fromkeys([*self._own.list(path), *self._behind.list(path)]))
+
+    def remove(self, path: str) -> None:
+        self._own.remove(path)
+
+
+def aside(store: Store, folder: Path) -> Store:
+    """The store as it is, but for what is written through this object: that lies in the folder, and ends with it."""
+    return Store(Aside(store.filesystem, folder), trusted=store.trusted, options=store.options)
