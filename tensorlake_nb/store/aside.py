@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.compression import Buffer
-from tensorlake_nb.store.filesystem import Filesystem, LocalFilesystem
+from tensorlake_nb.store.filesystem import Filesystem, Found, LocalFilesystem
 
 
 class Aside:
@@ -55,8 +55,17 @@ class Aside:
     def list(self, path: str) -> list[str]:
         return list(dict.fromkeys([*self._own.list(path), *self._behind.list(path)]))
 
+    def walk(self, path: str) -> Iterator[Found]:
+        own = list(self._own.walk(path))
+        hidden = {found.path for found in own}
+        yield from own
+        yield from (found for found in self._behind.walk(path) if found.path not in hidden)
+
     def remove(self, path: str) -> None:
         self._own.remove(path)
+
+    def remove_all(self, paths: Sequence[str]) -> None:
+        self._own.remove_all(paths)
 
 
 def aside(store: Store, folder: Path) -> Store:
