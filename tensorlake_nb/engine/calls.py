@@ -16,6 +16,7 @@ from tensorlake_nb.engine.context import RequestContext
 from tensorlake_nb.engine.failures import failure_of
 from tensorlake_nb.engine.functions import Loaded
 from tensorlake_nb.engine.reporting import Overran, Progress, Report
+from tensorlake_nb.engine.secrets import signing_keys_of
 from tensorlake_nb.engine.watchdog import Cancelled, Interrupt, Watch, end_process, rest_alarm
 from tensorlake_nb.errors import TaskTimeoutError
 from tensorlake_nb.store.checkpoints import Store
@@ -77,6 +78,8 @@ class Caller:
     ) -> None:
         self._batch, self._call, self._loaded, self._store = batch, call, loaded, store
         self._report, self._host, self._save = report, host, save
+        #: What no log and no error may show, whatever the function has asked for.
+        self._hidden = signing_keys_of(batch.run_id).texts()
         self.log = BatchLog()
         self.seconds = 0.0
         self._offset = 0
@@ -124,7 +127,7 @@ class Caller:
                     rest_alarm()
                 return self._ended(offset, given, watch, context, value, error, time.perf_counter() - began, shown)
         finally:
-            self.log.extend(captured.lines(offset, shown))
+            self.log.extend(captured.lines(offset, (*shown, *self._hidden)))
 
     async def call_async(self, offset: int, given: Any, make: Make) -> Returned | Failure | None:
         """Make one call of a coroutine function; has to run in a task of its own."""
@@ -161,12 +164,12 @@ class Caller:
                     error = raised
                 return self._ended(offset, given, watch, context, value, error, time.perf_counter() - began, shown)
         finally:
-            self.log.extend(captured.lines(offset, shown))
+            self.log.extend(captured.lines(offset, (*shown, *self._hidden)))
 
     def failure(self, offset: int, given: Any, error: BaseException) -> Failure:
         """Describe what went wrong after a call, with the outputs."""
         with secrets.shown(self._batch.run_id, self._call.secrets) as shown:
-            return failure_of(offset, error, given, secrets=shown)
+            return failure_of(offset, error, given, secrets=(*shown, *self._hidden))
 
     def _context(self, offset: int, watch: Watch) -> RequestContext | None:
         if not self._call.inject_ctx:
@@ -200,9 +203,9 @@ class Caller:
         if watch.reason is not None and not isinstance(watch.reason, Cancelled):
             late = TaskTimeoutError(f"{self._call.node!r} took longer than its timeout of {self._call.timeout_s:g} s")
             late.__traceback__ = error.__traceback__ if error is not None else None
-            return failure_of(offset, late, given, kind=FailureKind.TIMEOUT, secrets=shown)
+            return failure_of(offset, late, given, kind=FailureKind.TIMEOUT, secrets=(*shown, *self._hidden))
         if error is not None:
-            return failure_of(offset, error, given, secrets=shown)
+            return failure_of(offset, error, given, secrets=(*shown, *self._hidden))
         return Returned(value, context.effects.packed() if context is not None else None, duration_s)
 
     def _hang(self, offset: int) -> None:

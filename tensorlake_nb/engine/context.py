@@ -13,7 +13,8 @@ import msgpack
 from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.store.classes import ClassResolver
-from tensorlake_nb.store.codec import decode, encode
+from tensorlake_nb.store.codec import PICKLE, decode, encode
+from tensorlake_nb.store.signing import Keys
 
 #: Seconds between two progress reports of one call.
 _REPORT_EVERY_S = 0.25
@@ -24,6 +25,12 @@ class StateStore(Protocol):
 
     @property
     def trusted(self) -> bool: ...
+
+    @property
+    def keys(self) -> Keys: ...
+
+    @property
+    def signing_keys(self) -> Keys | None: ...
 
     def put_state(self, run_id: RunId, key: str, data: bytes) -> None: ...
 
@@ -148,7 +155,12 @@ class RequestContext:
 
     def _set(self, key: str, value: Any) -> None:
         kept = encode(value, digest=digest(value), resolver=self._resolver).packed()
-        data: bytes = msgpack.packb([kept.codec, kept.data])
+        parts: list[Any] = [kept.codec, kept.data]
+        keys = self._store.signing_keys
+        if kept.codec == PICKLE and isinstance(kept.data, bytes) and keys is not None:
+            # Signed where it is made: with its call's other effects it is copied from run to run.
+            parts.append(keys.sign("state", key, kept.data))
+        data: bytes = msgpack.packb(parts)
         with self._lock:
             self._store.put_state(self.request_id, key, data)
             self._effects.state[key] = data
@@ -157,5 +169,6 @@ class RequestContext:
         data = self._store.get_state(self.request_id, key)
         if data is None:
             return default
-        codec, body = msgpack.unpackb(data)
-        return decode(codec, body, resolver=self._resolver, trusted=self._store.trusted)
+        codec, body, *signature = msgpack.unpackb(data)
+        is_ours = self._store.trusted or any(self._store.keys.fit(each, "state", key, body) for each in signature[:1])
+        return decode(codec, body, resolver=self._resolver, trusted=is_ours)

@@ -17,9 +17,11 @@ from distributed import Client, Security, fire_and_forget, get_worker, secede
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.engine.cluster import Connection
 from tensorlake_nb.engine.dask_backend import publish_secrets, withdraw_secrets
+from tensorlake_nb.engine.secrets import signing_keys_of, with_signing_keys
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.engine.settings import Settings
 from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.opening import open_store
 from tensorlake_nb.store.run_log import RunLog
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def detach(session: Session, run_id: RunId, secrets: Mapping[str, str]) -> None:
     """Hand the driving of a recorded run to the cluster."""
     connection = session.connection()
     client: Any = connection.client
-    publish_secrets(client, run_id, secrets)
+    publish_secrets(client, run_id, with_signing_keys(secrets, session.store().signing_keys))
     future = client.submit(
         drive_here, run_id, session.store(), session.settings.checkpoint_interval, key=_key(run_id), pure=False
     )
@@ -67,6 +69,7 @@ def drive_here(run_id: RunId, store: Store, checkpoint_interval: float) -> str:
     address, security = worker.scheduler.address, worker.security
     client = _client(address, security)
     try:
+        store = open_store(store.url, trusted=store.trusted, options=store.options, keys=signing_keys_of(run_id))
         settings = Settings(
             store=store.url, cluster=client, trust_store=store.trusted, checkpoint_interval=checkpoint_interval
         )

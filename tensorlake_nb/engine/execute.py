@@ -57,7 +57,7 @@ def host_of(worker: Worker | None) -> Host:
 def execute(batch: Batch, report: Report, host: Host, store: Store | None = None) -> tuple[Receipt, ...]:
     """`run_batch` anywhere: with what it reports, where it runs, and another store than the batch names, given."""
     if store is None:
-        store = store_at(batch.store_url, batch.trusted)
+        store = store_at(batch.store_url, batch.trusted, batch.run_id)
     report(Started(batch.name, batch.node, host.address, os.getpid()))
     works: list[NodeWork] = []
     try:

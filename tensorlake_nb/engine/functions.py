@@ -13,6 +13,7 @@ from tensorlake_nb.core.batch import Call
 from tensorlake_nb.core.binding import Binder
 from tensorlake_nb.core.keys import Fingerprint, RunId
 from tensorlake_nb.engine.code import ClassTable, unpack
+from tensorlake_nb.engine.secrets import signing_keys_of
 from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.index import Index
@@ -22,7 +23,7 @@ _MAX_FUNCTIONS = 128
 _MAX_STORES = 4
 
 _lock = threading.RLock()
-_stores: OrderedDict[tuple[str, bool], Store] = OrderedDict()
+_stores: OrderedDict[tuple[str, bool, str], Store] = OrderedDict()
 _functions: OrderedDict[bytes, Loaded] = OrderedDict()
 _by_fingerprint: dict[Fingerprint, Loaded] = {}
 #: Runs and fingerprints whose index was listed since the run began.
@@ -63,15 +64,17 @@ class Loaded:
             return self._instance.run  # type: ignore[no-any-return]
 
 
-def store_at(url: str, trusted: bool) -> Store:
-    """The store under a URL, opened once per process."""
+def store_at(url: str, trusted: bool, run_id: RunId) -> Store:
+    """The store under a URL, opened once per process and signing keys: a run brings its own."""
+    keys = signing_keys_of(run_id)
+    asked = (url, trusted, keys.name)
     with _lock:
-        store = _stores.get((url, trusted))
+        store = _stores.get(asked)
         if store is None:
-            store = _stores[url, trusted] = open_store(url, trusted=trusted)
+            store = _stores[asked] = open_store(url, trusted=trusted, keys=keys)
             while len(_stores) > _MAX_STORES:
                 _stores.popitem(last=False)
-        _stores.move_to_end((url, trusted))
+        _stores.move_to_end(asked)
         return store
 
 

@@ -31,6 +31,7 @@ from tensorlake_nb.engine.naming import fingerprints, resolver_of
 from tensorlake_nb.engine.ownership import Owner, this_process
 from tensorlake_nb.engine.placing import check
 from tensorlake_nb.engine.recorder import Recorder
+from tensorlake_nb.engine.secrets import with_signing_keys
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.errors import OptionError
 from tensorlake_nb.store.checkpoints import Store
@@ -199,7 +200,9 @@ def drive(
         Who is said to drive it, if not this process; whoever that is has given the workers their secrets.
     """
     store = session.store()
-    values = secret_values(blueprint.graph, blueprint.secrets) if owner is None else {}
+    values: dict[str, str] = {}
+    if owner is None:
+        values = with_signing_keys(secret_values(blueprint.graph, blueprint.secrets), store.signing_keys)
     made = 0
 
     def make_desk() -> Desk:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from blake3 import blake3
 from pydantic import BaseModel
 
 from tensorlake_nb.core.batch import Call
@@ -89,8 +90,9 @@ class KernelResolver:
 class StoredClasses:
     """The classes that a run's functions travelled with, unpickled from the store when one is first asked for."""
 
-    def __init__(self, store: Store, calls: Iterable[Call]) -> None:
-        self._store, self._paths = store, {call.code_path for call in calls}
+    def __init__(self, store: Store, calls: Iterable[Call], *, vouched: bool) -> None:
+        self._store, self._codes = store, {call.code_path: call.code_digest for call in calls}
+        self._vouched = vouched
         self._table: ClassTable | None = None
 
     def name_of(self, cls: type) -> tuple[str, str] | None:
@@ -102,12 +104,13 @@ class StoredClasses:
     def _loaded(self) -> ClassTable:
         if self._table is None:
             classes: dict[tuple[str, str], type] = {}
-            if self._store.trusted:  # a pickle is code
-                for path in self._paths:
-                    try:
-                        classes.update(unpack(self._store.get_bytes(path)).classes)
-                    except StoreError:
-                        continue
+            for path, named in self._codes.items() if self._vouched else ():  # a pickle is code
+                try:
+                    code = self._store.get_bytes(path)
+                except StoreError:
+                    continue
+                if blake3(code).digest() == named:
+                    classes.update(unpack(code).classes)
             self._table = ClassTable(classes)
         return self._table
 
@@ -117,6 +120,6 @@ def resolver_of(prints: Mapping[str, FunctionPrint]) -> ClassResolver:
     return KernelResolver(ClassTable({key: cls for each in prints.values() for key, cls in each.classes.items()}))
 
 
-def stored_resolver(store: Store, calls: Iterable[Call]) -> ClassResolver:
-    """The resolver of a run that another kernel began."""
-    return KernelResolver(StoredClasses(store, calls))
+def stored_resolver(store: Store, calls: Iterable[Call], *, vouched: bool) -> ClassResolver:
+    """The resolver of a run that another kernel began; ``vouched``: the user's own, so that its code may be loaded."""
+    return KernelResolver(StoredClasses(store, calls, vouched=vouched))

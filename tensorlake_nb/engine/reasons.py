@@ -73,7 +73,7 @@ def reasons(store: Store, blueprint: Blueprint, counted: Mapping[str, Mapping[st
         return Reasons(node, f"{what} because {named}{more}, since run {since}{some}", changes, since, mine.opaque)
     if _is_fresh(blueprint, node):
         return Reasons(node, f"{what} because that was asked for{some}", (), since, mine.opaque)
-    sentence = _of_inputs(blueprint, before, counted, node)
+    sentence = _of_inputs(store, blueprint, before, counted, node)
     cause = _first_cause(blueprint, before, counted, node)
     return Reasons(node, f"{what} because {sentence}{some}", (), since, mine.opaque, None if cause == node else cause)
 
@@ -108,13 +108,18 @@ def _first_cause(
 
 
 def _of_inputs(
-    blueprint: Blueprint, before: Blueprint, counted: Mapping[str, Mapping[str, int | None]], node: str
+    store: Store, blueprint: Blueprint, before: Blueprint, counted: Mapping[str, Mapping[str, int | None]], node: str
 ) -> str:
     """The code is the same, so it is the inputs, or the outputs were not kept."""
     call = blueprint.calls[node]
     if call.fingerprint != before.calls[node].fingerprint:
         return "its outputs are kept for one run only (cacheable=False)"
     ports = blueprint.plan.nodes[_entry(blueprint, node)].ports
+    distrusted = sum(
+        store.distrusted.get(blueprint.calls[part].fingerprint, 0) for part in blueprint.plan.parts_of(node)
+    )
+    if distrusted:
+        return f"{distrusted} of its outputs are pickles in a store that isn't trusted, without a signature of yours"
     if not ports:
         if blueprint.inputs_digest == before.inputs_digest:
             return "its output was not in the store: not finished then, or damaged or removed since"

@@ -49,9 +49,11 @@ from tensorlake_nb.errors import (
     RunError,
     RunNotFoundError,
     TaskFailedError,
+    UntrustedCheckpointError,
     UsageError,
 )
 from tensorlake_nb.store.classes import ClassResolver
+from tensorlake_nb.store.codec import HOW_TO_TRUST
 from tensorlake_nb.store.run_log import RunLog, run_ids
 
 T = TypeVar("T")
@@ -93,6 +95,7 @@ class Run:
         self._done: Future[None] | None = None
         self._parts_read = 0
         self._is_broken = False
+        self._is_vouched = True  # else somebody else may have written it, and the code that it names isn't loaded
 
     @classmethod
     def _begin(cls, session: Session, blueprint: Blueprint, resolver: ClassResolver) -> Run:
@@ -116,6 +119,7 @@ class Run:
         self._drive(resumed=self._state.started_at > 0, owner=self._blueprint.owner)
 
     def _drive(self, *, resumed: bool, owner: Owner | None = None) -> None:
+        self._require_vouched()
         self._driver, self._done = drive(
             self._session, self._blueprint, self._state, self._resolver, resumed=resumed, owner=owner
         )
@@ -142,8 +146,10 @@ class Run:
         if len(found) != 1:
             what = "several runs end" if found else "no run ends"
             raise RunNotFoundError(f"{what} with {run_id!r} in {store.url}. Run.list() shows them all.")
-        blueprint = from_json(RunLog(store, found[0]).header())
-        run = cls(session, blueprint, stored_resolver(store, blueprint.calls.values()))
+        header, is_vouched = RunLog(store, found[0]).read_header()
+        blueprint = from_json(header)
+        run = cls(session, blueprint, stored_resolver(store, blueprint.calls.values(), vouched=is_vouched))
+        run._is_vouched = is_vouched
         run._refresh()
         return run
 
@@ -367,6 +373,7 @@ class Run:
         if graph is not None:
             run = graph.start_fresh(fresh, self.inputs)
         else:
+            self._require_vouched()
             self._session.check()
             self._store.recover()
             run = Run._begin(self._session, renewed(copied(self._blueprint, new_run_id()), fresh), self._resolver)
@@ -648,6 +655,14 @@ class Run:
             time.sleep(_FOLLOW_S)
 
     # -- within --
+
+    def _require_vouched(self) -> None:
+        if not self._is_vouched:
+            raise UntrustedCheckpointError(
+                f"run {self.id} can't go on here: its functions are pickles, which are code, in {self._store.url}, and "
+                f"its record bears no signature of yours. {HOW_TO_TRUST} Or run the graph itself: what is kept as "
+                "plain data is replayed."
+            )
 
     def _name(self, function: Function | str) -> str:
         name = function if isinstance(function, str) else function.name

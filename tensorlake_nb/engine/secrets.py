@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.store.signing import KEY_VARIABLE, Keys, hide_own_keys, keys_of, own_keys
 
 _lock = threading.RLock()
 _by_run: dict[RunId, dict[str, str]] = {}
@@ -26,6 +27,7 @@ def install_secrets(run_id: RunId, values: Mapping[str, str], *, hide: bool = Fa
     with _lock:
         _by_run[run_id] = dict(values)
         if hide:
+            hide_own_keys()
             for name in values:
                 if name in _shown:  # a call of another run has it on show, and will restore what stood there before
                     _shown[name] = (_shown[name][0], None)
@@ -37,6 +39,18 @@ def forget_secrets(run_id: RunId) -> None:
     """Drop a run's secrets."""
     with _lock:
         _by_run.pop(run_id, None)
+
+
+def signing_keys_of(run_id: RunId) -> Keys:
+    """The keys that a run's driver has sent; else this process's own."""
+    with _lock:
+        text = _by_run.get(run_id, {}).get(KEY_VARIABLE)
+    return own_keys() if text is None else keys_of(text)
+
+
+def with_signing_keys(values: Mapping[str, str], keys: Keys | None) -> dict[str, str]:
+    """A run's secrets, and what its workers are to sign with, if with anything: it travels on the same road."""
+    return dict(values) if keys is None else {**values, KEY_VARIABLE: keys.reveal()}
 
 
 _NOTHING: AbstractContextManager[tuple[str, ...]] = nullcontext(())

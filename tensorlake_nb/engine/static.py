@@ -81,7 +81,7 @@ def compute_node(blueprint: Blueprint, store_url: str, trusted: bool, name: str,
         known.update(streams)
     parts = blueprint.plan.parts_of(name)
     plan = _only(blueprint.plan, {*known, *parts})
-    store = store_at(store_url, trusted)
+    store = store_at(store_url, trusted, blueprint.run_id)
     desk = Desk(
         plan,
         blueprint.warmed().calls,
@@ -89,7 +89,7 @@ def compute_node(blueprint: Blueprint, store_url: str, trusted: bool, name: str,
         blueprint.run_id,
         blueprint.inputs,
         blueprint.inputs_digest,
-        stored_resolver(store, blueprint.calls.values()),
+        stored_resolver(store, blueprint.calls.values(), vouched=True),
         checkpoint_interval_s=0.5,
     )
     state = RunState.fresh(plan)

@@ -28,7 +28,7 @@ from tensorlake_nb.errors import (
 )
 from tensorlake_nb.store import recovery
 from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
-from tensorlake_nb.store.codec import NDARRAY, PICKLE, Encoded, decode, decode_all
+from tensorlake_nb.store.codec import HOW_TO_TRUST, NDARRAY, PICKLE, Encoded, decode, decode_all
 from tensorlake_nb.store.documents import Documents
 from tensorlake_nb.store.entry import Entry, TaskOutcome
 from tensorlake_nb.store.filesystem import Filesystem
@@ -48,8 +48,10 @@ from tensorlake_nb.store.paths import (
     writer_of,
 )
 from tensorlake_nb.store.reading import Reader
+from tensorlake_nb.store.record import is_signed
 from tensorlake_nb.store.recovery import Recovery
 from tensorlake_nb.store.segment import LARGE_BYTES, SealedSegment, Segment
+from tensorlake_nb.store.signing import Keys, own_keys
 from tensorlake_nb.store.spool import SpoolContents
 from tensorlake_nb.store.streams import StreamRecord
 from tensorlake_nb.store.writer import Writer
@@ -79,9 +81,18 @@ class Store(Documents):
         What was found damaged through this object, the first thousand times; for the caller to warn about.
     """
 
-    def __init__(self, filesystem: Filesystem, *, trusted: bool, options: Mapping[str, Any] | None = None) -> None:
-        super().__init__(filesystem)
-        self.trusted, self.options = trusted, dict(options or {})
+    def __init__(
+        self,
+        filesystem: Filesystem,
+        *,
+        trusted: bool,
+        options: Mapping[str, Any] | None = None,
+        keys: Keys | None = None,
+    ) -> None:
+        super().__init__(filesystem, trusted=trusted, keys=keys or own_keys())
+        self.options = dict(options or {})
+        #: Per function how many tasks were left out since they are pickles that nobody vouches for.
+        self.distrusted: dict[str, int] = {}
         self._records: Recent[Segment] = Recent(_RECORDS_BYTES)
         self._values: Recent[Encoded] = Recent(_VALUES_BYTES)
         self._reader = Reader(filesystem, _CHUNKS_BYTES)
@@ -123,7 +134,7 @@ class Store(Documents):
         base = segment_path(sealed.name)
         for path, data in sealed.objects:
             self.filesystem.put(f"{base}/{path}", data)
-        segment = Segment(sealed.name, f"{base}/{RECORD}", sealed.record)
+        segment = self._segment(sealed.name, f"{base}/{RECORD}", sealed.record)
         self.filesystem.put_atomic(segment.path, sealed.record)
         self._records.put(segment.name, segment, segment.size_bytes)
         for path, chunk in sealed.payload:
@@ -131,11 +142,11 @@ class Store(Documents):
         return segment
 
     def write_segment(
-        self, fingerprint: str, writer: str, entries: Iterable[Entry], interrupted: Sequence[bytes]
+        self, fingerprint: str, writer: str, entries: Iterable[Entry], interrupted: Sequence[bytes], *, vouched: bool
     ) -> Segment | None:
         """Write entries as a segment of some writer at once; ``None`` if there is nothing to write."""
         builder = Writer(self, fingerprint, writer, spooled=False)
-        return builder.commit_all(entries, interrupted)
+        return builder.commit_all(entries, interrupted, vouched=vouched)
 
     def remember_value(self, value: Encoded) -> None:
         """Keep a value in memory for a while: what follows in this process will soon ask for it."""
@@ -167,6 +178,7 @@ class Store(Documents):
                     segments = [segment for segment in segments if is_of_run(segment.name, run)]
                     spools = [spool for spool in spools if is_of_run(spool.writer, run)]
                 index = Index(segments, spools, self._copied, self.completed)
+                self._distrust(fingerprint, index.unvouched)
                 self._indexes[fingerprint, run] = index
             return index
 
@@ -201,7 +213,11 @@ class Store(Documents):
         names = self._listed(fingerprint)
         if writer is not None:
             names = [name for name in names if writer_of(name) == writer]
-        found = {name: self._records.get(name) for name in (f"{fingerprint}/{name}" for name in names)}
+        return self._segments([f"{fingerprint}/{name}" for name in names])
+
+    def _segments(self, names: Iterable[str]) -> list[Segment]:
+        """Those of some segments that are there and readable, many at a time."""
+        found = {name: self._records.get(name) for name in names}
         missing = [name for name, segment in found.items() if segment is None]
         for start in range(0, len(missing), _RECORDS_AT_ONCE):
             part = missing[start : start + _RECORDS_AT_ONCE]
@@ -272,7 +288,7 @@ class Store(Documents):
             return None
         data, first = self._reader.payload(segment, bounds[0], bounds[-1]), bounds[0]
         parts = [data[low - first : high - first] for low, high in pairwise(bounds)]
-        return decode_all(codecs, parts, resolver=resolver, trusted=self.trusted)
+        return decode_all(codecs, parts, resolver=resolver, trusted=segment.vouched)
 
     def digests(self, spans: Iterable[Span]) -> bytes:
         """Digests of outputs, 32 bytes each, end to end."""
@@ -326,7 +342,7 @@ class Store(Documents):
             The stream was computed anew on purpose: from now on this one is found.
         """
         path = stream_path(fingerprint, given)
-        data = seal(path, record.to_json())
+        data = seal(path, self.signed(path, record.to_json()))
         if replaces:
             self.filesystem.put_atomic(path, data)
             return
@@ -334,10 +350,11 @@ class Store(Documents):
             self.filesystem.put_atomic(path, data)
 
     def get_stream(self, fingerprint: str, given: Digest) -> StreamRecord | None:
-        """A node's whole stream; ``None`` if there is none, or what it refers to is damaged or gone."""
+        """A node's whole stream; ``None`` if there is none, or what it refers to is damaged, gone or not to be read."""
         path = stream_path(fingerprint, given)
         try:
-            record = StreamRecord.of_json(path, unseal(path, self.filesystem.get(path)))
+            content = unseal(path, self.filesystem.get(path))
+            record = StreamRecord.of_json(path, content)
             listed: dict[str, set[str]] = {}
             for segment in record.segments:
                 of, _, name = segment.partition("/")
@@ -352,7 +369,24 @@ class Store(Documents):
                 raise
             self.report(str(error))
             return None
-        return record
+        # Whoever signed a stream could read all of it. Of any other it has to be seen, or a run would stop at it.
+        return record if self.vouches(path, content) or self._is_readable(record) else None
+
+    def _is_readable(self, record: StreamRecord) -> bool:
+        segments = {segment.name: segment for segment in self._segments(record.segments)}
+        return all(
+            span.segment in segments and segments[span.segment].is_readable(span.start, span.stop)
+            for span in record.spans
+        )
+
+    def _distrust(self, fingerprint: str, tasks: int) -> None:
+        """Say what is left out, and how it would not be."""
+        self.distrusted[fingerprint] = tasks
+        if tasks:
+            self.report(
+                f"{self.url} holds {tasks} outputs of function {fingerprint[:8]} as pickles, which are code, without "
+                f"a signature by you: they are computed again. {HOW_TO_TRUST}"
+            )
 
     # Damage
 
@@ -383,7 +417,7 @@ class Store(Documents):
 
     def _checked(self, name: str, path: str, raw: bytes) -> Segment:
         try:
-            segment = Segment(name, path, raw)
+            segment = self._segment(name, path, raw)
         except CorruptCheckpointError as error:
             self.quarantine(name, str(error))
             raise
@@ -392,6 +426,9 @@ class Store(Documents):
             raise
         self._records.put(name, segment, segment.size_bytes)
         return segment
+
+    def _segment(self, name: str, path: str, raw: bytes) -> Segment:
+        return Segment(name, path, raw, vouched=self.trusted or is_signed(raw, self.keys))
 
     def _referred(self, span: Span) -> Segment:
         try:
@@ -417,7 +454,7 @@ class Store(Documents):
             if codec != NDARRAY:
                 raise CorruptCheckpointError(f"{segment.path} gives an array the codec {codec!r}")
             return stored
-        return decode(codec, stored, resolver=resolver, trusted=self.trusted)
+        return decode(codec, stored, resolver=resolver, trusted=segment.vouched)
 
     def _copied(self, contents: SpoolContents) -> dict[TaskKey, TaskOutcome]:
         recovery.save(self, contents)
@@ -428,9 +465,11 @@ class Store(Documents):
 
     def _outcomes(self, segment: Segment) -> dict[TaskKey, TaskOutcome]:
         found = {}
+        is_simple = not segment.refers and segment.is_readable(0, segment.outputs)
         for key, outcome in segment.outcomes().items():
             with suppress(CheckpointNotFoundError, CorruptCheckpointError):  # what it refers to has gone
-                found[key] = self.completed(outcome)
+                if is_simple or all(self._referred(s).is_readable(s.start, s.stop) for s in outcome.spans):
+                    found[key] = self.completed(outcome)
         return found
 
     def _after_fork(self) -> None:

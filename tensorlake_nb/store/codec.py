@@ -47,6 +47,11 @@ NDARRAY, MSGPACK, JSON, PICKLE = "ndarray", "msgpack", "json", "pickle"
 ZARR_DTYPES = frozenset({"bool", "float16", "float32", "float64", "complex64", "complex128"}) | {
     f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
 }
+#: Said wherever something is refused.
+HOW_TO_TRUST = (
+    "Set TENSORLAKE_NB_SIGNING_KEY to the key that it was signed with; or, if you trust everybody who can write to the "
+    "store: configure(trust_store=True) or TENSORLAKE_NB_TRUST_STORE=1."
+)
 _MODULES = ModuleResolver()
 
 
@@ -143,8 +148,8 @@ def decode(
     """
     if codec == PICKLE and not trusted:
         raise UntrustedCheckpointError(
-            "a pickled value is code that runs when it is read, and this store isn't trusted. If you trust everybody "
-            "who can write to it: configure(store=..., trusted=True) or TENSORLAKE_NB_TRUST_STORE=1."
+            "a pickled value is code that runs when it is read, and this one bears no signature of yours. "
+            + HOW_TO_TRUST
         )
     try:
         return _decode(codec, data, resolver, trusted)

@@ -10,6 +10,7 @@ from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError
 from tensorlake_nb.store.filesystem import Filesystem
 from tensorlake_nb.store.frame import seal, unseal
 from tensorlake_nb.store.paths import RUNS, checked_part, run_path, state_path
+from tensorlake_nb.store.signing import Keys
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +22,16 @@ class Documents:
 
     Attributes
     ----------
+    trusted
+        Everything in it may be believed: it is the user's own, or said to be.
+    keys
+        What is signed with them is believed in any store.
     damage
         What was found damaged through this object, the first thousand times; for the caller to warn about.
     """
 
-    def __init__(self, filesystem: Filesystem) -> None:
-        self.filesystem = filesystem
+    def __init__(self, filesystem: Filesystem, *, trusted: bool, keys: Keys) -> None:
+        self.filesystem, self.trusted, self.keys = filesystem, trusted, keys
         self.damage: list[str] = []
         self._lock = threading.RLock()
 
@@ -43,6 +48,19 @@ class Documents:
     def is_shared(self) -> bool:
         """Other processes see the same store: false for ``memory://``."""
         return self.filesystem.is_shared
+
+    @property
+    def signing_keys(self) -> Keys | None:
+        """What to sign with, if a signature is worth anything: to a later process, or in a store that others fill."""
+        return self.keys if self.keys.is_lasting or not self.trusted else None
+
+    def signed(self, path: str, content: bytes) -> bytes:
+        """A JSON object as it is to be put at ``path``: signed, where that is worth anything."""
+        return content if self.signing_keys is None else self.signing_keys.sign_document(path, content)
+
+    def vouches(self, path: str, content: bytes) -> bool:
+        """Whether the user wrote that JSON object, to that path."""
+        return self.trusted or self.keys.fit_document(path, content)
 
     def put_bytes(self, path: str, data: bytes) -> bool:
         """Keep an object below ``runs/``; one that is there already stays, and the answer is ``False``."""

@@ -25,6 +25,11 @@ class Index:
 
     Where several segments hold a key, the newest is found. A task in a spool is copied into a segment once
     somebody asks for its outcome.
+
+    Attributes
+    ----------
+    unvouched
+        How many tasks are left out since their outputs are pickles that nobody vouches for.
     """
 
     def __init__(
@@ -40,8 +45,9 @@ class Index:
         self._complete = complete
         self._copy, self._copied = copy, dict[int, Mapping[TaskKey, TaskOutcome]]()
         self._lock = threading.Lock()
-        names = {segment.name for segment in self._segments}
-        held = [_whole_keys(segment, names) for segment in self._segments]
+        self.unvouched = 0
+        by_name = {segment.name: segment for segment in self._segments}
+        held = [self._usable_keys(segment, by_name) for segment in self._segments]
         held += [np.frombuffer(b"".join(spool.entries), dtype="S32") for spool in self._spools]
         keys = np.concatenate(held) if held else np.empty(0, dtype="S32")
         self._offsets = np.cumsum([0] + [len(part) for part in held])
@@ -151,6 +157,24 @@ class Index:
                     names.append(segment.name)
         return tuple(names)
 
+    def _usable_keys(self, segment: Segment, others: Mapping[str, Segment]) -> NDArray[np.bytes_]:
+        """A segment's keys, without those of tasks whose outputs aren't there any more, or aren't to be read."""
+        left_out = [task for task, spans in segment.refers.items() if any(s.segment not in others for s in spans)]
+        doubted = segment.refers if segment.is_readable(0, segment.outputs) else range(len(segment))
+        kept = set(doubted).difference(left_out)
+        distrusted = [
+            task
+            for task in sorted(kept)
+            if not all(others[span.segment].is_readable(span.start, span.stop) for span in segment.spans(task))
+        ]
+        self.unvouched += len(distrusted)
+        left_out += distrusted
+        if not left_out:
+            return segment.keys
+        keys = segment.keys.copy()
+        keys[left_out] = b""
+        return keys
+
     def _copy_of(self, number: int) -> Mapping[TaskKey, TaskOutcome]:
         with self._lock:
             if number not in self._copied:
@@ -158,16 +182,6 @@ class Index:
                     raise InternalError("an index with spools needs to know how to copy them")
                 self._copied[number] = self._copy(self._spools[number])
             return self._copied[number]
-
-
-def _whole_keys(segment: Segment, names: set[str]) -> NDArray[np.bytes_]:
-    """A segment's keys, without those of tasks that refer to a segment which isn't there any more."""
-    broken = [task for task, spans in segment.refers.items() if not names.issuperset(span.segment for span in spans)]
-    if not broken:
-        return segment.keys
-    keys = segment.keys.copy()
-    keys[broken] = b""
-    return keys
 
 
 def _beginnings(keys: NDArray[np.bytes_]) -> NDArray[np.uint64]:

@@ -15,15 +15,24 @@ from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.filesystem import Filesystem, LocalFilesystem, open_filesystem
 from tensorlake_nb.store.paths import RECORD, SEGMENTS
 from tensorlake_nb.store.record import ATTRIBUTE, read_record, write_record
+from tensorlake_nb.store.signing import Keys, own_keys
+
+try:
+    import grp
+    import pwd
+except ImportError:  # Windows, which has no such owners and modes
+    pass
 
 TRUST_VARIABLE = "TENSORLAKE_NB_TRUST_STORE"
 
 _checked: set[tuple[int, str, str]] = set()
-_open: dict[tuple[tuple[int, str, str], bool], Store] = {}
+_open: dict[tuple[tuple[int, str, str], bool, str], Store] = {}
 _lock = threading.Lock()
 
 
-def open_store(url: str, *, trusted: bool | None = None, options: Mapping[str, Any] | None = None) -> Store:
+def open_store(
+    url: str, *, trusted: bool | None = None, options: Mapping[str, Any] | None = None, keys: Keys | None = None
+) -> Store:
     """Open the store at a URL; the same one again for the same arguments in the same process.
 
     Parameters
@@ -32,11 +41,13 @@ def open_store(url: str, *, trusted: bool | None = None, options: Mapping[str, A
         A path (``~`` is understood), ``file://``, ``memory://`` (this process only), ``s3://`` or another URL that
         fsspec knows.
     trusted
-        Whether pickled values may be read, which runs code that they name. ``None``: yes for ``memory://`` and for
+        Whether all pickled values may be read, which runs code that they name. ``None``: yes for ``memory://`` and for
         a directory of the user's own that nobody else may write to; for anything else only if the environment
-        says ``TENSORLAKE_NB_TRUST_STORE=1``.
+        says ``TENSORLAKE_NB_TRUST_STORE=1``. Else only those are read that the user has signed.
     options
         Passed on to the fsspec filesystem, for what its own configuration doesn't say.
+    keys
+        What to sign with, and whose signatures to believe, if not this process's own: see `signing.own_keys`.
 
     Raises
     ------
@@ -53,10 +64,11 @@ def open_store(url: str, *, trusted: bool | None = None, options: Mapping[str, A
         _check_root(filesystem)
         _checked.add(about)
     trust = _is_own(filesystem) if trusted is None else trusted
+    keys = keys or own_keys()
     with _lock:
-        store = _open.get((about, trust))
+        store = _open.get((about, trust, keys.name))
         if store is None:
-            store = _open[about, trust] = Store(filesystem, trusted=trust, options=options)
+            store = _open[about, trust, keys.name] = Store(filesystem, trusted=trust, options=options, keys=keys)
         return store
 
 
@@ -105,4 +117,15 @@ def _is_own(filesystem: Filesystem) -> bool:
     if os.name == "nt":
         return True
     about = os.stat(filesystem.root)
-    return about.st_uid == os.geteuid() and not about.st_mode & stat.S_IWOTH
+    if about.st_uid != os.geteuid() or about.st_mode & stat.S_IWOTH:
+        return False
+    return not about.st_mode & stat.S_IWGRP or _is_private(about.st_gid)
+
+
+def _is_private(group: int) -> bool:
+    """Whether a group is the user's alone: of the same name, as Linux makes them, and nobody else in it."""
+    try:
+        name, about = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(group)
+    except KeyError:
+        return False
+    return about.gr_name == name and not set(about.gr_mem) - {name}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,25 +22,52 @@ from tensorlake_nb.errors import CorruptCheckpointError, StoreVersionError
 from tensorlake_nb.store.compression import compress, decompress
 from tensorlake_nb.store.frame import newer
 from tensorlake_nb.store.paths import FORMAT_VERSION
+from tensorlake_nb.store.signing import Keys
 
 ATTRIBUTE = "tensorlake_nb"
 
 _MARK = b'"checksum":"'
 _ZEROS = b"0" * 64
 _HEAD = b'{"zarr_format":3,"node_type":"group","attributes":{"tensorlake_nb":{"checksum":"' + _ZEROS + b'",'
+_UNSIGNED = b'"signature":"' + _ZEROS + b'",'
+_CHECKED_AT = len(_HEAD) - len(_ZEROS) - 2
+_SIGNED_AT = len(_HEAD) + len(_UNSIGNED) - len(_ZEROS) - 2
+_HEX = re.compile(rb"[0-9a-f]{64}")
 
 
-def write_record(about: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]] | None = None) -> bytes:
-    """A group's ``zarr.json`` with ``about`` as our attribute, and the metadata of its arrays, if any."""
+def write_record(
+    about: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]] | None = None, keys: Keys | None = None
+) -> bytes:
+    """A group's ``zarr.json`` with ``about`` as our attribute, and the metadata of its arrays, if any.
+
+    Parameters
+    ----------
+    keys
+        Sign it.
+    """
     told = json.dumps({"version": FORMAT_VERSION, **about}, separators=(",", ":"))
-    parts = [_HEAD, told[1:].encode(), b"}"]
+    parts = [_HEAD, b"" if keys is None else _UNSIGNED, told[1:].encode(), b"}"]
     if arrays is not None:
         listed = {"kind": "inline", "must_understand": False, "metadata": arrays}
         parts.append(b',"consolidated_metadata":' + json.dumps(listed, separators=(",", ":")).encode())
     parts.append(b"}\n")
     raw = b"".join(parts)
-    start = len(_HEAD) - len(_ZEROS) - 2
-    return raw[:start] + blake3(raw).hexdigest().encode() + raw[start + 64 :]
+    if keys is not None:
+        raw = _filled(raw, _SIGNED_AT, keys.sign("record", raw).hex())
+    return _filled(raw, _CHECKED_AT, blake3(raw).hexdigest())
+
+
+def is_signed(raw: bytes, keys: Keys) -> bool:
+    """Whether a record bears a signature that one of the keys made."""
+    digits = raw[_SIGNED_AT : _SIGNED_AT + 64]
+    if raw[len(_HEAD) : _SIGNED_AT] != _UNSIGNED[: _SIGNED_AT - len(_HEAD)] or not _HEX.fullmatch(digits):
+        return False
+    unsigned = _filled(_filled(raw, _CHECKED_AT, _ZEROS.decode()), _SIGNED_AT, _ZEROS.decode())
+    return keys.fit(bytes.fromhex(digits.decode()), "record", unsigned)
+
+
+def _filled(raw: bytes, start: int, digits: str) -> bytes:
+    return raw[:start] + digits.encode() + raw[start + 64 :]
 
 
 def read_record(path: str, raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:

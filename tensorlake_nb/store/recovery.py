@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.arrays import Layout, chunks_of
-from tensorlake_nb.store.codec import NDARRAY, Encoded
+from tensorlake_nb.store.codec import NDARRAY, PICKLE, Encoded
 from tensorlake_nb.store.compression import decompress
 from tensorlake_nb.store.entry import Entry, Placed, StoredObject
 from tensorlake_nb.store.filesystem import LocalFilesystem
@@ -60,9 +60,9 @@ def recover(store: Store) -> Recovery:
             if recovered is None:
                 alive += 1
                 continue
-            contents, segment = recovered
+            contents, segments = recovered
             spools += 1
-            tasks += 0 if segment is None else len(segment)
+            tasks += sum(map(len, segments))
             interrupted += contents.interrupted
     return Recovery(tasks, tuple(interrupted), spools, alive)
 
@@ -77,7 +77,7 @@ def spool_names(store: Store, fingerprint: str, writer: str | None = None) -> li
     return [name for name in names if writer is None or writer_of(name) == writer]
 
 
-def recover_spool(store: Store, fingerprint: str, name: str) -> tuple[SpoolContents, Segment | None] | None:
+def recover_spool(store: Store, fingerprint: str, name: str) -> tuple[SpoolContents, list[Segment]] | None:
     """Turn one spool into a segment, if its writer is dead, and remove it.
 
     A second kernel that does the same at the same time finds it held and leaves it alone; were it to write the same
@@ -85,22 +85,22 @@ def recover_spool(store: Store, fingerprint: str, name: str) -> tuple[SpoolConte
     """
     relative = f"{spools_path(fingerprint)}/{name}"
     assert isinstance(store.filesystem, LocalFilesystem)
-    abandoned = take_over(store.filesystem.path(relative))
+    abandoned = take_over(store.filesystem.path(relative), store.keys)
     if abandoned is None:
         return None
     with abandoned:
         contents = abandoned.contents
         if contents.damage is not None:
             store.report(f"{relative}: {contents.damage}")
-        segment = None
+        segments: list[Segment] = []
         if contents.fingerprint == fingerprint:
-            segment = save(store, contents, keep_interrupted=True)
+            segments = save(store, contents, keep_interrupted=True)
         if os.name != "nt":  # Windows can't remove an open file; it is recovered again, into nothing new
             store.filesystem.remove(relative)
     if os.name == "nt":
         store.filesystem.remove(relative)
     logger.info("recovered %d finished tasks from %s", len(contents.entries), relative)
-    return contents, segment
+    return contents, segments
 
 
 def live_spools(
@@ -115,21 +115,40 @@ def live_spools(
             raw = store.filesystem.get(f"{spools_path(fingerprint)}/{name}")
         except FileNotFoundError:
             continue
-        contents = read_spool(raw)
+        contents = read_spool(raw, store.keys)
         if contents.fingerprint == fingerprint:
-            found.append(contents)
+            found.append(contents if store.trusted else _readable(contents))
     return found
 
 
-def save(store: Store, contents: SpoolContents, *, keep_interrupted: bool = False) -> Segment | None:
-    """Write what a spool holds and no segment of its writer does as a new segment; ``None`` if that is nothing."""
+def _readable(contents: SpoolContents) -> SpoolContents:
+    """A spool without the pickles that nobody vouches for."""
+    entries = {
+        key: entry
+        for key, entry in contents.entries.items()
+        if key in contents.vouched or all(value.codec != PICKLE for value in entry.values)
+    }
+    return replace(contents, entries=entries)
+
+
+def save(store: Store, contents: SpoolContents, *, keep_interrupted: bool = False) -> list[Segment]:
+    """Write what a spool holds and no segment of its writer does as a new segment, if that is anything.
+
+    What isn't known to be the user's own goes into one by itself, which isn't signed.
+    """
     committed: set[bytes] = set()
     if contents.entries:
         for segment in store.segments_of(contents.fingerprint, contents.writer):
             committed.update(segment.all_keys())
     entries = [entry for key, entry in contents.entries.items() if key not in committed]
     interrupted = contents.interrupted if keep_interrupted else ()
-    return store.write_segment(contents.fingerprint, contents.writer, _unplaced(store, entries), interrupted)
+    own = [entry for entry in entries if store.trusted or entry.key in contents.vouched]
+    others = [entry for entry in entries if not (store.trusted or entry.key in contents.vouched)]
+    written = [
+        store.write_segment(contents.fingerprint, contents.writer, _unplaced(store, some), begun, vouched=vouched)
+        for some, begun, vouched in ((own, interrupted, True), (others, (), False))
+    ]
+    return [segment for segment in written if segment is not None]
 
 
 def _unplaced(store: Store, entries: Iterable[Entry]) -> Iterable[Entry]:

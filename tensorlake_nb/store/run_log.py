@@ -53,7 +53,8 @@ class RunLog:
 
     def create(self, header: Mapping[str, Any]) -> bool:
         """Write the header; ``False`` if the run has one already, which stays."""
-        return self._store.put_bytes(f"{self._base}/header", json.dumps(header).encode())
+        path = f"{self._base}/header"
+        return self._store.put_bytes(path, self._store.signed(path, json.dumps(header).encode()))
 
     def header(self) -> dict[str, Any]:
         """What `create` was given.
@@ -62,7 +63,13 @@ class RunLog:
         ------
         CheckpointNotFoundError, CorruptCheckpointError, StoreVersionError
         """
-        return _mapping(f"{self._base}/header", self._store.get_bytes(f"{self._base}/header"))
+        return self.read_header()[0]
+
+    def read_header(self) -> tuple[dict[str, Any], bool]:
+        """What `create` was given, and whether it was the user who did, so that the code it names may be loaded."""
+        path = f"{self._base}/header"
+        content = self._store.get_bytes(path)
+        return _header_in(path, content), self._store.vouches(path, content)
 
     def ask(self, what: str) -> None:
         """Ask whoever drives the run, on whatever host, for something: ``"cancel"``, or to cancel with ``"force"``."""
@@ -140,10 +147,16 @@ def _header(store: Store, run_id: str, data: bytes | None) -> dict[str, Any] | N
     if data is None:
         return None
     try:
-        return _mapping(f"{RUNS}/{run_id}/header", data)
+        return _header_in(f"{RUNS}/{run_id}/header", data)
     except CorruptCheckpointError as error:
         store.report(str(error))
         return None
+
+
+def _header_in(path: str, data: bytes) -> dict[str, Any]:
+    header = _mapping(path, data)
+    header.pop("signature", None)
+    return header
 
 
 def _mapping(path: str, data: bytes) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from tensorlake_nb.core.batch import BARE, Span
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.arrays import CHUNK_BYTES, LARGE_CHUNK_BYTES, Layout, byte_string, cut, large_rows, stacked
-from tensorlake_nb.store.codec import NDARRAY, Encoded
+from tensorlake_nb.store.codec import NDARRAY, PICKLE, Encoded
 from tensorlake_nb.store.compression import Buffer, compress, pays
 from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject, TaskBlock, TaskOutcome
 from tensorlake_nb.store.record import base64_of, bytes_of, folded, numbers_of, read_record, unfolded, write_record
+from tensorlake_nb.store.signing import Keys
 
 PAYLOAD = "payload"
 #: A value of this size is written at once, in chunks of its own.
@@ -94,13 +95,15 @@ class SegmentBuilder:
                 del self._entries[entry.supersedes]
         self._entries.setdefault(entry.key, entry)
 
-    def seal(self, interrupted: Sequence[bytes] = ()) -> SealedSegment:
+    def seal(self, interrupted: Sequence[bytes] = (), keys: Keys | None = None) -> SealedSegment:
         """The segment as it is to be put.
 
         Parameters
         ----------
         interrupted
             Keys of tasks that the writer had begun and not ended when it died.
+        keys
+            What to sign it with.
         """
         entries = list(self._entries.values())
         values = [value for entry in entries for value in entry.values]
@@ -163,7 +166,7 @@ class SegmentBuilder:
             about["refers"] = folded(refers)
         if interrupted:
             about["interrupted"] = base64_of(b"".join(interrupted))
-        record = write_record(about, {layout.name: layout.metadata() for layout in layouts})
+        record = write_record(about, {layout.name: layout.metadata() for layout in layouts}, keys)
         return SealedSegment(self.segment, tuple(objects), record, tuple(readable))
 
     def _arrange(
@@ -254,18 +257,20 @@ class Segment:
         By position of a task whose outputs lie in other segments: where.
     interrupted
         Keys of tasks that its writer had begun and not ended when it died.
+    vouched
+        The user wrote it: its pickles may be loaded.
     record
         The record as it is stored.
     """
 
-    def __init__(self, name: str, path: str, raw: bytes) -> None:
+    def __init__(self, name: str, path: str, raw: bytes, *, vouched: bool = False) -> None:
         """Raises CorruptCheckpointError or StoreVersionError if the record isn't right."""
         about, arrays = read_record(path, raw)
         try:
             self._read(name, about, arrays)
         except Exception as error:  # whatever a well-signed but senseless record makes of this
             raise CorruptCheckpointError(f"{path} isn't the record of {name}: {error!r}") from error
-        self.name, self.path, self.record = name, path, raw
+        self.name, self.path, self.record, self.vouched = name, path, raw, vouched
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -288,16 +293,20 @@ class Segment:
     def outcome(self, task: int) -> TaskOutcome:
         """The task at a position. Of one that refers to other segments, the digests are there: `Store.completed`."""
         start, stop = int(self.starts[task]), int(self.starts[task + 1])
-        spans = (Span(self.name, start, stop),) if stop > start else self.refers.get(task, ())
         return TaskOutcome(
             TaskKey(self._keys[32 * task : 32 * task + 32]),
             int(self.counts[task]),
-            spans,
+            self.spans(task),
             self.digests[32 * start : 32 * stop],
             self._routes().get(task),
             self._effects().get(task),
             float(self._durations[task]),
         )
+
+    def spans(self, task: int) -> tuple[Span, ...]:
+        """Where the outputs of the task at a position lie."""
+        start, stop = int(self.starts[task]), int(self.starts[task + 1])
+        return (Span(self.name, start, stop),) if stop > start else self.refers.get(task, ())
 
     def outcomes(self) -> dict[TaskKey, TaskOutcome]:
         """All tasks by key."""
@@ -330,6 +339,10 @@ class Segment:
         start, end = int(self.starts[first]), int(self.starts[stop])
         spans = (Span(self.name, start, end),) if end > start else ()
         return TaskBlock(self.counts[first:stop].tobytes(), spans, self.digests[32 * start : 32 * end])
+
+    def is_readable(self, start: int, stop: int) -> bool:
+        """Whether none of those outputs is a pickle that nobody vouches for."""
+        return self.vouched or PICKLE not in self._codecs or PICKLE not in self.codecs(start, stop)
 
     def in_payload(self, start: int, stop: int) -> list[int] | None:
         """Where each output begins in the payload, and the last one ends; ``None`` if some lie elsewhere."""

@@ -34,6 +34,7 @@ from tensorlake_nb.store.entry import Entry, Placed, StoredObject
 from tensorlake_nb.store.filesystem import LocalFilesystem, opened, translated
 from tensorlake_nb.store.packing import packb
 from tensorlake_nb.store.paths import FORMAT_VERSION, SPOOL_SUFFIX, spools_path, unique_name
+from tensorlake_nb.store.signing import Keys
 
 try:
     import fcntl
@@ -54,7 +55,7 @@ MAGIC = b"tensorlake_nb spool 1\n"
 _HEAD = struct.Struct("<IB")
 _CHECK_BYTES = 16
 _NOT_INHERITED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_HEADER, _BEGUN, _ENTRY, _TURNS, _FAILED = 1, 2, 3, 4, 5
+_HEADER, _BEGUN, _ENTRY, _TURNS, _FAILED, _SIGNED = 1, 2, 3, 4, 5, 6
 _STARTED_WITHIN_S = 2.0  # psutil works a process's start out from the clock, which may be set meanwhile
 _HEADERLESS_S = 60.0
 
@@ -64,8 +65,8 @@ class Spool:
 
     _handle = -1
 
-    def __init__(self, filesystem: LocalFilesystem, fingerprint: str, writer: str) -> None:
-        self._filesystem = filesystem
+    def __init__(self, filesystem: LocalFilesystem, fingerprint: str, writer: str, keys: Keys | None = None) -> None:
+        self._filesystem, self._keys = filesystem, keys
         self._relative = f"{spools_path(fingerprint)}/{unique_name(writer)}{SPOOL_SUFFIX}"
         self.path = filesystem.path(self._relative)
         self._fingerprint, self._writer = fingerprint, writer
@@ -92,7 +93,11 @@ class Spool:
 
     def add(self, entry: Entry) -> None:
         """Note a finished task with its outputs."""
-        self._append(_frame(_ENTRY, _entry_body(entry)))
+        body = _entry_body(entry)
+        frame = _frame(_ENTRY, body)
+        if self._keys is not None:
+            frame += _frame(_SIGNED, self._keys.sign("spool", self._fingerprint, body))
+        self._append(frame)
 
     def restart(self, begun: Sequence[bytes] = (), turns: Sequence[bytes] = ()) -> None:
         """Forget everything but the tasks still being computed or to come: the rest is in a segment now."""
@@ -162,6 +167,8 @@ class SpoolContents:
         Finished tasks by key, in order, without those that a later one supersedes.
     interrupted
         Keys of tasks begun and not finished.
+    vouched
+        Keys of finished tasks that bear the user's signature.
     damage
         What is wrong with it, if anything.
     torn_bytes
@@ -175,10 +182,17 @@ class SpoolContents:
     damage: str | None = None
     torn_bytes: int = 0
     header: Mapping[str, Any] = field(default_factory=dict)
+    vouched: frozenset[TaskKey] = frozenset()
 
 
-def read_spool(raw: bytes) -> SpoolContents:
-    """Read a spool, skipping what is damaged; never raises for what it finds."""
+def read_spool(raw: bytes, keys: Keys | None = None) -> SpoolContents:
+    """Read a spool, skipping what is damaged; never raises for what it finds.
+
+    Parameters
+    ----------
+    keys
+        Whose signatures to look for.
+    """
     if not raw.startswith(MAGIC):
         return SpoolContents("", "", damage="it isn't a spool of this format")
     header: dict[str, Any] = {}
@@ -186,6 +200,8 @@ def read_spool(raw: bytes) -> SpoolContents:
     begun: dict[bytes, None] = {}
     turns: Sequence[bytes] = ()
     ended: set[bytes] = set()
+    vouched: set[TaskKey] = set()
+    last: tuple[TaskKey, bytes] | None = None  # the entry that the frame before was
     damage: str | None = None
     position = len(MAGIC)
     while position < len(raw):
@@ -202,6 +218,7 @@ def read_spool(raw: bytes) -> SpoolContents:
             position = end
             continue
         position = end
+        unsigned, last = last, None
         try:
             if kind == _HEADER:
                 header = msgpack.unpackb(body)
@@ -211,7 +228,8 @@ def read_spool(raw: bytes) -> SpoolContents:
                 entry = _entry_of(body)
                 begun.pop(entry.key, None)
                 ended.add(entry.key)
-                entries.setdefault(entry.key, entry)
+                if entry.key not in entries:
+                    entries[entry.key], last = entry, (entry.key, body)
                 if entry.supersedes is not None:
                     entries.pop(entry.supersedes, None)
             elif kind == _TURNS:
@@ -219,6 +237,9 @@ def read_spool(raw: bytes) -> SpoolContents:
             elif kind == _FAILED:
                 begun.pop(body, None)
                 ended.add(body)
+            elif kind == _SIGNED and unsigned is not None and keys is not None:
+                signed, its_body = unsigned
+                vouched.update((signed,) if keys.fit(body, "spool", header["fingerprint"], its_body) else ())
         except Exception as error:
             damage = f"its record before byte {position} makes no sense: {error!r}"
     fingerprint, writer = header.get("fingerprint"), header.get("writer")
@@ -229,7 +250,7 @@ def read_spool(raw: bytes) -> SpoolContents:
         if key not in ended:
             begun[key] = None  # the one whose turn it was
             break
-    return SpoolContents(fingerprint, writer, entries, tuple(begun), damage, torn_bytes, header)
+    return SpoolContents(fingerprint, writer, entries, tuple(begun), damage, torn_bytes, header, frozenset(vouched))
 
 
 class AbandonedSpool:
@@ -246,7 +267,7 @@ class AbandonedSpool:
         os.close(self._handle)
 
 
-def take_over(path: str) -> AbandonedSpool | None:
+def take_over(path: str, keys: Keys | None = None) -> AbandonedSpool | None:
     """Take hold of a spool whose writer is dead; ``None`` if it lives, or somebody else has it."""
     try:
         handle = os.open(path, os.O_RDWR | _NOT_INHERITED)
@@ -258,7 +279,7 @@ def take_over(path: str) -> AbandonedSpool | None:
         if _try_lock is not None and not locked:
             return None
         raw = _read_all(handle)
-        contents = read_spool(raw)
+        contents = read_spool(raw, keys)
         if _is_alive(contents, os.fstat(handle).st_mtime, locked):
             return None
         if os.name != "nt" and not _is_still(handle, path):

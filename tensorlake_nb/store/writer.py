@@ -33,7 +33,7 @@ class Writer:
         self._lock = threading.RLock()
         self._spool: Spool | None = None
         if spooled and isinstance(store.filesystem, LocalFilesystem):
-            self._spool = Spool(store.filesystem, fingerprint, self.name)
+            self._spool = Spool(store.filesystem, fingerprint, self.name, store.signing_keys)
         self._begun: dict[bytes, None] = {}
         self._turns: dict[bytes, None] = {}
         self._builder = self._new_builder()
@@ -145,7 +145,7 @@ class Writer:
         """
         with self._lock:
             if len(self._builder):
-                self._sealed.append(self._builder.seal())
+                self._sealed.append(self._builder.seal(keys=self._store.signing_keys))
                 self._builder = self._new_builder()
             while self._sealed:
                 self._commit(self._sealed[0])
@@ -167,15 +167,21 @@ class Writer:
             if self._spool is not None:
                 self._spool.release()
 
-    def commit_all(self, entries: Iterable[Entry], interrupted: Sequence[bytes]) -> Segment | None:
-        """Commit entries that another writer left, as a segment; ``None`` if there are none."""
+    def commit_all(self, entries: Iterable[Entry], interrupted: Sequence[bytes], *, vouched: bool) -> Segment | None:
+        """Commit entries that another writer left, as a segment; ``None`` if there are none.
+
+        Parameters
+        ----------
+        vouched
+            They are known to be the user's own, and may be signed.
+        """
         with self._lock:
             for entry in entries:
                 values = [value for value in entry.values if isinstance(value, Encoded)]
                 self._builder.add(replace(entry, values=tuple(self._kept(value) for value in values)))
             if not len(self._builder) and not interrupted:
                 return None
-            return self._commit(self._builder.seal(interrupted))
+            return self._commit(self._builder.seal(interrupted, self._store.signing_keys if vouched else None))
 
     def locate(self, key: bytes) -> TaskOutcome:
         """Where a task's outputs lie, once it is flushed.
