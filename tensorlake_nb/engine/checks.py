@@ -120,7 +120,9 @@ def check(asked: Check) -> Finding:
     worker = current_worker()
     local = None if worker is None else worker.local_directory
     with tempfile.TemporaryDirectory(prefix="tensorlake-nb-check-", dir=local) as folder:
-        store = aside(aside(store_at(asked.store_url, asked.trusted), Path(_kits[asked.run_id].name)), Path(folder))
+        store = aside(
+            aside(store_at(asked.store_url, asked.trusted, asked.run_id), Path(_kits[asked.run_id].name)), Path(folder)
+        )
         for key, data in asked.state.items():
             store.put_state(asked.run_id, key, data)
         (receipt,) = execute(asked, reporter(worker, asked.run_id), host_of(worker), store)

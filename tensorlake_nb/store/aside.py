@@ -70,4 +70,4 @@ class Aside:
 
 def aside(store: Store, folder: Path) -> Store:
     """The store as it is, but for what is written through this object: that lies in the folder, and ends with it."""
-    return Store(Aside(store.filesystem, folder), trusted=store.trusted, options=store.options)
+    return Store(Aside(store.filesystem, folder), trusted=store.trusted, options=store.options, keys=store.keys)

@@ -102,7 +102,9 @@ def committed(
 
 def again(store: Store) -> Store:
     """A second object for the same store, which remembers nothing."""
-    return Store(open_filesystem(store.url, store.options), trusted=store.trusted, options=store.options)
+    return Store(
+        open_filesystem(store.url, store.options), trusted=store.trusted, options=store.options, keys=store.keys
+    )
 
 
 def local_store(path: Path) -> Store:
