@@ -1,0 +1,243 @@
+"""A pipeline beside a model of it: edited, killed, cancelled, resumed, damaged, in one store; results and calls agree.
+
+Each run, whatever came before, gives what the model gives, and makes exactly the calls that the model says: none that
+is kept already, and each that isn't. Real runs by the real driver, with batches computed in this process; a kill is the
+end of a forked one. ``TENSORLAKE_NB_MODEL_EXAMPLES=500`` looks longer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import linecache
+import os
+import sys
+import tempfile
+import types
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from tensorlake_nb import Graph, Run
+from tensorlake_nb.engine import functions, loop_thread, session
+from tensorlake_nb.engine.session import Session
+from tensorlake_nb.engine.settings import read_settings
+from tensorlake_nb.store import opening
+from tests.support.damage import DAMAGES, harm
+from tests.support.local_backend import Place, runs_here
+from tests.support.pipeline_model import Call, Code, Expected, Kept, Ledger, expected
+
+EXAMPLES = int(os.environ.get("TENSORLAKE_NB_MODEL_EXAMPLES", "20"))
+#: What a person may edit: values that the results depend on, or (nothing here) a remark.
+EDITS: list[dict[str, int]] = [{"factor": 2}, {"factor": 3}, {"step": 1}, {"step": 2}, {"border": 6}, {"mark": 1}, {}]
+_numbers = itertools.count()
+
+items = st.lists(st.integers(0, 9), max_size=12)
+
+
+class PipelineBesideItsModel(RuleBasedStateMachine):
+    """One store, and what a person does to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ends = ExitStack()
+        folder = Path(self._ends.enter_context(tempfile.TemporaryDirectory()))
+        self.root, self.ledger = folder / "store", Ledger(str(folder / "ledger"))
+        self.place = Place()
+        self._ends.enter_context(runs_here(self.place))
+        self._ends.callback(_put_back, sys.modules["__main__"], session._session)
+        self.code, self.items = Code(), list[int]()
+        self.kept = Kept()
+        #: By fingerprint the function and the part of its code that names its calls.
+        self.names: dict[str, tuple[str, object]] = {}
+        #: Runs that were stopped halfway, with what they were to compute.
+        self.stopped: dict[str, tuple[Code, list[int]]] = {}
+
+    @initialize(given=items)
+    def begin(self, given: list[int]) -> None:
+        self.items = given
+        self.begin_session()
+        self.define()
+
+    # -- what a person changes --
+
+    def define(self) -> None:
+        """Run the cell that defines the functions."""
+        source = self.code.source(self.ledger.path)
+        filename = f"/tmp/ipykernel_model/{next(_numbers)}.py"
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        module = types.ModuleType("__main__")
+        sys.modules["__main__"] = module
+        exec(compile(source, filename, "exec", dont_inherit=True), vars(module))
+        self.graph: Graph = vars(module)["graph"]
+
+    @rule(change=st.sampled_from(EDITS))
+    def edit_the_code(self, change: dict[str, int]) -> None:
+        self.code = self.code.edited(**(change or {"remark": self.code.remark + 1}))
+        self.define()
+
+    @rule(
+        how=st.sampled_from(["add", "remove", "reorder"]),
+        more=st.lists(st.integers(0, 9), min_size=1, max_size=3),
+        place=st.integers(0, 12),
+    )
+    def change_the_inputs(self, how: str, more: list[int], place: int) -> None:
+        before, after = self.items[:place], self.items[place:]
+        changed = {"add": [*before, *more, *after], "remove": before + after[1:], "reorder": after + before}
+        self.items = changed[how][:12]
+
+    @rule(slots=st.integers(1, 4), seed=st.integers(0, 2**16))
+    def change_the_cluster(self, slots: int, seed: int) -> None:
+        self.place.slots, self.place.random = slots, Random(seed)
+
+    @rule()
+    def begin_session(self) -> None:
+        """As a kernel does that has just been started: it remembers nothing of the store."""
+        functions.clear()
+        opening._open.clear()
+        session._session = Session(read_settings(store=str(self.root), cluster="embedded"))
+
+    # -- runs --
+
+    @rule(times=st.integers(1, 2))
+    def run(self, times: int) -> None:
+        for _ in range(times):
+            self.run_once()
+
+    def run_once(self) -> None:
+        run = self.graph.run(items=self.items)
+        self.check(run, self.code, self.items)
+
+    def check(self, run: Run, code: Code, given: Sequence[int]) -> None:
+        """The run is over: what it gave and what it called is what the model says."""
+        wanted = self.expect(run, code, given)
+        outputs = {name: run.output(name) for name in wanted.outputs}  # what is damaged is computed again by this
+        made = self.made(wanted)
+
+        assert outputs == wanted.outputs
+        assert run.status == "succeeded"
+        self.check_calls(wanted, made)
+        assert self.kept.least(wanted) <= set(made), "something wasn't called, and nobody can have kept it"
+        self.kept.learn(wanted, run.id, made, is_whole=True)
+        self.stopped.pop(run.id, None)
+
+    def check_calls(self, wanted: Expected, made: list[Call]) -> None:
+        assert set(made) <= self.kept.most(wanted), "something was called that is kept"
+        twice = {call for call, count in Counter(made).items() if count > 1 and call[0] != "grouped"}
+        assert not twice
+
+    def expect(self, run: Run, code: Code, given: Sequence[int]) -> Expected:
+        wanted = expected(code, given, run.id)
+        for part, call in run._blueprint.calls.items():
+            name = run._blueprint.plan.nodes[part].of
+            self.names[call.fingerprint] = (name, wanted.versions.get(name))
+        return wanted
+
+    def made(self, wanted: Expected) -> list[Call]:
+        return [wanted.named(line) for line in self.ledger.take()]
+
+    @rule(batches=st.integers(0, 12))
+    def cancel_a_run(self, batches: int) -> None:
+        started: list[Run] = []
+
+        def cancel(count: int, halted: Any) -> None:
+            if count == batches:
+                while not started:
+                    pass
+                started[0].cancel()
+                halted()
+
+        self.place.before_batch = cancel
+        try:
+            run = self.graph.start(items=self.items)
+            started.append(run)
+            assert run.wait_quietly(20.0)
+        finally:
+            self.place.before_batch = lambda count, halted: None
+        self.stop(run, lost=0)
+
+    @rule(calls=st.integers(1, 30))
+    def kill_a_run(self, calls: int) -> None:
+        Path(f"{self.ledger.path}.limit").write_text(str(calls))
+        child = os.fork()
+        if not child:
+            _run_and_die(self.graph, self.items)
+        _, status = os.waitpid(child, 0)
+        Path(f"{self.ledger.path}.limit").unlink()
+        run = Run.open(Run.list(limit=1)[0].id)
+        died = os.waitstatus_to_exitcode(status)
+        assert died in (0, 9)
+        assert (run.status, died) in (("succeeded", 0), ("interrupted", 9))
+        self.stop(run, lost=int(died == 9))
+
+    def stop(self, run: Run, *, lost: int) -> None:
+        """A run was to be stopped before its end; the last calls that it made are lost."""
+        if run.status == "succeeded":
+            self.check(run, self.code, self.items)
+            return
+        wanted = self.expect(run, self.code, self.items)
+        made = self.made(wanted)
+        self.check_calls(wanted, made)
+        self.kept.learn(wanted, run.id, made[: len(made) - lost], is_whole=False)
+        self.stopped[run.id] = (self.code, self.items)
+
+    @rule(which=st.integers(0, 9))
+    def resume_a_run(self, which: int) -> None:
+        """With the functions and inputs that it began with, whatever the notebook holds now."""
+        if not self.stopped:
+            return
+        run_id = list(self.stopped)[which % len(self.stopped)]
+        run = Run.open(run_id)
+
+        run.resume()
+
+        self.check(run, *self.stopped[run_id])
+
+    # -- what happens to the store --
+
+    @rule(which=st.integers(0, 999), damage=st.sampled_from(DAMAGES), seed=st.integers(0, 99))
+    def damage_an_object(self, which: int, damage: Any, seed: int) -> None:
+        folders = [self.root / "segments", self.root / "streams", self.root / "spool"]
+        paths = sorted(
+            path for folder in folders for path in folder.rglob("*") if path.is_file() and path.stat().st_size > 1
+        )
+        if not paths:
+            return
+        path = paths[which % len(paths)]
+        harm(path, damage, seed)
+        kind, *parts = path.relative_to(self.root).parts
+        fingerprint, name = parts[:2] if kind == "spool" else parts[1:3]
+        if kind != "streams" and fingerprint in self.names:
+            for run_id in {*self.kept.calls.values(), *self.kept.groups.values()}:
+                if name.startswith(run_id):
+                    self.kept.doubt(*self.names[fingerprint], run_id)
+
+    def teardown(self) -> None:
+        self._ends.close()
+
+
+def _run_and_die(graph: Graph, given: list[int]) -> None:
+    """In a forked process: threads are gone, so what was on them is made anew; nothing of pytest's is run."""
+    try:
+        loop_thread._loop = None
+        graph.run(items=given)
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
+
+
+def _put_back(main: Any, before: Session | None) -> None:
+    sys.modules["__main__"] = main
+    session._session = before
+
+
+PipelineBesideItsModel.TestCase.settings = settings(
+    max_examples=EXAMPLES, stateful_step_count=25, suppress_health_check=[HealthCheck.too_slow]
+)
+TestPipelineBesideItsModel = PipelineBesideItsModel.TestCase

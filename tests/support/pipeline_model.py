@@ -1,0 +1,275 @@
+"""A pipeline with one node of each kind, and a plain-Python model of what it gives and of which calls it needs.
+
+The model knows calls by function, version and input. It shares no code with what it is compared with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from tests.support.notes import Notes
+
+#: Neighbours that a leaf of a combine tree folds.
+GROUP = 8
+
+
+@dataclass(frozen=True)
+class Ledger(Notes):
+    """Remembers calls, and ends the process like a kill when there are as many as a file beside it says."""
+
+    def call(self, *what: object) -> None:
+        self.add(json.dumps(what))
+        limit = Path(f"{self.path}.limit")
+        if limit.exists() and len(self.all()) >= int(limit.read_text()):
+            os._exit(9)
+
+
+SOURCE = '''
+from tensorlake_nb import Graph, tensorlake_function, tensorlake_router
+from tests.support.pipeline_model import Ledger
+
+LEDGER = Ledger({path!r})
+
+def shifted(x):
+    # remark {remark}
+    return (x * {factor} + 1) % 7
+
+def length(x):
+    """Remark {remark}."""
+    return (x * {step}) % 3
+
+@tensorlake_function()
+def spread(items: list) -> list:
+    LEDGER.call("spread", items)
+    return items
+
+@tensorlake_function()
+def scale(x: int) -> int:
+    LEDGER.call("scale", x)
+    return shifted(x)
+
+@tensorlake_function()
+def half(x: int) -> int:
+    LEDGER.call("half", x)  # remark {remark}
+    return x // 2
+
+@tensorlake_function()
+def pair(left: int, right: int) -> int:
+    LEDGER.call("pair", left, right)
+    return 10 * left + right
+
+@tensorlake_function()
+def several(x: int) -> list:
+    LEDGER.call("several", x)
+    return [x + i for i in range(length(x))]
+
+@tensorlake_function()
+def low(x: int) -> int:
+    LEDGER.call("low", x)
+    return -x
+
+@tensorlake_function()
+def high(x: int) -> int:
+    LEDGER.call("high", x)
+    return x * 10
+
+@tensorlake_router()
+def either(x: int) -> list[low | high]:
+    LEDGER.call("either", x)
+    return [low] if x < {border} else [high]
+
+@tensorlake_function(accumulate=list)
+def total(acc: list, x: int) -> list:
+    LEDGER.call("total", [element for element, _ in acc], x)
+    return [*acc, [x, {mark}]]
+
+@tensorlake_function(accumulate=list, combine=lambda left, right: left + right)
+def grouped(acc: list, x: int) -> list:
+    LEDGER.call("grouped", acc, x)
+    return [*acc, x]
+
+@tensorlake_function()
+def parts(x: int):
+    LEDGER.call("parts", x)
+    for i in range(x % 3):
+        yield x * 2 + i
+
+@tensorlake_function()
+async def waited(x: int) -> int:
+    LEDGER.call("waited", x)
+    return x + 1
+
+@tensorlake_function(cacheable=False)
+def anew(x: int) -> int:
+    LEDGER.call("anew", x)
+    return x % 2
+
+@tensorlake_function()
+def late(x: int) -> int:
+    LEDGER.call("late", x)
+    return x
+
+graph = Graph("modelled", spread)
+graph.add_edge(spread, scale).add_edge(spread, half)
+graph.add_edge(scale, pair, into="left").add_edge(half, pair, into="right")
+graph.add_edge(scale, several).add_edge(several, grouped)
+graph.add_edge(several, either).route(either, [low, high]).add_edge(low, total).add_edge(high, total)
+graph.add_edge(half, parts).add_edge(parts, waited)
+graph.add_edge(half, anew).add_edge(anew, late)
+'''
+
+
+@dataclass(frozen=True)
+class Code:
+    """A version of the functions: what a person may edit. ``remark`` is in comments and docstrings alone."""
+
+    factor: int = 2
+    step: int = 1
+    border: int = 4
+    mark: int = 0
+    remark: int = 0
+
+    def source(self, path: str) -> str:
+        return SOURCE.format(path=path, **vars(self))
+
+    def edited(self, **changes: int) -> Code:
+        return replace(self, **changes)
+
+
+#: One call: the function, the part of the code that names it, and its input as JSON.
+Call = tuple[str, object, str]
+
+
+@dataclass
+class Expected:
+    """What a run gives, and the calls that it consists of."""
+
+    outputs: dict[str, list[Any]] = field(default_factory=dict)
+    calls: dict[str, list[Call]] = field(default_factory=dict)
+    #: Per group of the combine tree its calls, in order.
+    groups: list[list[Call]] = field(default_factory=list)
+    versions: Mapping[str, object] = field(default_factory=dict)
+
+    def named(self, line: str) -> Call:
+        """The call that a line of the ledger stands for."""
+        name, *given = json.loads(line)
+        return (name, self.versions.get(name), json.dumps(given))
+
+
+def expected(code: Code, items: Sequence[int], run_id: str) -> Expected:
+    """Interpret the pipeline."""
+    versions = {
+        "scale": code.factor,
+        "several": code.step,
+        "either": code.border,
+        "total": code.mark,
+        "anew": run_id,
+    }
+    found = Expected(versions=versions)
+
+    def called(name: str, *given: Any) -> Call:
+        call = found.named(json.dumps([name, *given]))
+        found.calls.setdefault(name, []).append(call)
+        return call
+
+    def mapped(name: str, given: Sequence[Any], function: Any) -> list[Any]:
+        outputs: list[Any] = []
+        for x in given:
+            called(name, x)
+            outputs += function(x)
+        found.outputs[name] = outputs
+        return outputs
+
+    called("spread", list(items))
+    found.outputs["spread"] = list(items)
+    scaled = mapped("scale", items, lambda x: [(x * code.factor + 1) % 7])
+    halves = mapped("half", items, lambda x: [x // 2])
+    found.outputs["pair"] = []
+    for left, right in zip(scaled, halves, strict=True):
+        called("pair", left, right)
+        found.outputs["pair"].append(10 * left + right)
+    several = mapped("several", scaled, lambda x: [x + i for i in range((x * code.step) % 3)])
+    mapped("either", several, lambda x: [x])
+    lows = mapped("low", [x for x in several if x < code.border], lambda x: [-x])
+    highs = mapped("high", [x for x in several if x >= code.border], lambda x: [x * 10])
+    folded = [*lows, *highs]
+    for i, x in enumerate(folded):
+        called("total", folded[:i], x)
+    found.outputs["total"] = [[[x, code.mark] for x in folded]]
+    for start in range(0, len(several), GROUP):
+        group = several[start : start + GROUP]
+        found.groups.append([called("grouped", group[:i], x) for i, x in enumerate(group)])
+    found.outputs["grouped"] = [several]
+    parts = mapped("parts", halves, lambda x: [x * 2 + i for i in range(x % 3)])
+    mapped("waited", parts, lambda x: [x + 1])
+    late = mapped("anew", halves, lambda x: [x % 2])
+    mapped("late", late, lambda x: [x])
+    return found
+
+
+@dataclass
+class Kept:
+    """Which calls a store holds the outputs of.
+
+    Attributes
+    ----------
+    calls
+        For sure, and which run has made each of them.
+    doubtful
+        Perhaps: it is in something that was damaged, or that nobody needs.
+    groups, doubtful_groups
+        The same of whole groups of a combine tree, by their last calls.
+    """
+
+    calls: dict[Call, str] = field(default_factory=dict)
+    doubtful: set[Call] = field(default_factory=set)
+    groups: dict[Call, str] = field(default_factory=dict)
+    doubtful_groups: set[Call] = field(default_factory=set)
+
+    def least(self, run: Expected) -> set[Call]:
+        """What a run has to call, whatever is left of what is doubtful."""
+        return set(self._missing(run, perhaps=True))
+
+    def most(self, run: Expected) -> set[Call]:
+        """What it may call at most."""
+        return set(self._missing(run, perhaps=False))
+
+    def _missing(self, run: Expected, *, perhaps: bool) -> Iterator[Call]:
+        held = self.calls.keys() | (self.doubtful if perhaps else set())
+        for name, calls in run.calls.items():
+            if name == "grouped":
+                continue
+            if name == "total" and perhaps:  # it goes on from the last accumulator that it finds
+                known = [i for i, call in enumerate(calls) if call in held]
+                yield from calls[known[-1] + 1 if known else 0 :]
+            else:
+                yield from (call for call in calls if call not in held)
+        groups = self.groups.keys() | (self.doubtful_groups if perhaps else set())
+        for group in run.groups:
+            if group[-1] not in groups:
+                yield from group[-1:] if perhaps else group
+
+    def learn(self, run: Expected, run_id: str, made: Sequence[Call], *, is_whole: bool) -> None:
+        """A run has made these calls to their end; all of them that it needed, if it is whole."""
+        for call in made:
+            self.doubtful.discard(call)
+            self.calls[call] = run_id
+        for group in run.groups:
+            if is_whole and group[-1] in made:
+                self.groups[group[-1]] = run_id
+                self.doubtful_groups.discard(group[-1])
+            elif group[-1] in made:  # or the same step of a longer group was
+                self.doubtful_groups.add(group[-1])
+
+    def doubt(self, name: str, version: object, run_id: str) -> None:
+        """Something that a run has kept for a version of a function is damaged."""
+        for held, doubtful in ((self.calls, self.doubtful), (self.groups, self.doubtful_groups)):
+            lost = [call for call, by in held.items() if call[:2] == (name, version) and by == run_id]
+            doubtful.update(lost)
+            for call in lost:
+                del held[call]
