@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         tensorlake_router,
     )
     from tensorlake_nb.core.policy import Retries
+    from tensorlake_nb.engine.collection import collect
     from tensorlake_nb.engine.context import RequestContext
     from tensorlake_nb.engine.context import RequestContext as GraphRequestContext
     from tensorlake_nb.engine.graph import Graph
@@ -70,6 +71,7 @@ _HOMES = {
     "RequestContext": "engine.context",
     "GraphRequestContext": "engine.context:RequestContext",
     "configure": "engine.session",
+    "collect": "engine.collection",
     "RequestException": "errors",
     "TensorlakeError": "errors",
     "UsageError": "errors",
@@ -111,6 +113,7 @@ __all__ = [
     "File",
     "Run",
     "configure",
+    "collect",
     "TensorlakeError",
     "UsageError",
     "GraphError",

@@ -53,7 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="show how far a run is, or how it ended")
     show.add_argument("run", nargs="?", metavar="RUN", help="its id, or how it ends; by default the latest")
     show.set_defaults(perform=_show)
-    for reader in (runs, show):
+
+    gc = commands.add_parser("gc", help="free what no run that stays needs; without options every run stays")
+    import_module("tensorlake_nb.notebook.options").add_collection_options(gc)
+    gc.set_defaults(perform=_gc)
+    for reader in (runs, show, gc):
         reader.add_argument("--store", metavar="URL", help="by default TENSORLAKE_NB_STORE, else ./.tensorlake")
     return parser
 
@@ -94,6 +98,12 @@ def _runs(given: argparse.Namespace) -> int:
 def _show(given: argparse.Namespace) -> int:
     reports = _reports(given.store)
     print(reports.run_text(reports.find_run(given.run)))
+    return 0
+
+
+def _gc(given: argparse.Namespace) -> int:
+    options = import_module("tensorlake_nb.notebook.options").collection_options(given)
+    print(_reports(given.store).collected(options))
     return 0
 
 

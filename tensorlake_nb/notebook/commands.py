@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorlake_nb.engine import session
+from tensorlake_nb.engine.collection import Collected
 from tensorlake_nb.engine.graph import Graph
 from tensorlake_nb.engine.run import Run
 from tensorlake_nb.engine.settings import Settings, read_settings
@@ -92,6 +93,11 @@ def cluster(command: Command, namespace: Namespace) -> None:
     print(f"cluster: {session.current().settings.cluster}")
 
 
+def gc(command: Command, namespace: Namespace) -> Collected:
+    """``gc [--dry-run] [--keep-runs N] [--older-than D] [--max-bytes B] [--grace D]``."""
+    return reports.collected(command.collection)
+
+
 def config(command: Command, namespace: Namespace) -> reports.Table:
     """``config``: every setting, its value, and whether it was given, read from the environment, or is the default."""
     settings = session.current().settings
@@ -121,5 +127,6 @@ PERFORM: dict[str, Callable[[Command, Namespace], Any]] = {
     "why": why,
     "store": store,
     "cluster": cluster,
+    "gc": gc,
     "config": config,
 }

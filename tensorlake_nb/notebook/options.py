@@ -56,6 +56,7 @@ class Command:
     detach: bool = False
     sample: float = 0.01
     seed: int = 0
+    collection: dict[str, Any] = field(default_factory=dict)
     line: str = ""
 
 
@@ -181,6 +182,7 @@ VERBS = {
     "why": "why functions were computed again in a run",
     "store": "show or set where outputs are kept",
     "cluster": "show or set where functions run",
+    "gc": "free what no run that stays needs; without options every run stays",
     "config": "show all settings and where they come from",
 }
 
@@ -211,7 +213,31 @@ def _command_parser() -> tuple[Parser, dict[str, Parser]]:
     by_verb["why"].add_argument("function", nargs="?", metavar="FUNCTION", help="by default every function")
     by_verb["store"].add_argument("subject", nargs="?", metavar="URL")
     by_verb["cluster"].add_argument("subject", nargs="?", metavar="ADDR", help="an address, 'embedded' or 'threads'")
+    add_collection_options(by_verb["gc"])
     return parser, by_verb
+
+
+#: The options of a collection: what they are followed by, and what they do.
+COLLECTION = {
+    "keep_runs": ("N", "let go all but the N newest runs of each graph"),
+    "older_than": ("D", "let go runs that ended longer ago: 7d, 12h, 30m"),
+    "max_bytes": ("B", "let go the oldest runs while what stays takes more: 10GB, 500MiB"),
+    "grace": ("D", "touch nothing that is younger (2h)"),
+}
+
+
+def add_collection_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``gc`` to a parser, of a magic or of a command."""
+    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    for name, (value, about) in COLLECTION.items():
+        kind = int if value == "N" else str
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=value, help=about)
+
+
+def collection_options(given: argparse.Namespace) -> dict[str, Any]:
+    """What a parser found of those options, as arguments of `tensorlake_nb.collect`."""
+    found = {name: getattr(given, name, None) for name in COLLECTION}
+    return {"dry_run": given.dry_run, **{name: value for name, value in found.items() if value is not None}}
 
 
 def read_command(line: str) -> Command:
@@ -239,6 +265,7 @@ def read_command(line: str) -> Command:
         detach=getattr(given, "detach", False),
         sample=getattr(given, "sample", 0.01),
         seed=getattr(given, "seed", 0),
+        collection=collection_options(given) if given.verb == "gc" else {},
         line=line,
     )
 

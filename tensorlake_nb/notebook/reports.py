@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tensorlake_nb.engine import session
+from tensorlake_nb.engine.collection import Collected, Planned
 from tensorlake_nb.engine.reasons import Reasons
 from tensorlake_nb.engine.run import Run
 from tensorlake_nb.engine.verification import Verification
@@ -122,6 +124,15 @@ def html_of_verification(found: Verification) -> str:
     """The same as its text: the table, and a paragraph for each remark."""
     titles, *rows = found.table
     return html_table(titles, rows, found.remarks)
+
+
+def collected(options: Mapping[str, Any]) -> Collected:
+    """Collect with the options of `tensorlake_nb.collect`; what would go is printed before it goes."""
+    planned = Planned(**options)
+    if options["dry_run"]:
+        return planned.shown
+    print(planned.shown, flush=True)
+    return planned.carry_out()
 
 
 @dataclass(frozen=True, slots=True)

@@ -408,6 +408,12 @@ class Store(Documents):
         except StoreUnavailableError:  # a store that can only be read: this object forgets it at least
             logger.warning("can't mark %s as damaged", segment)
 
+    def forget(self) -> None:
+        """Look everything up anew from now on: something was removed."""
+        with self._lock:
+            self._indexes.clear()
+        self._records.clear()
+
     def _listed(self, fingerprint: str) -> Sequence[str]:
         """Names of a function's segments that aren't marked as damaged, oldest first."""
         names = self.filesystem.list(segments_path(fingerprint))

@@ -12,6 +12,7 @@ Every part of a path is made of letters, digits and ``. _ - ~``, so that it mean
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import secrets
 import time
@@ -27,6 +28,7 @@ FORMAT_VERSION = 1
 #: The record of the store, and of each segment: both are Zarr groups.
 RECORD = "zarr.json"
 SEGMENTS = "segments"
+STREAMS = "streams"
 SPOOLS = "spool"
 RUNS = "runs"
 BAD_SUFFIX = ".bad"
@@ -34,6 +36,8 @@ SPOOL_SUFFIX = ".spool"
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,199}")
+_RUN = re.compile(r"(\d{8}-\d{6}-[0-9a-f]{6})")
+_UNIQUE = re.compile(r".+~([0-9a-f]{14})[0-9a-f]{8}")
 _WRITER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
@@ -42,6 +46,11 @@ def checked_fingerprint(fingerprint: str) -> Fingerprint:
     if not _FINGERPRINT.fullmatch(fingerprint):
         raise OptionError(f"{fingerprint[:80]!r} is no fingerprint: 64 lower-case hex digits are expected")
     return Fingerprint(fingerprint)
+
+
+def is_fingerprint(name: str) -> bool:
+    """Whether `checked_fingerprint` would take it."""
+    return _FINGERPRINT.fullmatch(name) is not None
 
 
 def checked_part(part: str) -> str:
@@ -74,7 +83,7 @@ def bad_path(segment: str) -> str:
 
 def stream_path(fingerprint: str, given: Digest) -> str:
     """Where a node's whole stream is recorded."""
-    return f"streams/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}/{given.hex()}"
+    return f"{STREAMS}/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}/{given.hex()}"
 
 
 def spools_path(fingerprint: str) -> str:
@@ -116,6 +125,27 @@ def writer_of(name: str) -> str:
 def is_of_run(name: str, run: str) -> bool:
     """Whether a segment or a spool, with or without its function's fingerprint, is by a writer of a run."""
     return name.rpartition("/")[2].startswith(f"{run}-")
+
+
+def made_at(name: str) -> float | None:
+    """When something with a name from `unique_name` was made (s since the epoch); ``None`` for any other name."""
+    made = _UNIQUE.fullmatch(name)
+    return int(made[1], 16) / 1e6 if made else None
+
+
+def run_of(name: str) -> str | None:
+    """The id of the run whose writer made a segment or spool, as its name tells; ``None`` if it doesn't."""
+    found = _RUN.match(name)
+    return found[1] if found and name[found.end() : found.end() + 1] in ("-", "") else None
+
+
+def began_at(run_id: str) -> float | None:
+    """When a run was made, by its id (s since the epoch); ``None`` for what is no run's id."""
+    found = _RUN.fullmatch(run_id)
+    try:
+        return None if found is None else dt.datetime.strptime(f"{run_id[:15]}+0000", "%Y%m%d-%H%M%S%z").timestamp()
+    except ValueError:
+        return None
 
 
 def age_of(name: str) -> str:
