@@ -1,13 +1,20 @@
 """Preloaded into every worker process of an embedded cluster, before anything else runs there.
 
-Jupyter's Stop sends SIGINT to the kernel's whole process group. A worker must not hear it.
+Jupyter's Stop sends SIGINT to the kernel's whole process group. A worker must not hear it. And it is to end with its
+kernel, however that ends and whatever it is doing.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
+import sys
 import threading
 from typing import Any
+
+#: From ``linux/prctl.h``.
+_PR_SET_PDEATHSIG = 1
 
 
 def deafen() -> None:
@@ -21,9 +28,23 @@ def deafen() -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
+def end_with_parent() -> None:
+    """Have the system kill this process when its parent dies (Linux).
+
+    A thread of Dask's does the same everywhere, but not while a call holds the interpreter lock in C.
+    """
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died just before
+        os._exit(1)
+
+
 def dask_setup(worker: Any) -> None:
     """What Dask calls of a preloaded module."""
     deafen()
 
 
 deafen()
+end_with_parent()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,17 +78,17 @@ class Kernel:
         """Press Stop."""
         self.manager.interrupt_kernel()
 
-    def restart(self) -> None:
-        """Restart, as the button does."""
-        self.manager.restart_kernel(now=True)
+    def restart(self, *, now: bool = True) -> None:
+        """Restart; not ``now`` asks the kernel to end by itself first, as the button does."""
+        self.manager.restart_kernel(now=now)
         self.client.wait_for_ready(timeout=60)
 
 
 @contextmanager
-def kernel(folder: Path) -> Iterator[Kernel]:
-    """A kernel that works in a folder."""
+def kernel(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[Kernel]:
+    """A kernel that works in a folder, with more in its environment than this process has."""
     manager = KernelManager(kernel_name="python3")
-    manager.start_kernel(cwd=str(folder))
+    manager.start_kernel(cwd=str(folder), env={**os.environ, **(environment or {})})
     client = manager.client()
     client.start_channels()
     try:
