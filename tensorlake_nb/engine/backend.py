@@ -87,7 +87,7 @@ Message = Ready | Started | Progress | Part | Finished | Lost | Broken
 
 
 class Backend(Protocol):
-    """Computes batches and posts `Message`s. All methods may block; the driver calls them on a thread."""
+    """Computes batches and posts `Message`s. Methods may block; the driver calls them on a thread."""
 
     def submit(self, orders: Sequence[Order]) -> None:
         """Have batches computed; connects on first use, and says how many slots there are."""
@@ -97,6 +97,9 @@ class Backend(Protocol):
 
         With ``interrupt`` the calls under way are interrupted as well.
         """
+
+    def look(self) -> None:
+        """See whether anything can still come, and say `Broken` if not: some losses nobody tells of. Doesn't block."""
 
     def refresh(self) -> None:
         """Stored data was put aside: workers are to look again at what there is."""

@@ -65,6 +65,8 @@ class Connection:
 
     Attributes
     ----------
+    address
+        Of its scheduler.
     is_embedded
         Started here, and closed with the connection.
     has_processes
@@ -84,11 +86,21 @@ class Connection:
         self._cluster, self._owns_client = cluster, owns_client
         self.is_embedded = cluster is not None
         self.has_processes = has_processes
+        self.address = str(getattr(client.scheduler, "address", ""))
+        self._is_closed = False
         atexit.register(self.close)
 
     @property
-    def address(self) -> str:
-        return str(self._client.scheduler.address)
+    def loss(self) -> str | None:
+        """Why nothing more can be expected of what was submitted; ``None`` as long as it can.
+
+        Dask drops all that it was to compute when it loses its scheduler, though a client may find it again.
+        """
+        if self._is_closed:
+            return "it was closed"
+        if self.client.status == "connecting":
+            return "its scheduler doesn't answer any more"
+        return None if self.client.status == "running" else "its client was closed"
 
     def slots(self) -> int:
         """How many batches can be computed at once; a worker that is just being replaced counts."""
@@ -117,6 +129,7 @@ class Connection:
     def close(self) -> None:
         """Close what was opened here; somebody's own client and cluster stay open."""
         atexit.unregister(self.close)
+        self._is_closed = True
         cluster, self._cluster = self._cluster, None
         nannies = []
         with warnings.catch_warnings():
@@ -266,9 +279,11 @@ def _checked(connection: Connection) -> Connection:
     """Refuse a cluster whose workers wouldn't understand what they are sent."""
     try:
         client = connection.client
+        began = time.monotonic()
+        while client.status == "connecting" and time.monotonic() - began < CONNECT_S:  # its scheduler may be back
+            time.sleep(0.05)
         if client.status != "running":
             raise ClusterError(f"the Dask client is {client.status}: make a new one")
-        began = time.monotonic()
         while not connection.slots():
             if time.monotonic() - began > CONNECT_S:
                 raise ClusterError(f"the cluster at {connection.address} has no workers. Start some, then run again.")

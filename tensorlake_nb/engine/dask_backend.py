@@ -26,11 +26,14 @@ from tensorlake_nb.engine.nannies import TIMED_OUT
 from tensorlake_nb.engine.placing import required
 from tensorlake_nb.engine.secrets import install_secrets
 from tensorlake_nb.engine.stopping import forget_run, request_cancel, request_stop
+from tensorlake_nb.errors import ClusterError
 
 logger = logging.getLogger(__name__)
 
 #: How long a worker may take to answer (s): one whose call holds the interpreter answers when that ends.
 _TELL_S = 0.5
+#: How long after its workers this process may end itself (s), if somebody is ending them all.
+_EXIT_NOTICE_S = 3.0
 #: How old the number of workers of a cluster that isn't ours may be (s).
 _COUNT_EVERY_S = 1.0
 #: After what time a batch counts as long (s): others had better not wait behind it.
@@ -57,6 +60,12 @@ def withdraw_secrets(client: Any, run_id: RunId) -> None:
     """Take them back."""
     with suppress(Exception):  # none were given
         client.unregister_worker_plugin(_plugin_name(run_id))
+
+
+def _gone(connection: Connection, why: str) -> ClusterError:
+    return ClusterError(
+        f"the cluster at {connection.address} is gone: {why}. What is finished is kept; resume() goes on with the run."
+    )
 
 
 def _plugin_name(run_id: RunId) -> str:
@@ -100,10 +109,16 @@ class DaskBackend:
         groups: dict[tuple[int, Placement], list[Order]] = defaultdict(list)
         for order in orders:
             groups[order.priority, order.placement].append(order)
-        for (priority, placement), group in groups.items():
-            # The embedded cluster declares no resources, so there is nothing to ask its scheduler.
-            needs = {} if connection.is_embedded else required(placement, connection.resources())
-            self._submit(connection, group, priority, needs)
+        try:
+            if connection.loss is not None:
+                raise _gone(connection, connection.loss)
+            self._count_slots(connection)
+            for (priority, placement), group in groups.items():
+                # The embedded cluster declares no resources, so there is nothing to ask its scheduler.
+                needs = {} if connection.is_embedded else required(placement, connection.resources())
+                self._submit(connection, group, priority, needs)
+        except OSError as error:
+            raise _gone(connection, str(error)) from error
 
     def _connected(self) -> Connection:
         if self._connection is None:
@@ -111,7 +126,6 @@ class DaskBackend:
             client = self._connection.client
             client.subscribe_topic(reporting.topic_of(self._run_id), self._on_event)
             publish_secrets(client, self._run_id, self._secrets)
-        self._count_slots(self._connection)
         return self._connection
 
     def _count_slots(self, connection: Connection) -> None:
@@ -179,7 +193,11 @@ class DaskBackend:
         try:
             receipts = future.result()
         except BaseException as error:
-            self._post(self._lost(number, future, error))
+            connection = self._connection
+            if connection is not None and connection.loss is not None:
+                self._post(be.Broken(_gone(connection, connection.loss)))
+            else:
+                self._post(self._lost(number, future, error))
         else:
             self._post(be.Finished(number, receipts))
         self._forget(number)
@@ -195,13 +213,15 @@ class DaskBackend:
         if worker is None and isinstance(error, KilledWorker) and error.last_worker is not None:
             worker = error.last_worker.address
         death = death_of(self._connection, worker) if self._connection is not None and worker is not None else None
+        if death == "SIGTERM":  # a Jupyter kernel that shuts down ends its children first, and then itself
+            threading.main_thread().join(_EXIT_NOTICE_S)
         if death == TIMED_OUT:
             reason = "TaskTimeoutError: it took longer than its timeout, and its worker process was ended"
             return be.Lost(number, reason, FailureKind.TIMEOUT)
         if death is not None:
             return be.Lost(number, f"its worker process ended ({death})")
         if future.status == "cancelled":
-            return be.Lost(number, "the cluster gave it up: was it closed or restarted?")
+            return be.Lost(number, "the cluster gave it up: was it restarted?")
         return be.Lost(number, f"{type(error).__name__}: {error}")
 
     def _on_event(self, event: Any) -> None:
@@ -219,6 +239,10 @@ class DaskBackend:
             case _:
                 pass
 
+    def look(self) -> None:
+        if self._connection is not None and self._connection.loss is not None:
+            self._post(be.Broken(_gone(self._connection, self._connection.loss)))
+
     def refresh(self) -> None:
         if self._connection is not None:
             self._tell(self._connection, forget_listed)
@@ -234,13 +258,12 @@ class DaskBackend:
 
     def _tell(self, connection: Connection, what: Callable[[RunId], None]) -> None:
         """Have all workers do something for the run; one that can't be reached just now is not waited for."""
-        told = threading.Thread(
-            target=connection.client.run,
-            args=(what, self._run_id),
-            kwargs={"on_error": "ignore"},
-            name="tensorlake-nb-tell",
-            daemon=True,
-        )
+
+        def tell() -> None:
+            with suppress(Exception):  # the scheduler itself may be gone
+                connection.client.run(what, self._run_id, on_error="ignore")
+
+        told = threading.Thread(target=tell, name="tensorlake-nb-tell", daemon=True)
         told.start()
         told.join(_TELL_S)
 

@@ -30,12 +30,14 @@ from tensorlake_nb.engine.backend import Backend, Message, Order
 from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.ownership import Owner, this_process
 from tensorlake_nb.engine.recorder import Recorder
-from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError, TensorlakeError
+from tensorlake_nb.errors import CheckpointNotFoundError, ClusterError, CorruptCheckpointError, TensorlakeError
 
 logger = logging.getLogger(__name__)
 
 #: How often a run begins again for one and the same damage before it gives up: each time it was put aside.
 _MOST_RESTARTS = 3
+#: After how long a silence the cluster is looked at (s).
+_LOOK_AFTER_S = 2.0
 #: How long running calls may take to end after a cancellation (s) before their workers are ended.
 CANCEL_GRACE_S = 0.4
 
@@ -124,7 +126,10 @@ class Driver:
             if not isinstance(error, Exception):
                 raise
         finally:
-            await asyncio.to_thread(self._close)
+            if _is_exiting():
+                self._recorder.close()
+            else:
+                await asyncio.to_thread(self._close)
 
     def cancel(self, *, force: bool = False) -> None:
         """Cancel the run, from any thread; with ``force`` the workers of running calls are ended at once."""
@@ -220,10 +225,12 @@ class Driver:
         What fell due since it was planned is due at once: the planner hasn't seen it yet.
         """
         dues = [due for due in (self.state.next_due(planned_at), self._give_up_at) if due is not None]
-        timeout = max(min(dues) - self._clock(), 0) if dues else None
+        timeout = min([_LOOK_AFTER_S, *(max(due - self._clock(), 0) for due in dues)])
         try:
             message = await asyncio.wait_for(self._inbox.get(), timeout)
         except TimeoutError:
+            if timeout == _LOOK_AFTER_S:
+                self._backend.look()
             self._give_up()
             return
         self._take(message)
@@ -309,6 +316,9 @@ class Driver:
     # -- when something is wrong --
 
     def _break(self, error: BaseException) -> None:
+        if isinstance(error, ClusterError) and self.state.stopping is not None:  # it was about to end anyway
+            self._apply(ev.RunEnded(self.state.stopping, self._clock()))
+            return
         if not isinstance(error, (CorruptCheckpointError, CheckpointNotFoundError)):
             raise error
         if self.state.stopping is None or not self.state.halted:
@@ -331,6 +341,8 @@ class Driver:
 
     def _fail(self, error: BaseException) -> None:
         self.exception = error
+        if _is_exiting():  # its threads are gone, and its workers: that says nothing of the run
+            return
         if not isinstance(error, TensorlakeError):
             logger.error("run %s ended by an internal error", self._run_id, exc_info=error)
         self._apply(ev.RunEnded("failed", self._clock(), f"{type(error).__name__}: {error}"))
@@ -341,6 +353,11 @@ class Driver:
         self._backend_thread.submit(_quietly, self._backend.close)
         self._backend_thread.shutdown(wait=True)
         self._recorder.close()
+
+
+def _is_exiting() -> bool:
+    """Whether this process is on its way out: the interpreter lets no thread begin anything then."""
+    return not threading.main_thread().is_alive()
 
 
 def _quietly(work: Callable[[], None]) -> None:

@@ -44,7 +44,10 @@ class Session:
             It can't be reached or started.
         """
         with self._lock:
-            if self._connection is None or self._connection.client.status not in ("running", "connecting"):
+            if self._connection is not None and self._connection.loss is not None:
+                self._connection.close()
+                self._connection = None
+            if self._connection is None:
                 self._connection = connect(self.settings.cluster, workers=self.settings.workers)
             return self._connection
 

@@ -86,6 +86,9 @@ class Cluster:
     def halt(self, *, interrupt: bool) -> None:
         self._called("halt", interrupt)
 
+    def look(self) -> None:
+        self._called("look")
+
     def refresh(self) -> None:
         self._called("refresh")
 
