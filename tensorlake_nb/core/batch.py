@@ -119,6 +119,8 @@ class Batch:
     stop_on_failure
         The run ends with its first final failure, so begin nothing after one; ``final`` says that a failure of this
         attempt has no retry left.
+    store_patience_s
+        How long what was computed is kept for a store that is full or away.
     emitted, emitted_spans, emitted_parts
         For a generator that is tried again: the digests of the items it has already emitted, 32 bytes each, where
         they lie, and in how many parts they came.
@@ -140,6 +142,7 @@ class Batch:
     emitted_spans: tuple[Span, ...] = ()
     emitted_parts: int = 0
     checkpoint_interval_s: float = 0.5
+    store_patience_s: float = 0.0
     trusted: bool = True
     elements: int = 0
 

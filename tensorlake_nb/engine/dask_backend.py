@@ -26,7 +26,7 @@ from tensorlake_nb.engine.nannies import TIMED_OUT
 from tensorlake_nb.engine.placing import required
 from tensorlake_nb.engine.secrets import install_secrets
 from tensorlake_nb.engine.stopping import forget_run, request_cancel, request_stop
-from tensorlake_nb.errors import ClusterError
+from tensorlake_nb.errors import ClusterError, StoreUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -192,6 +192,8 @@ class DaskBackend:
                 return  # halted, abandoned or closed meanwhile
         try:
             receipts = future.result()
+        except StoreUnavailableError as error:  # it was waited for as long as it may be
+            self._post(be.Broken(error))
         except BaseException as error:
             connection = self._connection
             if connection is not None and connection.loss is not None:

@@ -81,11 +81,13 @@ class Desk:
         inputs_digest: Digest,
         resolver: ClassResolver,
         checkpoint_interval_s: float,
+        store_patience_s: float = 0.0,
         *,
         keeps: bool = True,
     ) -> None:
         self._plan, self._calls, self._store, self.run_id = plan, calls, store, run_id
-        self._resolver, self._interval_s, self._keeps = resolver, checkpoint_interval_s, keeps
+        self._resolver, self._keeps = resolver, keeps
+        self._interval_s, self._patience_s = checkpoint_interval_s, store_patience_s
         self.streams = Streams(plan, inputs, inputs_digest)
         self._prober = Prober(plan, calls, self.streams, store, run_id, keeps=keeps)
         self._rolling = {name: fold_start() for name in plan.nodes}
@@ -141,6 +143,7 @@ class Desk:
             emitted_spans=sp.joined(span for part in emitted for span in part.spans),
             emitted_parts=len(emitted),
             checkpoint_interval_s=self._interval_s,
+            store_patience_s=self._patience_s,
             trusted=self._store.trusted,
         )
         self._submitted[order.number] = (order, batch)

@@ -51,15 +51,14 @@ def detach(session: Session, run_id: RunId, secrets: Mapping[str, str]) -> None:
     connection = session.connection()
     client: Any = connection.client
     publish_secrets(client, run_id, with_signing_keys(secrets, session.store().signing_keys))
-    future = client.submit(
-        drive_here, run_id, session.store(), session.settings.checkpoint_interval, key=_key(run_id), pure=False
-    )
+    chosen = {name: getattr(session.settings, name) for name in ("checkpoint_interval", "store_patience")}
+    future = client.submit(drive_here, run_id, session.store(), chosen, key=_key(run_id), pure=False)
     fire_and_forget(future)
     while connection.client.run_on_scheduler(_state_of, key=_key(run_id)) is None and not future.done():
         time.sleep(_LOOK_S)  # until the scheduler has it, this process must not end
 
 
-def drive_here(run_id: RunId, store: Store, checkpoint_interval: float) -> str:
+def drive_here(run_id: RunId, store: Store, chosen: Mapping[str, Any]) -> str:
     """Drive a run to its end on the worker that this is called on; what the cluster runs. Gives the run's status."""
     # a worker that never drives anything needn't import all that
     from tensorlake_nb.engine.run import Run
@@ -70,9 +69,7 @@ def drive_here(run_id: RunId, store: Store, checkpoint_interval: float) -> str:
     client = _client(address, security)
     try:
         store = open_store(store.url, trusted=store.trusted, options=store.options, keys=signing_keys_of(run_id))
-        settings = Settings(
-            store=store.url, cluster=client, trust_store=store.trusted, checkpoint_interval=checkpoint_interval
-        )
+        settings = Settings(store=store.url, cluster=client, trust_store=store.trusted, **chosen)
         session = Session(settings, store=store)
         run = Run.open(run_id, session)
         if run.has_ended:  # its first driver's worker died after the last word

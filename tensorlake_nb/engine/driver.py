@@ -31,6 +31,7 @@ from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.ownership import Owner, this_process
 from tensorlake_nb.engine.recorder import Recorder
 from tensorlake_nb.errors import CheckpointNotFoundError, ClusterError, CorruptCheckpointError, TensorlakeError
+from tensorlake_nb.store.patience import Patience, patient
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ class Driver:
         Makes a desk with empty tables: one at the start, and one each time that damage was found.
     placements
         Per node of the plan where it may run.
+    store_patience_s
+        How long a store that is full or away is waited for.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Driver:
         *,
         resumed: bool = False,
         owner: Owner | None = None,
+        store_patience_s: float = 0.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.state = state
@@ -100,6 +104,7 @@ class Driver:
         #: Batches whose end is at the desk: what else is said of them comes too late.
         self._ended: set[int] = set()
         self._is_halted = False
+        self._patience = Patience(store_patience_s, is_over=lambda: self.state.stopping == "cancelled")
 
     async def drive(self) -> None:
         """Drive the run until it has ended; what went wrong is in the state, or in `exception`."""
@@ -180,7 +185,8 @@ class Driver:
         if desk is not self._desk:
             return  # damage was found meanwhile, and the run began again
         try:
-            event = work(*args)
+            with patient(self._patience):
+                event = work(*args)
         except BaseException as error:
             self._post(_Answer(desk, error))
             return

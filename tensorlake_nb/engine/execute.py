@@ -3,6 +3,8 @@
 Each element's outputs are given to the writer at once, so that on a local store a killed worker loses only what it was
 computing; a receipt is sent when everything it names is committed. Nothing here knows of Dask but `run_batch`, which
 asks for the worker that it runs on.
+
+A store that is full or away is waited for here, with what was computed in hand.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ from tensorlake_nb.engine.folding import fold
 from tensorlake_nb.engine.functions import store_at
 from tensorlake_nb.engine.node_work import NodeWork, compute_in_turn
 from tensorlake_nb.engine.reporting import Report, Started, current_worker, reporter
+from tensorlake_nb.engine.stopping import given_up
+from tensorlake_nb.engine.watchdog import rest_alarm
 from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.patience import Patience, patient
 
 
 def run_batch(batch: Batch, *dependencies: object) -> tuple[Receipt, ...]:
@@ -56,6 +61,12 @@ def host_of(worker: Worker | None) -> Host:
 
 def execute(batch: Batch, report: Report, host: Host, store: Store | None = None) -> tuple[Receipt, ...]:
     """`run_batch` anywhere: with what it reports, where it runs, and another store than the batch names, given."""
+    patience = Patience(batch.store_patience_s, is_over=lambda: given_up(batch.run_id), on_wait=rest_alarm)
+    with patient(patience):
+        return _executed(batch, report, host, store)
+
+
+def _executed(batch: Batch, report: Report, host: Host, store: Store | None) -> tuple[Receipt, ...]:
     if store is None:
         store = store_at(batch.store_url, batch.trusted, batch.run_id)
     report(Started(batch.name, batch.node, host.address, os.getpid()))

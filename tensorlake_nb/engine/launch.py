@@ -179,6 +179,7 @@ def make_desk_of(
         blueprint.inputs_digest,
         resolver,
         session.settings.checkpoint_interval,
+        session.settings.store_patience,
         keeps=keeps,
     )
 
@@ -224,6 +225,7 @@ def drive(
         blueprint.placements,
         resumed=resumed,
         owner=owner or this_process(),
+        store_patience_s=session.settings.store_patience,
     )
     return driver, spawn(driver.drive())
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
+from typing import Any
 
 from tensorlake_nb.core.events import Event, ProgressMade, to_json
 from tensorlake_nb.store.run_log import RunLog
@@ -20,11 +22,12 @@ class Recorder:
     def __init__(self, log: RunLog, interval_s: float = INTERVAL_S) -> None:
         self._log, self._interval_s = log, interval_s
         self._events: list[Event] = []
+        self._parts: deque[list[dict[str, Any]]] = deque()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write, name="tensorlake-nb-log", daemon=True)
         self._thread.start()
-        #: Why the log could not be written, if it couldn't.
+        #: Why the log can't be written now, if it can't.
         self.error: Exception | None = None
 
     def record(self, event: Event) -> None:
@@ -44,13 +47,21 @@ class Recorder:
             is_last = self._closing.wait(self._interval_s)
             with self._lock:
                 events, self._events = self._events, []
-            if not events:
-                continue
+            if events:
+                self._parts.append([to_json(event) for event in events])
+            self._append()
+
+    def _append(self) -> None:
+        """Write what waits. A log with a gap can't be folded, so what fails is tried again before what comes next."""
+        while self._parts:
             try:
-                self._log.append([to_json(event) for event in events])
+                self._log.append(self._parts[0])
             except Exception as error:
                 if self.error is None:
                     logger.warning("the run's log can't be written: %s", error)
                 self.error = error
-                with self._lock:  # a log with a gap can't be folded, so they are tried again with what comes next
-                    self._events = events + self._events
+                return
+            self._parts.popleft()
+            if self.error is not None:
+                logger.warning("the run's log is written again")
+                self.error = None

@@ -109,6 +109,7 @@ def configure(
     workers: int | None = None,
     trust_store: bool | None = None,
     checkpoint_interval: float | None = None,
+    store_patience: float | None = None,
 ) -> Settings:
     """Choose where checkpoints are kept and where functions run; what isn't given stays as it is.
 
@@ -125,6 +126,9 @@ def configure(
         Load pickled values from this store. Default: only if it is the user's own.
     checkpoint_interval
         Seconds of finished work that may be at risk on an object store; a local disk risks nothing.
+    store_patience
+        Seconds that a run waits for a store that is full, read-only or out of reach before it fails; what it has
+        computed is kept meanwhile.
 
     Returns
     -------
@@ -145,6 +149,7 @@ def configure(
         "workers": workers,
         "trust_store": trust_store,
         "checkpoint_interval": checkpoint_interval,
+        "store_patience": store_patience,
     }
     with _lock:
         wanted = {**_given, **{name: value for name, value in given.items() if value is not None}}

@@ -25,6 +25,8 @@ class Settings(BaseSettings):
         Whether pickles in the store may be loaded; ``None``: only if the store is the user's own.
     checkpoint_interval
         Seconds of finished work that may be at risk on an object store.
+    store_patience
+        Seconds that a run waits for a store that is full or away, its results kept meanwhile.
     """
 
     model_config = SettingsConfigDict(env_prefix="TENSORLAKE_NB_", arbitrary_types_allowed=True, extra="forbid")
@@ -34,6 +36,7 @@ class Settings(BaseSettings):
     workers: int | None = Field(default=None, ge=1)
     trust_store: bool | None = None
     checkpoint_interval: float = Field(default=0.5, ge=0, allow_inf_nan=False)
+    store_patience: float = Field(default=300.0, ge=0)
 
     @property
     def starts_cluster(self) -> bool:

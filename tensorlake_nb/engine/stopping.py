@@ -8,11 +8,13 @@ from tensorlake_nb.engine.secrets import forget_secrets
 from tensorlake_nb.engine.watchdog import Cancelled, interrupt_run
 
 _cancelled: set[RunId] = set()
+_given_up: set[RunId] = set()
 
 
 def request_cancel(run_id: RunId) -> None:
     """Let a run's batches in this process stop before their next element, and interrupt the calls under way."""
     _cancelled.add(run_id)
+    _given_up.add(run_id)
     interrupt_run(run_id, Cancelled())
 
 
@@ -26,8 +28,14 @@ def cancelled(run_id: RunId) -> bool:
     return run_id in _cancelled
 
 
+def given_up(run_id: RunId) -> bool:
+    """Whether even what a run's calls have just returned isn't waited for in this process."""
+    return run_id in _given_up
+
+
 def forget_run(run_id: RunId) -> None:
     """Drop what this process knows of a run: it has ended, or begins again."""
     _cancelled.discard(run_id)
+    _given_up.discard(run_id)
     forget_listed(run_id)
     forget_secrets(run_id)

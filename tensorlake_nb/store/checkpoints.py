@@ -47,6 +47,7 @@ from tensorlake_nb.store.paths import (
     stream_path,
     writer_of,
 )
+from tensorlake_nb.store.patience import expected, listed
 from tensorlake_nb.store.reading import Reader
 from tensorlake_nb.store.record import is_signed
 from tensorlake_nb.store.recovery import Recovery
@@ -202,7 +203,7 @@ class Store(Documents):
         if segment is None:
             path = f"{segment_path(name)}/{RECORD}"
             try:
-                raw = self.filesystem.get(path)
+                raw = expected(lambda: self.filesystem.get(path))
             except FileNotFoundError:
                 raise CheckpointNotFoundError(f"{path} doesn't exist: {name} was never committed, or removed") from None
             segment = self._checked(name, path, raw)
@@ -222,7 +223,7 @@ class Store(Documents):
         for start in range(0, len(missing), _RECORDS_AT_ONCE):
             part = missing[start : start + _RECORDS_AT_ONCE]
             paths = [f"{segment_path(name)}/{RECORD}" for name in part]
-            for name, path, raw in zip(part, paths, self.filesystem.get_many(paths), strict=True):
+            for name, path, raw in zip(part, paths, listed(self.filesystem.get_many, paths), strict=True):
                 if raw is None:  # not committed, perhaps never to be
                     continue
                 try:
@@ -355,12 +356,12 @@ class Store(Documents):
         try:
             content = unseal(path, self.filesystem.get(path))
             record = StreamRecord.of_json(path, content)
-            listed: dict[str, set[str]] = {}
+            there: dict[str, set[str]] = {}
             for segment in record.segments:
                 of, _, name = segment.partition("/")
-                if of not in listed:
-                    listed[of] = set(self._listed(of))
-                if name not in listed[of]:
+                if of not in there:
+                    there[of] = set(self._listed(of))
+                if name not in there[of]:
                     return None
         except FileNotFoundError:
             return None

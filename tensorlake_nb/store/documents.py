@@ -10,6 +10,7 @@ from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError
 from tensorlake_nb.store.filesystem import Filesystem
 from tensorlake_nb.store.frame import seal, unseal
 from tensorlake_nb.store.paths import RUNS, checked_part, run_path, state_path
+from tensorlake_nb.store.patience import expected, listed
 from tensorlake_nb.store.signing import Keys
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ class Documents:
         CheckpointNotFoundError, CorruptCheckpointError, StoreVersionError
         """
         try:
-            raw = self.filesystem.get(run_path(path))
+            raw = expected(lambda: self.filesystem.get(run_path(path)))
         except FileNotFoundError:
             raise CheckpointNotFoundError(f"{path} isn't in {self.url}") from None
         return self._unsealed(path, raw)
@@ -82,7 +83,8 @@ class Documents:
     def get_all_bytes(self, paths: Sequence[str]) -> list[bytes | None]:
         """Many objects below ``runs/`` at once; ``None`` for those that are missing, or damaged and reported."""
         found: list[bytes | None] = []
-        for path, raw in zip(paths, self.filesystem.get_many([run_path(path) for path in paths]), strict=True):
+        raws = listed(self.filesystem.get_many, [run_path(path) for path in paths])
+        for path, raw in zip(paths, raws, strict=True):
             try:
                 found.append(None if raw is None else self._unsealed(path, raw))
             except (CorruptCheckpointError, StoreVersionError):

@@ -14,15 +14,14 @@ fsspec has no types: `Any` stops here.
 from __future__ import annotations
 
 import errno
-import logging
 import os
-import random
 import secrets
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -30,10 +29,11 @@ import fsspec
 
 from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.compression import Buffer
-
-logger = logging.getLogger(__name__)
+from tensorlake_nb.store.patience import FINAL, expected, persistently
 
 T = TypeVar("T")
+#: `Filesystem.list` hides the builtin inside the classes.
+Names = list[str]
 
 _DRIVERS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}
 _DRIVERS |= dict.fromkeys(("abfs", "abfss", "az", "adl"), "adlfs")
@@ -42,11 +42,9 @@ _TUNING: dict[str, dict[str, Any]] = {"s3": {"max_concurrency": 1}, "s3a": {"max
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_DIRECTORY = (FileNotFoundError, NotADirectoryError)
 _NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
-#: What asking again won't change.
-_FINAL = (FileExistsError, PermissionError, NotImplementedError, TypeError, ValueError, MemoryError)
-#: How long to wait before asking an object store again (s), each wait shortened by up to a half. Drivers are patient
-#: too, but not with everything, and some for less than a second in all.
-_WAITS_S = (0.2, 0.6, 2.0, 5.0)
+_MISSING = (FileNotFoundError,)
+#: Filesystems of our own, by the first part of a protocol: modules with an ``open_filesystem``, imported when needed.
+_OWN = {"faulty": "tensorlake_nb.testing.store"}
 #: How often a directory is made again that somebody removed, because it was empty, before it was written to.
 _MOST_TRIES = 5
 
@@ -72,7 +70,10 @@ class Found:
 
 
 class Filesystem(Protocol):
-    """Objects below one URL, by relative path. Everything but a missing object raises `StoreUnavailableError`."""
+    """Objects below one URL, by relative path. Everything but a missing object raises `StoreUnavailableError`.
+
+    What fails is asked again as long as `patience` says.
+    """
 
     url: str
     #: Spools can be kept here: appending is cheap and survives the process.
@@ -125,13 +126,20 @@ def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> Files
     protocol, separator, rest = url.partition("://")
     if not separator:
         return LocalFilesystem(Path(url))
+    own = _OWN.get(protocol.partition("+")[0]) if "+" in protocol else None
+    if own is not None:
+        opened: Filesystem = import_module(own).open_filesystem(url, options)
+        return opened
     if protocol in ("file", "local"):
         return LocalFilesystem(Path(rest[1:] if os.name == "nt" and rest[2:3] == ":" else rest))
     return RemoteFilesystem(url, dict(options or {}))
 
 
 class LocalFilesystem:
-    """A directory of this machine, or one that is mounted here."""
+    """A directory of this machine, or one that is mounted here.
+
+    Methods with a leading underscore are a single try each.
+    """
 
     is_local = True
     is_shared = True
@@ -146,60 +154,42 @@ class LocalFilesystem:
         return f"{self._base}/{path}"
 
     def get(self, path: str) -> bytes:
-        with translated("read", self.path(path)):
-            return self._read(path)
+        return self._asked("read", path, self._get, path)
 
     def get_writable(self, path: str) -> bytearray:
-        with translated("read", self.path(path)):
-            try:
-                with open(self.path(path), "rb", buffering=0) as file:
-                    data = bytearray(os.fstat(file.fileno()).st_size)
-                    view, position = memoryview(data), 0
-                    while part := file.readinto(view[position:]):
-                        position += part
-                    view.release()
-                    del data[position:]
-                    return data
-            except _NO_FILE as error:
-                raise FileNotFoundError(path) from error
+        return self._asked("read", path, self._get_writable, path)
 
     def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
         found: list[bytes | None] = []
-        with translated("read", self._base):
-            for path in paths:
-                try:
-                    found.append(self._read(path))
-                except FileNotFoundError:
-                    found.append(None)
+        for path in paths:
+            try:
+                found.append(self.get(path))
+            except FileNotFoundError:
+                found.append(None)
         return found
 
     def put(self, path: str, data: Buffer) -> None:
-        with translated("write", self.path(path)):
-            self._write(self.path(path), data)
+        self._asked("write", path, self._put, path, data)
 
     def put_atomic(self, path: str, data: Buffer) -> None:
-        with translated("write", self.path(path)), self._whole(path, data) as complete:
-            os.replace(complete, self.path(path))
+        self._asked("write", path, self._put_atomic, path, data)
 
     def create(self, path: str, data: Buffer) -> bool:
-        with translated("write", self.path(path)), self._whole(path, data) as complete:
-            try:
-                os.link(complete, self.path(path))
-            except FileExistsError:
-                return False
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
-                    raise
-                if os.path.lexists(self.path(path)):  # a filesystem without links: as near as it gets
-                    return False
-                os.replace(complete, self.path(path))
-        return True
+        tries = 0
+
+        def create() -> bool:
+            nonlocal tries
+            tries += 1
+            # After an error it may be our own: it was made, and that was not said.
+            return self._create(path, data) or (tries > 1 and expected(lambda: self._get(path)) == bytes(data))
+
+        return self._asked("write", path, create)
 
     def list(self, path: str) -> list[str]:
-        return [name for name in self._names(path) if not name.startswith(".")]
+        return [name for name in self._asked("list", path, self._list, path) if not name.startswith(".")]
 
     def walk(self, path: str) -> Iterator[Found]:
-        for name in self._names(path):
+        for name in self._asked("list", path, self._list, path):
             below = f"{path}/{name}"
             try:
                 about = os.stat(self.path(below), follow_symlinks=False)
@@ -211,8 +201,7 @@ class LocalFilesystem:
                 yield Found(below, about.st_size, about.st_mtime)
 
     def remove(self, path: str) -> None:
-        with translated("remove", self.path(path)), suppress(FileNotFoundError):
-            os.unlink(self.path(path))
+        self._asked("remove", path, self._remove, path)
 
     def remove_all(self, paths: Sequence[str]) -> None:
         for path in paths:
@@ -229,19 +218,81 @@ class LocalFilesystem:
                 return
             directory = directory.rpartition("/")[0]
 
-    def _names(self, path: str) -> Sequence[str]:
-        with translated("list", self.path(path)):
-            try:
-                return sorted(os.listdir(self.path(path)))
-            except _NO_DIRECTORY:
-                return []
+    def append(self, path: str, handle: int, size: int, data: Buffer) -> None:
+        """Write to the end of a file that is opened for appending and ``size`` bytes long: all of it or nothing."""
+        tries = 0
 
-    def _read(self, path: str) -> bytes:
+        def append() -> None:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                os.ftruncate(handle, size)
+            try:
+                self._append(handle, data)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(handle, size)  # takes a half away, so that the file stays whole
+                raise
+
+        self._asked("write", path, append)
+
+    def _asked(self, doing: str, path: str, ask: Callable[..., T], *arguments: Any) -> T:
+        missing = _MISSING if doing == "read" else ()
+        return persistently(doing, self.path(path), partial(ask, *arguments), missing=missing)
+
+    def _get(self, path: str) -> bytes:
         try:
             with open(self.path(path), "rb", buffering=0) as file:
                 return file.read()
         except _NO_FILE as error:
             raise FileNotFoundError(path) from error
+
+    def _get_writable(self, path: str) -> bytearray:
+        try:
+            with open(self.path(path), "rb", buffering=0) as file:
+                data = bytearray(os.fstat(file.fileno()).st_size)
+                view, position = memoryview(data), 0
+                while part := file.readinto(view[position:]):
+                    position += part
+                view.release()
+                del data[position:]
+                return data
+        except _NO_FILE as error:
+            raise FileNotFoundError(path) from error
+
+    def _put(self, path: str, data: Buffer) -> None:
+        self._write(self.path(path), data)
+
+    def _put_atomic(self, path: str, data: Buffer) -> None:
+        with self._whole(path, data) as complete:
+            os.replace(complete, self.path(path))
+
+    def _create(self, path: str, data: Buffer) -> bool:
+        with self._whole(path, data) as complete:
+            try:
+                os.link(complete, self.path(path))
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                    raise
+                if os.path.lexists(self.path(path)):  # a filesystem without links: as near as it gets
+                    return False
+                os.replace(complete, self.path(path))
+        return True
+
+    def _list(self, path: str) -> Names:
+        try:
+            return sorted(os.listdir(self.path(path)))
+        except _NO_DIRECTORY:
+            return []
+
+    def _remove(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self.path(path))
+
+    def _append(self, handle: int, data: Buffer) -> None:
+        write_all(handle, data)
 
     def _write(self, target: str, data: Buffer) -> None:
         handle = opened(target, _NEW_FILE)
@@ -258,7 +309,7 @@ class LocalFilesystem:
             self._write(complete, data)
             yield complete
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 os.unlink(complete)
 
 
@@ -271,16 +322,11 @@ class RemoteFilesystem:
         self.url = url.rstrip("/") if not url.endswith("://") else url
         self.is_shared = not url.startswith("memory://")
         self._options = options
-        self._waits_s = _WAITS_S if self.is_shared else ()
         self._process = 0
         self._connect()
 
     def get(self, path: str) -> bytes:
-        with translated("read", f"{self.url}/{path}"):
-            try:
-                return bytes(self._patiently(lambda: self._fs.cat_file(self._at(path))))
-            except _NO_FILE as error:
-                raise FileNotFoundError(path) from error
+        return self._asked("read", path, lambda: self._get(path), missing=_MISSING)
 
     def get_writable(self, path: str) -> bytearray:
         return bytearray(self.get(path))
@@ -289,8 +335,7 @@ class RemoteFilesystem:
         if not paths:
             return []
         wanted = [self._at(path) for path in paths]
-        with translated("read", self.url):
-            found = self._fs.cat(wanted, on_error="return")
+        found = self._asked("read", "", lambda: self._fs.cat(wanted, on_error="return"))
         answers: list[bytes | None] = []
         for name, path in zip(paths, wanted, strict=True):
             answer = found.get(path, found.get(path.lstrip("/")))
@@ -303,70 +348,74 @@ class RemoteFilesystem:
         return answers
 
     def put(self, path: str, data: Buffer) -> None:
-        with translated("write", f"{self.url}/{path}"):
-            self._patiently(lambda: self._fs.pipe_file(self._at(path), bytes(data)))
+        self._asked("write", path, lambda: self._fs.pipe_file(self._at(path), bytes(data)))
 
     put_atomic = put
 
     def create(self, path: str, data: Buffer) -> bool:
-        with translated("write", f"{self.url}/{path}"):
-            try:
-                self._patiently(lambda: self._fs.pipe_file(self._at(path), bytes(data), mode="create"))
-            except FileExistsError:
-                # It may be our own: it arrived, its answer didn't, and it was sent again, by us or by the driver.
-                return self.is_shared and self.get(path) == bytes(data)
-            except (NotImplementedError, TypeError, ValueError):  # no conditional writes there: as near as it gets
-                if self._fs.exists(self._at(path)):
-                    return False
-                self._fs.pipe_file(self._at(path), bytes(data))
-        return True
+        return self._asked("write", path, lambda: self._create(path, data))
 
     def list(self, path: str) -> list[str]:
-        listed = self._listed(path, lambda: self._fs.ls(self._at(path), detail=False))
+        listed = self._asked("list", path, lambda: self._listed(lambda: self._fs.ls(self._at(path), detail=False)))
         return [name.rstrip("/").rpartition("/")[2] for name in listed]
 
     def walk(self, path: str) -> Iterator[Found]:
-        found = self._listed(path, lambda: self._fs.find(self._at(path), detail=True))
+        found = self._asked("list", path, lambda: self._listed(lambda: self._fs.find(self._at(path), detail=True)))
         base = len(self._base.lstrip("/")) + 1
         for name in sorted(found):
             yield Found(name.lstrip("/")[base:], int(found[name].get("size") or 0))
 
     def remove(self, path: str) -> None:
-        with translated("remove", f"{self.url}/{path}"), suppress(*_NO_FILE):
-            self._patiently(lambda: self._fs.rm_file(self._at(path)))
+        self._asked("remove", path, lambda: self._remove(path))
 
     def remove_all(self, paths: Sequence[str]) -> None:
         if not paths:
             return
-        with translated("remove", self.url):
-            try:
-                self._patiently(lambda: self._fs.rm([self._at(path) for path in paths]))
-            except _NO_FILE:  # some drivers stop at the first that is missing
-                for path in paths:
-                    self.remove(path)
+        try:
+            self._asked("remove", "", lambda: self._fs.rm([self._at(path) for path in paths]), missing=_NO_FILE)
+        except _NO_FILE:  # some drivers stop at the first that is missing
+            for path in paths:
+                self.remove(path)
 
-    def _listed(self, path: str, ask: Callable[[], Any]) -> Any:
-        with translated("list", f"{self.url}/{path}"):
-            for _ in range(20):
-                try:
-                    return self._patiently(ask)
-                except _NO_DIRECTORY:
-                    return {}
-                except RuntimeError:  # memory:// walks a dict that other threads add to
-                    continue
-        raise StoreUnavailableError(f"can't list {self.url}/{path}: it changes too quickly")
+    def _get(self, path: str) -> bytes:
+        try:
+            return bytes(self._fs.cat_file(self._at(path)))
+        except _NO_FILE as error:
+            raise FileNotFoundError(path) from error
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
-        """Ask again, later and later, while the answer is an error that may pass: throttling, a lost connection."""
-        for wait_s in self._waits_s:
+    def _create(self, path: str, data: Buffer) -> bool:
+        try:
+            self._fs.pipe_file(self._at(path), bytes(data), mode="create")
+        except FileExistsError:
+            # It may be our own: it arrived, its answer didn't, and it was sent again, by us or by the driver.
+            return self.is_shared and expected(lambda: self._get(path)) == bytes(data)
+        except (NotImplementedError, TypeError, ValueError):  # no conditional writes there: as near as it gets
+            if self._fs.exists(self._at(path)):
+                return False
+            self._fs.pipe_file(self._at(path), bytes(data))
+        return True
+
+    def _listed(self, ask: Callable[[], Any]) -> Any:
+        for _ in range(20):
             try:
                 return ask()
-            except (*_NO_FILE, *_FINAL):
-                raise
-            except Exception as error:
-                logger.warning("%s: %s; asked again in %g s", self.url, error, wait_s)
-                time.sleep(wait_s * random.uniform(0.5, 1.0))
-        return ask()
+            except _NO_DIRECTORY:
+                return {}
+            except RuntimeError:  # memory:// walks a dict that other threads add to
+                continue
+        raise StoreUnavailableError(f"can't list {self.url}: it changes too quickly")
+
+    def _remove(self, path: str) -> None:
+        with suppress(*_NO_FILE):
+            self._fs.rm_file(self._at(path))
+
+    def _asked(self, doing: str, path: str, ask: Callable[[], T], *, missing: tuple[type[Exception], ...] = ()) -> T:
+        where = f"{self.url}/{path}" if path else self.url
+        return persistently(doing, where, ask, missing=missing, passing=self._passes)
+
+    def _passes(self, error: Exception) -> bool:
+        """Throttling, lost connections: drivers have errors of their own kinds for them."""
+        return self.is_shared and not isinstance(error, (PermissionError, *_NO_FILE, *FINAL))
 
     @property
     def _fs(self) -> Any:
@@ -413,30 +462,3 @@ def write_all(handle: int, data: Buffer) -> None:
     view = memoryview(data).cast("B")
     while len(view):
         view = view[os.write(handle, view) :]
-
-
-@contextmanager
-def translated(doing: str, where: str) -> Iterator[None]:
-    """Turn what a filesystem raises into `StoreUnavailableError`, except for a missing object."""
-    try:
-        yield
-    except StoreUnavailableError:
-        raise
-    except OSError as error:
-        if doing == "read" and isinstance(error, FileNotFoundError):
-            raise
-        raise StoreUnavailableError(f"can't {doing} {where}: {_advice(error)}") from error
-    except Exception as error:  # drivers raise errors of their own kinds
-        raise StoreUnavailableError(f"can't {doing} {where}: {type(error).__name__}: {error}") from error
-
-
-def _advice(error: OSError) -> str:
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return "no space is left. Free some, or use another store."
-        case errno.EACCES | errno.EPERM | errno.EROFS:
-            return f"{error.strerror}. Make it writable for this user, or use another store."
-        case errno.ENAMETOOLONG:
-            return f"{error.strerror}. Put the store into a directory with a shorter path."
-        case _:
-            return str(error)

@@ -13,6 +13,7 @@ from tensorlake_nb.store.compression import decompress
 from tensorlake_nb.store.filesystem import Filesystem
 from tensorlake_nb.store.memory import Recent
 from tensorlake_nb.store.paths import segment_path
+from tensorlake_nb.store.patience import expected, listed
 from tensorlake_nb.store.segment import LARGE_BYTES, PAYLOAD, Segment
 
 Data = TypeVar("Data", bytes, bytearray)
@@ -80,7 +81,7 @@ class Reader:
         if len(wanted) < 2:
             return
         base = segment_path(segment.name)
-        found = self._filesystem.get_many([f"{base}/{path}" for path in wanted])
+        found = listed(self._filesystem.get_many, [f"{base}/{path}" for path in wanted])
         for (path, layout), raw in zip(wanted.items(), found, strict=True):
             self._keep(segment, path, layout, verified(segment, path, raw, layout))
 
@@ -96,7 +97,7 @@ class Reader:
 
     def _raw(self, segment: Segment, path: str, get: Callable[[str], Data]) -> Data | None:
         try:
-            return get(f"{segment_path(segment.name)}/{path}")
+            return expected(lambda: get(f"{segment_path(segment.name)}/{path}"))
         except FileNotFoundError:
             return None
 

@@ -17,6 +17,7 @@ from tensorlake_nb.store.compression import decompress
 from tensorlake_nb.store.entry import Entry, Placed, StoredObject
 from tensorlake_nb.store.filesystem import LocalFilesystem
 from tensorlake_nb.store.paths import SPOOL_SUFFIX, SPOOLS, checked_fingerprint, segment_path, spools_path, writer_of
+from tensorlake_nb.store.patience import expected
 from tensorlake_nb.store.segment import Segment
 from tensorlake_nb.store.spool import SpoolContents, read_spool, take_over
 
@@ -180,7 +181,7 @@ def _fetched(store: Store, placed: Placed) -> Encoded:
 
 def _object(store: Store, path: str, listed: StoredObject, layout: Layout) -> bytes:
     try:
-        raw = store.filesystem.get(path)
+        raw = expected(lambda: store.filesystem.get(path))
     except FileNotFoundError:
         raise CorruptCheckpointError(f"{path} is missing") from None
     if not listed.is_in(raw):

@@ -50,6 +50,8 @@ class RunLog:
         self._base = f"{RUNS}/{run_id}"
         self._lock = threading.Lock()
         self._next: int | None = None
+        #: The part whose writing has failed, perhaps after it was done.
+        self._in_doubt: str | None = None
 
     def create(self, header: Mapping[str, Any]) -> bool:
         """Write the header; ``False`` if the run has one already, which stays."""
@@ -81,7 +83,13 @@ class RunLog:
         return data.decode() if data else None
 
     def append(self, events: Sequence[Mapping[str, Any]]) -> None:
-        """Write events as the next part; they are JSON-ready mappings."""
+        """Write events as the next part; they are JSON-ready mappings.
+
+        Raises
+        ------
+        StoreUnavailableError
+            Perhaps they were written all the same: the same events may be appended again, and stand there once.
+        """
         if not events:
             return
         lines = "".join(json.dumps(event, separators=(",", ":")) + "\n" for event in events).encode()
@@ -89,9 +97,13 @@ class RunLog:
             if self._next is None:
                 self._next = max(self._numbers(), default=0) + 1
             for _ in range(_TRIES):
-                number = self._next
-                self._next += 1
-                if self._store.put_bytes(self._part(number), lines):
+                path = self._part(self._next)
+                was_tried, self._in_doubt = self._in_doubt == path, path
+                is_ours = self._store.put_bytes(path, lines)
+                # After an error it may be ours although somebody seems to have been first.
+                is_ours = is_ours or (was_tried and self._store.get_bytes(path) == lines)
+                self._next, self._in_doubt = self._next + 1, None
+                if is_ours:
                     return
         raise CorruptCheckpointError(f"{self._base}/events can't be appended to: its numbers are taken")
 

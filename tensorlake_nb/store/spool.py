@@ -11,6 +11,7 @@ the spool into a segment.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import struct
@@ -31,9 +32,10 @@ from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.arrays import Layout
 from tensorlake_nb.store.codec import Encoded
 from tensorlake_nb.store.entry import Entry, Placed, StoredObject
-from tensorlake_nb.store.filesystem import LocalFilesystem, opened, translated
+from tensorlake_nb.store.filesystem import LocalFilesystem, opened
 from tensorlake_nb.store.packing import packb
 from tensorlake_nb.store.paths import FORMAT_VERSION, SPOOL_SUFFIX, spools_path, unique_name
+from tensorlake_nb.store.patience import persistently
 from tensorlake_nb.store.signing import Keys
 
 try:
@@ -51,10 +53,14 @@ else:
 
     _try_lock = _lock
 
+logger = logging.getLogger(__name__)
+
 MAGIC = b"tensorlake_nb spool 1\n"
 _HEAD = struct.Struct("<IB")
 _CHECK_BYTES = 16
 _NOT_INHERITED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+#: Created, and not inherited by what the process starts.
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _NOT_INHERITED
 _HEADER, _BEGUN, _ENTRY, _TURNS, _FAILED, _SIGNED = 1, 2, 3, 4, 5, 6
 _STARTED_WITHIN_S = 2.0  # psutil works a process's start out from the clock, which may be set meanwhile
 _HEADERLESS_S = 60.0
@@ -103,9 +109,8 @@ class Spool:
         """Forget everything but the tasks still being computed or to come: the rest is in a segment now."""
         if self._handle < 0:
             return
-        with translated("write", self.path):
-            os.ftruncate(self._handle, self._kept)
-            self._size = self._kept
+        persistently("write", self.path, lambda: os.ftruncate(self._handle, self._kept))
+        self._size = self._kept
         for key in begun:
             self.begun(key)
         if turns:
@@ -113,9 +118,13 @@ class Spool:
 
     def remove(self) -> None:
         """End the log: nothing in it is needed any more."""
-        if self._handle >= 0:
+        if self._handle < 0:
+            return
+        try:
             self._filesystem.remove(self._relative)
-            self.release()
+        except StoreUnavailableError as error:  # whoever recovers it finds that all of it is in segments
+            logger.warning("a spool that has served is left: %s", error)
+        self.release()
 
     def __del__(self) -> None:
         self.release()  # or the lock would keep a forgotten spool from being recovered while this process lives
@@ -128,31 +137,32 @@ class Spool:
 
     def _append(self, frame: bytes) -> None:
         if self._handle < 0:
-            self._start()
-        with translated("write", self.path):
-            written = os.write(self._handle, frame)
-            if written != len(frame):  # the disk is full: take the half away, so that the log stays whole
-                os.ftruncate(self._handle, self._size)
-                raise StoreUnavailableError(f"can't write {self.path}: no space is left. Free some, or move the store.")
+            persistently("write", self.path, self._start)
+        self._filesystem.append(self._relative, self._handle, self._size, frame)
         self._size += len(frame)
 
     def _start(self) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _NOT_INHERITED
-        with translated("write", self.path):
-            self._handle = opened(self.path, flags)
-            locked = _try_lock is not None and _try_lock(self._handle)
-            header = {
-                "version": FORMAT_VERSION,
-                "fingerprint": self._fingerprint,
-                "writer": self._writer,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "started": _own_start(os.getpid()),
-                "locked": locked,
-            }
-            first = MAGIC + _frame(_HEADER, msgpack.packb(header))
-            os.write(self._handle, first)
-        self._size = self._kept = len(first)
+        """Begin the file: one without a whole header would be taken for damaged, so then there is none."""
+        handle = opened(self.path, _NEW)
+        locked = _try_lock is not None and _try_lock(handle)
+        header = {
+            "version": FORMAT_VERSION,
+            "fingerprint": self._fingerprint,
+            "writer": self._writer,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": _own_start(os.getpid()),
+            "locked": locked,
+        }
+        first = MAGIC + _frame(_HEADER, msgpack.packb(header))
+        try:
+            self._filesystem.append(self._relative, handle, 0, first)
+        except BaseException:
+            os.close(handle)
+            self._filesystem.remove(self._relative)
+            raise
+        self._handle, self._size = handle, len(first)
+        self._kept = self._size
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import tensorlake_nb
 from tensorlake_nb import errors
 
 PACKAGE = Path(tensorlake_nb.__file__).parent
-LAYERS = ("errors", "core", "store", "engine", "notebook")
+LAYERS = ("errors", "core", "store", "engine", "notebook", "testing")
 #: The core knows neither Jupyter nor Dask nor Zarr, so a worker without a notebook can load it.
 NOT_IN_CORE = {"dask", "distributed", "zarr", "fsspec", "IPython", "ipykernel", "ipywidgets", "nbclient", "asyncio"}
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tensorlake_nb import Graph, RunError, StoreUnavailableError, configure, tensorlake_function
-from tensorlake_nb.store import filesystem
+from tensorlake_nb.store import patience
 from tensorlake_nb.store.opening import open_store
 from tests.support.faulty_s3 import FaultyS3
 from tests.support.notes import Notes
@@ -23,7 +23,7 @@ fsspec_config = pytest.importorskip("fsspec.config")
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filesystem, "_WAITS_S", (0.01, 0.02, 0.05, 0.1, 0.2, 0.3))
+    monkeypatch.setattr(patience, "WAITS_S", (0.01, 0.02, 0.05, 0.1, 0.2, 0.3))
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def faulty(s3: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Faul
     proxy = FaultyS3(s3["endpoint_url"], seed=11)
     monkeypatch.setitem(fsspec_config.conf, "s3", {"endpoint_url": proxy.url, "key": s3["key"], "secret": s3["secret"]})
     yield proxy
-    configure(cluster="threads", workers=2)
+    configure(cluster="threads", workers=2, store_patience=300)
     proxy.close()
 
 
@@ -91,8 +91,9 @@ def test_a_store_that_stays_away_ends_the_run_and_says_so(
 ) -> None:
     impatient = {**fsspec_config.conf["s3"], "config_kwargs": {"retries": {"max_attempts": 0}}}
     monkeypatch.setitem(fsspec_config.conf, "s3", impatient)
-    monkeypatch.setattr(filesystem, "_WAITS_S", (0.01,))
-    configure(store=f"s3://bucket/{uuid.uuid4().hex}", cluster="threads", workers=2, trust_store=True)
+    monkeypatch.setattr(patience, "WAITS_S", (0.01,))
+    url = f"s3://bucket/{uuid.uuid4().hex}"
+    configure(store=url, cluster="threads", workers=2, trust_store=True, store_patience=0.5)
 
     notes, gate = Notes(str(tmp_path / "notes")), tmp_path / "gate"
 

@@ -1,0 +1,8 @@
+"""Testing your own graphs: stores that fail, and runs under fire. See docs/testing.md."""
+
+from __future__ import annotations
+
+from tensorlake_nb.testing.faults import Faults
+from tensorlake_nb.testing.store import faulty_url
+
+__all__ = ["Faults", "faulty_url"]
