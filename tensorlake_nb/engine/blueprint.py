@@ -13,6 +13,7 @@ from tensorlake_nb.core.batch import Call, Span
 from tensorlake_nb.core.keys import Digest, RunId
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.policy import Placement
+from tensorlake_nb.errors import CorruptCheckpointError
 
 _PLAN: TypeAdapter[Plan] = TypeAdapter(Plan)
 _CALL: TypeAdapter[Call] = TypeAdapter(Call)
@@ -97,7 +98,14 @@ class Blueprint:
 
 
 def from_json(plain: Mapping[str, Any]) -> Blueprint:
-    """The blueprint that `Blueprint.to_json` gave."""
+    """The blueprint that `Blueprint.to_json` gave; `CorruptCheckpointError` for anything else."""
+    try:
+        return _from_json(plain)
+    except Exception as error:  # whatever senseless data makes of this
+        raise CorruptCheckpointError(f"a run's header doesn't hold what it should: {error!r:.300}") from error
+
+
+def _from_json(plain: Mapping[str, Any]) -> Blueprint:
     calls = {
         name: _CALL.validate_python({**call, "code_digest": bytes.fromhex(call["code_digest"])})
         for name, call in plain["calls"].items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import msgpack
 
 from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.classes import ClassResolver
 from tensorlake_nb.store.codec import PICKLE, decode, encode
 from tensorlake_nb.store.signing import Keys
@@ -54,7 +56,15 @@ class Effects:
 
     @staticmethod
     def unpacked(data: bytes) -> Effects:
-        return Effects(*msgpack.unpackb(data))
+        try:
+            state, timers, counters = msgpack.unpackb(data)
+            return Effects(
+                {str(key): bytes(memoryview(value)) for key, value in state.items()},
+                {str(name): float(seconds) for name, seconds in timers.items()},
+                {str(name): operator.index(count) for name, count in counters.items()},
+            )
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CorruptCheckpointError(f"what a call did beside returning can't be read: {error}") from error
 
     def add(self, other: Effects) -> None:
         """Take in the effects of a later call."""

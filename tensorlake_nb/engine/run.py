@@ -699,7 +699,7 @@ class Run:
                 self._parts_read = number
                 for plain in part:
                     evolve(self._state, ev.from_json(plain))
-        except (KeyError, ValueError, IndexError):
+        except Exception:
             # A part is damaged or missing, and what follows it doesn't fit: what is known up to there stands, and
             # resuming the run finds everything that was kept, since that doesn't depend on the log.
             self._is_broken = True

@@ -17,6 +17,7 @@ import numpy as np
 
 from tensorlake_nb.store.codec import ZARR_DTYPES
 from tensorlake_nb.store.compression import LEVEL, Buffer
+from tensorlake_nb.store.paths import is_part
 
 Array = np.ndarray[Any, Any]
 
@@ -53,6 +54,16 @@ class Layout:
     def chunk_bytes(self) -> int:
         return math.prod(self.chunks) * self.dtype.itemsize
 
+    @property
+    def row_chunks(self) -> int:
+        """How many chunks hold an item along the first axis, if it isn't cut there."""
+        return math.prod(-(-size // part) for size, part in zip(self.shape[1:], self.chunks[1:], strict=True))
+
+    @property
+    def byte_chunks(self) -> int:
+        """How many chunks hold a byte string."""
+        return -(-self.shape[0] // self.chunks[0])
+
     def object_name(self, index: tuple[int, ...]) -> str:
         """Where a chunk lies in the segment."""
         return f"{self.name}/c." + ".".join(map(str, index))
@@ -82,8 +93,15 @@ class Layout:
         """Read back what `metadata` gave; `ValueError` or `KeyError` for anything else."""
         shape = tuple(map(int, metadata["shape"]))
         chunks = tuple(map(int, metadata["chunk_grid"]["configuration"]["chunk_shape"]))
-        if metadata["data_type"] not in ZARR_DTYPES or len(chunks) != len(shape) or min(*chunks, *shape, 1) < 1:
+        if (
+            metadata["data_type"] not in ZARR_DTYPES
+            or len(chunks) != len(shape)
+            or not shape
+            or min(*chunks, *shape, 1) < 1
+        ):
             raise ValueError(f"array {name!r} isn't one that this format knows")
+        if not is_part(name):
+            raise ValueError(f"array {name[:80]!r} can't stand in a path")
         dtype = np.dtype(metadata["data_type"]).newbyteorder("<")
         layout = cls(name, dtype, shape, chunks, len(metadata["codecs"]) > 1)
         if layout.chunk_bytes > LARGE_CHUNK_BYTES:

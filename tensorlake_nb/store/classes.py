@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
+from inspect import getattr_static
 from typing import Protocol
 
 from tensorlake_nb.errors import CheckpointNotFoundError, UntrustedCheckpointError
@@ -69,14 +71,14 @@ def find_class(module: str, qualname: str, *, resolver: ClassResolver, trusted: 
         except Exception as error:
             reason = f"importing {module} fails: {error}"
             raise CheckpointNotFoundError(f"a stored value is a {module}.{qualname}, but {reason}") from error
-    found = _looked_up(module, qualname)
+    found = _looked_up(module, qualname, getattr if trusted else getattr_static)  # which runs no code of the module
     if not isinstance(found, type):
         raise CheckpointNotFoundError(f"a stored value is a {module}.{qualname}, and there is no such class now")
     return found
 
 
-def _looked_up(module: str, qualname: str) -> object:
+def _looked_up(module: str, qualname: str, look: Callable[[object, str, None], object] = getattr) -> object:
     found: object = sys.modules.get(module)
     for part in qualname.split("."):
-        found = getattr(found, part, None)
+        found = look(found, part, None)
     return found

@@ -153,8 +153,12 @@ def decode(
         )
     try:
         return _decode(codec, data, resolver, trusted)
-    except (StoreError, MemoryError):
+    except StoreError:
         raise
+    except MemoryError as error:
+        if trusted:
+            raise
+        raise _unreadable(codec, error) from error
     except Exception as error:
         if codec == PICKLE:  # whole by its digest: what it needs to come to life has gone
             reason = f"{type(error).__name__}: {error}"
@@ -172,8 +176,12 @@ def decode_all(
         if codec == MSGPACK:
             try:
                 values.append(unpack_next(data))
-            except (StoreError, MemoryError):
+            except StoreError:
                 raise
+            except MemoryError as error:
+                if trusted:
+                    raise
+                raise _unreadable(codec, error) from error
             except Exception as error:
                 raise _unreadable(codec, error) from error
         else:

@@ -18,6 +18,8 @@ LEVEL = 1
 _SMALLEST = 256
 _WORTHWHILE = 0.8
 _SLICE = 16 * 1024
+_BELIEVED_BYTES = 16 * 2**20
+_BELIEVED_RATIO = 100
 _PER_THREAD = threading.local()  # a (de)compressor isn't thread-safe, and costs more to make than to use
 
 
@@ -40,11 +42,23 @@ def compress(data: Buffer) -> bytes:
     return _compressor().compress(data)
 
 
-def decompress(data: Buffer, size_bytes: int) -> bytes:
+def is_believable(size_bytes: int, stored_bytes: int) -> bool:
+    """Whether what takes so little room in the store may become that large, where nobody vouches for it."""
+    return size_bytes <= max(_BELIEVED_BYTES, _BELIEVED_RATIO * stored_bytes)
+
+
+def decompress(data: Buffer, size_bytes: int, *, vouched: bool = True) -> bytes:
     """The content of one frame; `ValueError` if it isn't ``size_bytes`` long or no frame.
 
     The size is checked first, so that a small frame can't ask for all the memory there is.
+
+    Parameters
+    ----------
+    vouched
+        The user wrote it. Else a size out of all proportion is refused as well.
     """
+    if not vouched and not is_believable(size_bytes, len(data)):
+        raise ValueError(f"{len(data)} bytes claim to hold {size_bytes}, and nobody vouches for them")
     try:
         if zstandard.frame_content_size(data) != size_bytes:
             raise ValueError(f"a zstd frame doesn't hold the {size_bytes} bytes it should")

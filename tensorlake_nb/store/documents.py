@@ -124,7 +124,7 @@ class Documents:
 
     def _unsealed(self, path: str, raw: bytes) -> bytes:
         try:
-            return unseal(path, raw)
+            return unseal(path, raw, vouched=self.trusted)
         except (CorruptCheckpointError, StoreVersionError) as error:
             self.report(str(error))
             raise

@@ -26,8 +26,13 @@ def seal(path: str, data: bytes) -> bytes:
     return b"%s%s %s\n%s" % (_MAGIC, about, _digest(path, about, body), body)
 
 
-def unseal(path: str, raw: bytes) -> bytes:
+def unseal(path: str, raw: bytes, *, vouched: bool = True) -> bytes:
     """What `seal` was given.
+
+    Parameters
+    ----------
+    vouched
+        The store is trusted: contents may be as large as they say.
 
     Raises
     ------
@@ -45,10 +50,12 @@ def unseal(path: str, raw: bytes) -> bytes:
     body = raw[len(line) + 1 :]
     if words[3] != _digest(path, b" ".join(words[:3]), body):
         raise CorruptCheckpointError(f"{path} is damaged: its {len(body)} bytes don't have the digest they should")
+    if not words[2].isdigit() or words[1] not in (b"raw", b"zstd"):
+        raise CorruptCheckpointError(f"{path} isn't what tensorlake_nb wrote: {line[:80]!r}")
     size_bytes = int(words[2])
     if words[1] == b"zstd":
         try:
-            return decompress(body, size_bytes)
+            return decompress(body, size_bytes, vouched=vouched)
         except ValueError as error:
             raise CorruptCheckpointError(f"{path} is damaged: {error}") from error
     return body

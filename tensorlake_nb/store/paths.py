@@ -38,6 +38,7 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,199}")
 _RUN = re.compile(r"(\d{8}-\d{6}-[0-9a-f]{6})")
 _UNIQUE = re.compile(r".+~([0-9a-f]{14})[0-9a-f]{8}")
+_OBJECT = re.compile(_PART.pattern + r"/c(\.[0-9]{1,18})+")
 _WRITER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
@@ -63,6 +64,11 @@ def checked_part(part: str) -> str:
 def is_part(part: str) -> bool:
     """Whether `checked_part` would take it."""
     return _PART.fullmatch(part) is not None
+
+
+def is_object(path: str) -> bool:
+    """Whether that is where a chunk of an array lies in its segment."""
+    return _OBJECT.fullmatch(path) is not None
 
 
 def segments_path(fingerprint: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
+import operator
 import os
 import pathlib
 import uuid
@@ -24,7 +25,7 @@ import pydantic
 
 from tensorlake_nb.errors import CheckpointNotFoundError
 from tensorlake_nb.store.classes import ClassResolver, find_class
-from tensorlake_nb.store.plain import PLAIN_KINDS, Ext
+from tensorlake_nb.store.plain import PLAIN_KINDS, Ext, has_own_state
 
 
 def unpacker(resolver: ClassResolver, *, trusted: bool, frames: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -36,11 +37,18 @@ class _Unpacking:
     def __init__(self, resolver: ClassResolver, trusted: bool, frames: Callable[[bytes], Any]) -> None:
         self._resolver, self._trusted, self._frames = resolver, trusted, frames
         self._classes: dict[tuple[str, str], type] = {}
+        self._depth = 0
 
     def unpack(self, data: bytes) -> Any:
-        return msgpack.unpackb(
-            data, ext_hook=self._extended, strict_map_key=False, raw=False, unicode_errors="surrogatepass"
-        )
+        if self._depth > _DEEPEST:
+            raise ValueError("it is nested too deeply")
+        self._depth += 1
+        try:
+            return msgpack.unpackb(
+                data, ext_hook=self._extended, strict_map_key=False, raw=False, unicode_errors="surrogatepass"
+            )
+        finally:
+            self._depth -= 1
 
     def _extended(self, code: int, data: bytes) -> Any:
         match code:
@@ -55,6 +63,8 @@ class _Unpacking:
             case Ext.ARROW:
                 return self._frames(data)
         content = self.unpack(data)
+        if type(content) not in _FORMS.get(code, (list,)):  # a range, say, would make a tuple of any length
+            raise ValueError(f"extension type {code} holds a {type(content).__name__}")
         if code in (Ext.ENUM, Ext.NAMEDTUPLE, Ext.DATACLASS, Ext.PYDANTIC):
             return self._instance(code, *content)
         return _MADE[code](self, content)
@@ -70,6 +80,18 @@ class _Unpacking:
             raise CheckpointNotFoundError(f"a stored {module}.{qualname} doesn't fit that class any more") from error
 
 
+#: More than the writer makes, and less than what ends the process: see `plain`.
+_DEEPEST = 128
+#: What extension types hold, if not a list.
+_FORMS: dict[int, tuple[type, ...]] = {
+    Ext.DECIMAL: (str,),
+    Ext.ZONE: (str,),
+    Ext.NUMPY_TEXT: (str, bytes),
+    Ext.ORDERED: (dict,),
+    Ext.COUNTER: (dict,),
+}
+
+
 class _ChangedError(Exception):
     """The class of a stored value isn't what it was."""
 
@@ -82,16 +104,18 @@ def _require(unchanged: bool) -> None:
 def _enum(cls: Any, content: Any) -> Any:
     _require(issubclass(cls, enum.Enum))
     is_flag, member = content
+    _require(type(member) is (int if is_flag else str))
     return cls(member) if is_flag else cls[member]
 
 
 def _namedtuple(cls: Any, content: Any) -> Any:
-    _require(issubclass(cls, tuple) and tuple(content) == getattr(cls, "_fields", None))
+    _require(issubclass(cls, tuple) and type(content) is dict and tuple(content) == getattr(cls, "_fields", None))
     return tuple.__new__(cls, content.values())
 
 
 def _dataclass(cls: Any, content: Any) -> Any:
-    _require(dataclasses.is_dataclass(cls) and [field.name for field in dataclasses.fields(cls)] == list(content))
+    _require(dataclasses.is_dataclass(cls) and not has_own_state(cls, object) and type(content) is dict)
+    _require([field.name for field in dataclasses.fields(cls)] == list(content))
     made = object.__new__(cls)
     for name, value in content.items():
         object.__setattr__(made, name, value)
@@ -99,9 +123,10 @@ def _dataclass(cls: Any, content: Any) -> Any:
 
 
 def _model(cls: Any, content: Any) -> Any:
-    _require(issubclass(cls, pydantic.BaseModel))
+    _require(issubclass(cls, pydantic.BaseModel) and not has_own_state(cls, pydantic.BaseModel))
+    _require(cls.__setstate__ is pydantic.BaseModel.__setstate__)
     fields, extra, fields_set, private = content
-    _require(set(fields) <= set(cls.model_fields))
+    _require(type(fields) is dict and type(fields_set) is list and set(fields) <= set(cls.model_fields))
     made = cls.__new__(cls)
     made.__setstate__(
         {
@@ -134,15 +159,23 @@ def _remade_array(_: _Unpacking, content: Any) -> Any:
 
 def _remade_objects(_: _Unpacking, content: Any) -> Any:
     shape, items = content
-    array = np.empty(len(items), dtype=object)
+    array = np.empty(len(_listed(items)), dtype=object)
     for position, item in enumerate(items):  # assigning a slice would take nested lists apart
         array[position] = item
     return array.reshape(tuple(shape))
 
 
-def _safe_dtype(name: str) -> np.dtype[Any]:
+def _listed(items: Any) -> Any:
+    if type(items) is not list:
+        raise ValueError("its items are a list")
+    return items
+
+
+def _safe_dtype(name: Any) -> np.dtype[Any]:
+    if type(name) is not str:
+        raise ValueError("a dtype is a text")
     dtype = np.dtype(name)
-    if dtype.kind not in PLAIN_KINDS:  # an object dtype would read addresses out of stored bytes
+    if dtype.kind not in PLAIN_KINDS or not dtype.itemsize:  # an object dtype would read addresses out of stored bytes
         raise ValueError(f"dtype {name!r} isn't plain")
     return dtype
 
@@ -169,7 +202,7 @@ _MADE: dict[int, Callable[[_Unpacking, Any], Any]] = {
     Ext.TIMEZONE: lambda _, c: dt.UTC if c == [dt.timedelta(0)] else dt.timezone(*c),
     Ext.ZONE: lambda _, c: zoneinfo.ZoneInfo(c),
     Ext.DECIMAL: lambda _, c: Decimal(c),
-    Ext.FRACTION: lambda _, c: Fraction(*c),
+    Ext.FRACTION: lambda _, c: Fraction(*map(operator.index, c)),  # a text could ask for 10**(10**9)
     Ext.PATH: lambda _, c: _PATHS[c[0]](c[1]),
     Ext.NDARRAY: _remade_array,
     Ext.SCALAR: _remade_scalar,
@@ -177,5 +210,5 @@ _MADE: dict[int, Callable[[_Unpacking, Any], Any]] = {
     Ext.NUMPY_TEXT: lambda _, c: np.str_(c) if isinstance(c, str) else np.bytes_(c),
     Ext.ORDERED: lambda _, c: OrderedDict(c),
     Ext.COUNTER: lambda _, c: Counter(c),
-    Ext.DEQUE: lambda _, c: deque(c[0], maxlen=c[1]),
+    Ext.DEQUE: lambda _, c: deque(_listed(c[0]), maxlen=c[1]),
 }

@@ -9,7 +9,7 @@ import numpy as np
 
 from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.arrays import CHUNK_BYTES, Layout, chunks_of
-from tensorlake_nb.store.compression import decompress
+from tensorlake_nb.store.compression import decompress, is_believable
 from tensorlake_nb.store.filesystem import Filesystem
 from tensorlake_nb.store.memory import Recent
 from tensorlake_nb.store.paths import segment_path
@@ -35,6 +35,7 @@ class Reader:
             An object is missing or isn't what the record says.
         """
         layout, is_row, start, stop = segment.place(output)
+        _refuse_bomb(segment, layout, layout.row_bytes if is_row else stop - start)
         if not is_row:
             return self._bytes(segment, layout, start, stop)
         if layout.chunks == (1, *layout.shape[1:]) and not layout.compressed and layout.row_bytes >= LARGE_BYTES:
@@ -55,6 +56,7 @@ class Reader:
 
     def payload(self, segment: Segment, start: int, stop: int) -> bytes:
         """Some bytes of a segment's payload."""
+        _refuse_bomb(segment, segment.layouts[PAYLOAD], stop - start)
         return self._bytes(segment, segment.layouts[PAYLOAD], start, stop)
 
     def keep(self, segment: str, path: str, chunk: bytes) -> None:
@@ -120,6 +122,18 @@ class Reader:
     def _keep(self, segment: Segment, path: str, layout: Layout, chunk: bytes) -> None:
         if layout.chunk_bytes <= CHUNK_BYTES:  # larger ones hold a single value: nothing else will ask for them
             self.recent.put((segment.name, path), chunk, len(chunk))
+
+
+def _refuse_bomb(segment: Segment, layout: Layout, size_bytes: int) -> None:
+    """Refuse a value out of all proportion to what is stored, before memory is taken for it."""
+    if segment.vouched or is_believable(size_bytes, 0):
+        return
+    listed = sum(item.size_bytes for path, item in segment.objects.items() if path.startswith(f"{layout.name}/"))
+    if not is_believable(size_bytes, listed):
+        raise CorruptCheckpointError(
+            f"{segment.path} says that {layout.name} holds a value of {size_bytes} bytes in objects of {listed}, and "
+            "nobody vouches for it"
+        )
 
 
 def verified(segment: Segment, path: str, raw: Data | None, layout: Layout | None) -> Data | bytes:

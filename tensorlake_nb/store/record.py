@@ -134,6 +134,7 @@ def folded(value: Any) -> dict[str, Any]:
     return {"size": len(packed), "zstd": base64_of(compress(packed))}
 
 
-def unfolded(stored: Mapping[str, Any]) -> Any:
+def unfolded(stored: Mapping[str, Any], *, vouched: bool = True) -> Any:
     """What `folded` was given; `ValueError` or `KeyError` for anything else."""
-    return msgpack.unpackb(decompress(bytes_of(stored["zstd"]), int(stored["size"])), strict_map_key=False)
+    packed = decompress(bytes_of(stored["zstd"]), int(stored["size"]), vouched=vouched)
+    return msgpack.unpackb(packed, strict_map_key=False)

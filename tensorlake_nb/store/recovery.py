@@ -157,7 +157,7 @@ def _unplaced(store: Store, entries: Iterable[Entry]) -> Iterable[Entry]:
     for entry in entries:
         try:
             values = tuple(_fetched(store, value) if isinstance(value, Placed) else value for value in entry.values)
-        except CorruptCheckpointError as error:
+        except (CorruptCheckpointError, ValueError) as error:
             store.report(str(error))
             continue
         yield Entry(entry.key, entry.count, values, entry.routes, entry.effects, entry.duration_s, None, entry.refers)

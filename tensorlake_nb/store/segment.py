@@ -20,6 +20,7 @@ from tensorlake_nb.store.arrays import CHUNK_BYTES, LARGE_CHUNK_BYTES, Layout, b
 from tensorlake_nb.store.codec import NDARRAY, PICKLE, Encoded
 from tensorlake_nb.store.compression import Buffer, compress, pays
 from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject, TaskBlock, TaskOutcome
+from tensorlake_nb.store.paths import is_object, is_part
 from tensorlake_nb.store.record import base64_of, bytes_of, folded, numbers_of, read_record, unfolded, write_record
 from tensorlake_nb.store.signing import Keys
 
@@ -266,11 +267,12 @@ class Segment:
     def __init__(self, name: str, path: str, raw: bytes, *, vouched: bool = False) -> None:
         """Raises CorruptCheckpointError or StoreVersionError if the record isn't right."""
         about, arrays = read_record(path, raw)
+        self.vouched = vouched
         try:
             self._read(name, about, arrays)
         except Exception as error:  # whatever a well-signed but senseless record makes of this
             raise CorruptCheckpointError(f"{path} isn't the record of {name}: {error!r}") from error
-        self.name, self.path, self.record, self.vouched = name, path, raw, vouched
+        self.name, self.path, self.record = name, path, raw
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -379,8 +381,13 @@ class Segment:
         self.counts: NDArray[np.int32] = numbers_of(about["counts"], "<i4")
         self._durations = numbers_of(about["durations_s"], "<f4")
         self.digests = bytes_of(about["digests"])
+        self._ends = np.concatenate((np.zeros(1, np.int64), numbers_of(about["ends"], "<u8").astype(np.int64)))
+        lengths = (len(self.keys), len(self.counts), len(self._durations))
+        # First of all, since what follows takes memory as these numbers say.
+        if lengths != (tasks, tasks, tasks) or len(self.digests) != 32 * outputs or len(self._ends) != outputs + 1:
+            raise ValueError("its parts don't fit each other")
         sizes = np.where(self.counts == BARE, 1, self.counts).astype(np.int64)
-        self.refers = _refers(about)
+        self.refers = _refers(about, vouched=self.vouched)
         for position, spans in self.refers.items():
             if sum(map(len, spans)) != sizes[position]:
                 raise ValueError("a task of it refers to fewer outputs than it has")
@@ -388,11 +395,12 @@ class Segment:
         self.starts: NDArray[np.int64] = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
         self._codecs = [str(codec) for codec in about["codecs"]]
         self._codec_of = numbers_of(about["codec_of"], "u1") if "codec_of" in about else np.empty(0, "u1")
-        self._ends = np.concatenate((np.zeros(1, np.int64), numbers_of(about["ends"], "<u8").astype(np.int64)))
         self.objects = {
             str(path): StoredObject(str(path), int(size), bytes.fromhex(digest))
             for path, (size, digest) in about["objects"].items()
         }
+        if not all(map(is_object, self.objects)):
+            raise ValueError("an object of it lies elsewhere")
         self.interrupted = tuple(_split(bytes_of(about.get("interrupted", ""))))
         self.layouts = {str(key): Layout.of(str(key), value) for key, value in arrays.items()}
         self._arrays = [(str(item["name"]), item["holds"] == "rows") for item in about["arrays"]]
@@ -406,12 +414,13 @@ class Segment:
             layout = self.layouts[str(item["name"])]
             if len(held) != (layout.shape[0] if item["holds"] == "rows" else 1):
                 raise ValueError("an array of it doesn't have the rows it should")
-        lengths = (len(self.keys), len(self.counts), len(self._durations))
-        if lengths != (tasks, tasks, tasks) or len(self.digests) != 32 * outputs or len(self._ends) != outputs + 1:
-            raise ValueError("its parts don't fit each other")
+            if (layout.row_chunks if item["holds"] == "rows" else layout.byte_chunks) > len(self.objects):
+                raise ValueError("an array of it has more chunks than there are objects")
         if self.starts[-1] != outputs or (tasks and sizes.min() < 0) or (outputs and not self._codecs):
             raise ValueError("its counts don't fit its outputs")
         payload_bytes = self.layouts[PAYLOAD].shape[0] if PAYLOAD in self.layouts else 0
+        if payload_bytes and self.layouts[PAYLOAD].byte_chunks > len(self.objects):
+            raise ValueError("its payload has more chunks than there are objects")
         if self._ends[-1] != payload_bytes or np.diff(self._ends).min(initial=0) < 0:
             raise ValueError("its outputs don't fit its payload")
         if np.any((self._home < 0) & (np.diff(self._ends) == 0)):
@@ -433,7 +442,7 @@ class Segment:
         found: Mapping[int, Any] | None = getattr(self, f"_{part}_read", None)
         if found is None:
             try:
-                stored = unfolded(self._about[part])
+                stored = unfolded(self._about[part], vouched=self.vouched)
                 if part == "routes":
                     table = [tuple(tuple(map(str, names)) for names in route) for route in stored[0]]
                     stored = {position: table[number] for position, number in stored[1].items()}
@@ -444,13 +453,18 @@ class Segment:
         return found
 
 
-def _refers(about: Mapping[str, Any]) -> dict[int, tuple[Span, ...]]:
+def _refers(about: Mapping[str, Any], *, vouched: bool) -> dict[int, tuple[Span, ...]]:
     if "refers" not in about:
         return {}
-    return {
+    found = {
         int(position): tuple(Span(str(segment), int(start), int(stop)) for segment, start, stop in spans)
-        for position, spans in unfolded(about["refers"]).items()
+        for position, spans in unfolded(about["refers"], vouched=vouched).items()
     }
+    for span in (span for spans in found.values() for span in spans):
+        of, _, name = span.segment.partition("/")
+        if of != about["fingerprint"] or not is_part(name) or not 0 <= span.start <= span.stop:
+            raise ValueError("a task of it refers to no segment of its function")
+    return found
 
 
 def _split(keys: bytes) -> Iterable[bytes]:

@@ -30,11 +30,18 @@ from tensorlake_nb.core.batch import Span
 from tensorlake_nb.core.keys import Digest, TaskKey, one_by_one
 from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.arrays import Layout
-from tensorlake_nb.store.codec import Encoded
+from tensorlake_nb.store.codec import NDARRAY, ZARR_DTYPES, Encoded
 from tensorlake_nb.store.entry import Entry, Placed, StoredObject
 from tensorlake_nb.store.filesystem import LocalFilesystem, opened
 from tensorlake_nb.store.packing import packb
-from tensorlake_nb.store.paths import FORMAT_VERSION, SPOOL_SUFFIX, spools_path, unique_name
+from tensorlake_nb.store.paths import (
+    FORMAT_VERSION,
+    SPOOL_SUFFIX,
+    is_object,
+    segment_path,
+    spools_path,
+    unique_name,
+)
 from tensorlake_nb.store.patience import persistently
 from tensorlake_nb.store.signing import Keys
 
@@ -385,13 +392,27 @@ def _entry_of(body: bytes) -> Entry:
     )
 
 
+def _raw(data: Any) -> bytes:
+    if not isinstance(data, bytes):
+        raise ValueError(f"{type(data).__name__} where bytes are expected")
+    return data
+
+
 def _value_of(codec: str, digest: bytes, data: bytes | None, form: Any = None) -> Encoded | Placed:
     if data is None:
         segment, name, metadata, row, objects = form
-        listed = tuple(StoredObject(*item) for item in objects)
-        return Placed(codec, Digest(digest), segment, Layout.of(name, metadata), row, listed)
+        listed = tuple(StoredObject(str(path), int(size), _raw(its)) for path, size, its in objects)
+        layout = Layout.of(str(name), metadata)
+        chunks = layout.row_chunks if codec == NDARRAY else layout.byte_chunks
+        if not all(is_object(item.path) for item in listed) or chunks > len(listed) or int(row) < 0:
+            raise ValueError("a large value of it has no place")
+        segment_path(segment)
+        return Placed(str(codec), Digest(_raw(digest)), segment, layout, int(row), listed)
+    codec, digest, data = str(codec), _raw(digest), _raw(data)
     if form is None:
         return Encoded(codec, data, Digest(digest))
     dtype, shape = form
+    if np.dtype(dtype).name not in ZARR_DTYPES:
+        raise ValueError(f"an array of it has the dtype {dtype!r}")
     array = np.frombuffer(data, dtype=np.dtype(dtype)).reshape(tuple(shape))
     return Encoded(codec, array, Digest(digest))
