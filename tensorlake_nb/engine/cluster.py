@@ -7,17 +7,18 @@ import logging
 import multiprocessing
 import os
 import platform
+import re
 import signal
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import dask
-from distributed import Client, Nanny, SpecCluster, Worker
+from distributed import Client, Nanny, Security, SpecCluster, Worker
 from distributed.comm.addressing import parse_address
 from distributed.comm.registry import get_backend
 
@@ -117,6 +118,21 @@ class Connection:
         """The Dask resources that each worker declares."""
         declared: list[Mapping[str, float]] = self._client.run_on_scheduler(_declared)
         return declared
+
+    def refuse_other_versions(self, workers: Sequence[str] | None = None) -> None:
+        """Refuse workers (all, or those given) that wouldn't understand what they are sent.
+
+        Raises
+        ------
+        ClusterError
+            Says what is in another version there, or missing.
+        """
+        problems = _disagreements(_versions(), _versions_there(self.client, workers))
+        if problems:
+            raise ClusterError(
+                f"the workers of {self.address} can't work for this kernel: {'; '.join(problems)}. "
+                "Install the same versions on both sides."
+            )
 
     def kill_worker(self, address: str) -> None:
         """End a worker's process at once, whatever it is doing; its nanny starts another.
@@ -264,15 +280,31 @@ def _started(start: Callable[[], SpecCluster], config: Mapping[str, Any], *, has
 def _remote(address: str) -> Connection:
     try:
         scheme, _ = parse_address(address)
-        get_backend(scheme)  # else the client would try an unknown one for a while
+        backend: Any = get_backend(scheme)  # else the client would try an unknown one for a while
+        if backend.get_connector().encrypted and not Security().get_connection_args("client").get("ssl_context"):
+            raise ClusterError(  # such a client couldn't even be closed
+                f"{address!r} needs certificates, and Dask's configuration in this kernel names none. Set "
+                "distributed.comm.tls (DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__CLIENT__CERT, …__CLIENT__KEY), or "
+                "give a Client that was made with security=Security(…)."
+            )
         with dask.config.set({"distributed.comm.timeouts.connect": f"{CONNECT_S}s"}):
             client = _Client(address, set_as_default=False, timeout=CONNECT_S)
+    except ClusterError:
+        raise
     except Exception as error:
-        raise ClusterError(
-            f"no Dask scheduler answers at {address!r} ({type(error).__name__}: {error}). Is it running, and is the "
-            "address right? Without one, use cluster='embedded'."
-        ) from error
+        reason, advice = _said(error)
+        raise ClusterError(f"{reason} at {address!r} ({type(error).__name__}: {error}). {advice}") from error
     return Connection(client)
+
+
+def _said(error: Exception) -> tuple[str, str]:
+    """What came of connecting, and what to do."""
+    text = str(error)
+    if "TLS certificate" in text:
+        return "the certificates don't fit those of the Dask scheduler", "One authority has to have signed both."
+    if "Connection reset" in text:
+        return "no Dask scheduler answers", "Something listens there and hangs up: one with certificates is tls://…"
+    return "no Dask scheduler answers", "Is it running, and is the address right? Without one, use cluster='embedded'."
 
 
 def _checked(connection: Connection) -> Connection:
@@ -288,25 +320,26 @@ def _checked(connection: Connection) -> Connection:
             if time.monotonic() - began > CONNECT_S:
                 raise ClusterError(f"the cluster at {connection.address} has no workers. Start some, then run again.")
             time.sleep(0.05)
-        theirs = _versions_there(client)
         connection.has_processes = _has_processes(client)
-        problems = _disagreements(_versions(), theirs)
-        if problems:
-            raise ClusterError(
-                f"the workers of {connection.address} can't work for this kernel: {'; '.join(problems)}. "
-                "Install the same versions on both sides."
-            )
+        connection.refuse_other_versions()
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _versions_there(client: Client) -> dict[str, dict[str, str]]:
-    try:
-        found: dict[str, dict[str, str]] = client.run(_versions_on_worker)
-    except ImportError as error:  # the very function that was to tell can't be imported there
-        return {"": {**_versions(), error.name or "tensorlake_nb": "missing"}}
+def _versions_there(client: Any, workers: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
+    told: dict[str, dict[str, str] | Exception] = client.run(_versions_on_worker, workers=workers, on_error="return")
+    found: dict[str, dict[str, str]] = {}
+    for worker, versions in told.items():
+        if isinstance(versions, OSError):
+            continue  # it is just leaving
+        if isinstance(versions, Exception):  # the very function that was to tell can't be imported there
+            missing = re.search(r"No module named \W*([\w.]+)", str(versions))
+            if missing is None:
+                raise versions
+            versions = {**_versions(), missing[1]: "missing"}
+        found[worker] = versions
     return found
 
 
@@ -326,8 +359,9 @@ def _versions() -> dict[str, str]:
 
 def _disagreements(mine: Mapping[str, str], theirs: Mapping[str, Mapping[str, str]]) -> list[str]:
     problems: list[str] = []
-    for name, here in mine.items():
-        others = sorted({versions.get(name, "missing") for versions in theirs.values()} - {here})
+    for name in dict.fromkeys(each for versions in (mine, *theirs.values()) for each in versions):
+        here = mine.get(name, "installed")
+        others = sorted({versions.get(name, here) for versions in theirs.values()} - {here})
         if others:
             problems.append(f"{name} is {here} here and {', '.join(others)} there")
     return problems

@@ -71,7 +71,7 @@ def store_at(url: str, trusted: bool, run_id: RunId) -> Store:
     with _lock:
         store = _stores.get(asked)
         if store is None:
-            store = _stores[asked] = open_store(url, trusted=trusted, keys=keys)
+            store = _stores[asked] = open_store(url, trusted=trusted, keys=keys, make=False)
             while len(_stores) > _MAX_STORES:
                 _stores.popitem(last=False)
         _stores.move_to_end(asked)

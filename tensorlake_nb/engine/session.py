@@ -8,6 +8,7 @@ from typing import Any
 
 from tensorlake_nb.engine.cluster import Connection, connect
 from tensorlake_nb.engine.settings import Settings, read_settings
+from tensorlake_nb.engine.shared_store import refuse_unshared
 from tensorlake_nb.errors import ClusterError, StoreUnavailableError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.opening import open_store
@@ -20,6 +21,8 @@ class Session:
         self.settings = settings
         self._store = store
         self._connection: Connection | None = None
+        self._fit_for: tuple[Connection | None, Store | None] = (None, None)
+        self._fit: set[str] = set()
         self._lock = threading.RLock()
 
     def store(self) -> Store:
@@ -62,9 +65,11 @@ class Session:
         Raises
         ------
         StoreUnavailableError
-            The store is in this process's memory, and the workers are other processes.
+            The store is in this process's memory, and the workers are other processes; or one of them sees another
+            store, or none.
         ClusterError
-            An address or a client that doesn't answer, or a cluster that can't drive a detached run.
+            An address or a client that doesn't answer, a cluster that can't drive a detached run, or workers with other
+            versions.
         """
         store = self.store()
         if detach and self.settings.starts_cluster:
@@ -79,6 +84,19 @@ class Session:
                 f"{store.url} is in the memory of this process, and the workers are processes of their own, which "
                 'can\'t see it. Use configure(cluster="threads"), or a store on disk.'
             )
+        if has_processes and not self.settings.starts_cluster:
+            self._check_workers(self.connection(), store)
+
+    def _check_workers(self, connection: Connection, store: Store) -> None:
+        """Refuse workers of somebody's cluster that can't work for this kernel: each is asked once."""
+        with self._lock:
+            if self._fit_for != (connection, store):
+                self._fit_for, self._fit = (connection, store), set()
+            newcomers = sorted(connection.threads().keys() - self._fit)
+            if newcomers:
+                connection.refuse_other_versions(newcomers)
+                refuse_unshared(connection, store.url, newcomers)
+                self._fit.update(newcomers)
 
     def close(self) -> None:
         """Close the cluster if it was started here; leave anybody else's as it is."""

@@ -493,5 +493,6 @@ if hasattr(os, "register_at_fork"):
 
 def _reopened(url: str, trusted: bool, options: Mapping[str, Any]) -> Store:
     # opening imports this module; a store arriving from another process is the one thing here that opens stores.
-    reopened: Store = import_module("tensorlake_nb.store.opening").open_store(url, trusted=trusted, options=options)
+    opening = import_module("tensorlake_nb.store.opening")
+    reopened: Store = opening.open_store(url, trusted=trusted, options=options, make=False)
     return reopened

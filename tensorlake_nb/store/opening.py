@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import platform
 import stat
 import threading
 from collections.abc import Mapping
 from typing import Any
+
+from blake3 import blake3
 
 from tensorlake_nb.errors import CorruptCheckpointError, StoreUnavailableError
 from tensorlake_nb.store.checkpoints import Store
@@ -31,7 +34,12 @@ _lock = threading.Lock()
 
 
 def open_store(
-    url: str, *, trusted: bool | None = None, options: Mapping[str, Any] | None = None, keys: Keys | None = None
+    url: str,
+    *,
+    trusted: bool | None = None,
+    options: Mapping[str, Any] | None = None,
+    keys: Keys | None = None,
+    make: bool = True,
 ) -> Store:
     """Open the store at a URL; the same one again for the same arguments in the same process.
 
@@ -48,11 +56,13 @@ def open_store(
         Passed on to the fsspec filesystem, for what its own configuration doesn't say.
     keys
         What to sign with, and whose signatures to believe, if not this process's own: see `signing.own_keys`.
+    make
+        Make it if it isn't there. A worker doesn't: what the kernel has made is missing where another disk is.
 
     Raises
     ------
     StoreUnavailableError
-        Unknown protocol, missing driver, out of reach, or not to be written to.
+        Unknown protocol, missing driver, out of reach, not to be written to, or not there and not to be made.
     StoreVersionError
         It was written in a newer format.
     CorruptCheckpointError
@@ -61,7 +71,7 @@ def open_store(
     filesystem = open_filesystem(url, options)
     about = (os.getpid(), filesystem.url, json.dumps(dict(options or {}), sort_keys=True, default=repr))
     if filesystem.is_local or about not in _checked:  # a look at a local disk costs nothing, a request does
-        _check_root(filesystem)
+        _check_root(filesystem, make)
         _checked.add(about)
     trust = _is_own(filesystem) if trusted is None else trusted
     keys = keys or own_keys()
@@ -72,11 +82,30 @@ def open_store(
         return store
 
 
-def _check_root(filesystem: Filesystem) -> None:
+def identity_of(url: str) -> str | None:
+    """The digest of a store's own record, as this process sees it; ``None`` if there is no store.
+
+    Raises
+    ------
+    StoreUnavailableError
+        It can't be reached from here.
+    """
+    try:
+        return blake3(open_filesystem(url).get(RECORD)).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+def _check_root(filesystem: Filesystem, make: bool) -> None:
     where = f"{filesystem.url}/{RECORD}"
     try:
         raw = filesystem.get(RECORD)
     except FileNotFoundError:
+        if not make:
+            raise StoreUnavailableError(
+                f"there is no store at {filesystem.url} as {platform.node()} sees it. The kernel and all workers have "
+                "to see the same one: use a folder that all machines share, or an object store."
+            ) from None
         _make_root(filesystem)
         return
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb import configure
+from tests.support.clusters import Cluster
 from tests.support.notes import Notes
 
 
@@ -23,6 +24,18 @@ def store(tmp_path: Path) -> str:
 def notes(tmp_path: Path) -> Notes:
     """Remembers calls, whatever thread or process they are made in."""
     return Notes(str(tmp_path / "notes"))
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of processes of their own, over TLS: two workers, one of which says that it has a GPU."""
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        made.add_workers(1)
+        made.add_workers(1, "--resources", "GPU=1")
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""The same on the embedded cluster: two worker processes, to which functions, classes and modules travel."""
+"""The same on processes, to which functions, classes and modules travel: the embedded cluster, and one over TLS."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -15,11 +16,17 @@ from tensorlake_nb import Graph, RequestContext, TaskFailedError, TensorlakeComp
 from tests.support.notes import Notes
 
 
+@pytest.fixture(scope="module", params=["embedded", "tls"])
+def workers(request: pytest.FixtureRequest) -> Any:
+    """Two processes that all tests here share."""
+    return "embedded" if request.param == "embedded" else request.getfixturevalue("shared").client()
+
+
 @pytest.fixture(autouse=True)
-def store(tmp_path: Path) -> str:
-    """A store of the test's own, and the two processes that all tests here share."""
+def store(tmp_path: Path, workers: Any) -> str:
+    """A store of the test's own."""
     url = str(tmp_path / "store")
-    configure(store=url, cluster="embedded", workers=2)
+    configure(store=url, cluster=workers, workers=2)
     return url
 
 

@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
+import dask
 import pytest
 
+import tensorlake_nb
 from tensorlake_nb import (
     ClusterError,
     Graph,
     PlacementError,
     Run,
     RunCancelledError,
+    StoreUnavailableError,
     configure,
     tensorlake_function,
 )
-from tests.support.clusters import Cluster, kill_group
+from tests.support.clusters import Cluster, certificates, kill_group
+from tests.support.kernels import kernel
 from tests.support.notes import Notes
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="process groups")
 PATIENCE_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two workers, one of which says that it has a GPU."""
-    made = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        made.add_workers(1)
-        made.add_workers(1, "--resources", "GPU=1")
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture
@@ -166,15 +160,84 @@ def test_workers_join_leave_and_die_during_a_run(own: Cluster, store: str, notes
     assert sorted(done) == sorted(f"done {x}" for x in range(60)), "what was finished is not called again"
 
 
+# -- mistakes, found before anything runs --
+
+
+def test_a_worker_that_sees_another_disk_is_named_before_the_run(
+    shared: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: Notes
+) -> None:
+    monkeypatch.chdir(shared.folder)
+    # below each process's own working folder, as if each had a disk of its own
+    configure(store=f"/proc/self/cwd/store-{tmp_path.name}", cluster=shared.client())
+
+    @tensorlake_function()
+    def noted(x: int) -> int:
+        notes.add(x)
+        return x
+
+    graph = Graph("seen", noted)
+    graph.run(x=1)
+    with (
+        shared.joined(cwd=tmp_path),
+        pytest.raises(StoreUnavailableError, match=r"worker tls://.* sees no store at file:///proc/self/cwd/store"),
+    ):
+        graph.run(x=2)
+    configure(cluster="threads", workers=2)
+
+    assert notes.all() == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [("0.0.1", r"tensorlake_nb is [\d.]+ here and 0\.0\.1 there"), (None, r"tensorlake_nb is [\d.]+ here and missing")],
+    ids=["another", "none"],
+)
+def test_a_worker_with_another_version_of_this_package_or_none_is_refused(
+    shared: Cluster, tmp_path: Path, version: str | None, said: str
+) -> None:
+    path, ignored = tmp_path / "site", shutil.ignore_patterns("__pycache__", "labextension", "static")
+    if version is None:  # an import that fails, as where nothing is installed
+        (path / "tensorlake_nb").mkdir(parents=True)
+        lost = "raise ModuleNotFoundError(\"No module named 'tensorlake_nb'\", name='tensorlake_nb')"
+        (path / "tensorlake_nb" / "__init__.py").write_text(lost)
+    else:
+        shutil.copytree(Path(tensorlake_nb.__file__).parent, path / "tensorlake_nb", ignore=ignored)
+        root = path / "tensorlake_nb" / "__init__.py"
+        root.write_text(root.read_text().replace(f'"{tensorlake_nb.__version__}"', f'"{version}"'))
+    with (
+        shared.joined(environment={"PYTHONPATH": str(path)}),
+        pytest.raises(ClusterError, match=said),
+    ):
+        configure(cluster=shared.client())
+
+
+def test_without_certificates_an_encrypted_cluster_is_refused(shared: Cluster) -> None:
+    with pytest.raises(ClusterError, match="needs certificates"):
+        configure(cluster=shared.address)
+
+
+def test_certificates_of_another_authority_are_said_to_be_what_is_wrong(shared: Cluster, tmp_path: Path) -> None:
+    others = certificates(tmp_path)
+    tls = "distributed.comm.tls"
+    given = {f"{tls}.ca-file": others["ca"], f"{tls}.client.cert": others["cert"], f"{tls}.client.key": others["key"]}
+    with dask.config.set(given), pytest.raises(ClusterError, match="certificates don't fit"):
+        configure(cluster=shared.address)
+
+
+def test_an_encrypted_cluster_that_is_spoken_to_in_the_clear_asks_for_tls(shared: Cluster) -> None:
+    with pytest.raises(ClusterError, match="one with certificates is tls://"):
+        configure(cluster=shared.address.replace("tls://", "tcp://"))
+
+
 # -- detached --
 
-KERNEL = """
-    import sys
+PIPELINE = """
+    import os
     from tensorlake_nb import Graph, configure, tensorlake_function
     from tests.support.notes import Notes
 
-    configure(store=sys.argv[1], cluster=sys.argv[2])
-    notes, gate = Notes(sys.argv[3]), sys.argv[4]
+    configure(store={store!r}, cluster={address!r})
+    notes, gate = Notes({notes!r}), {gate!r}
 
     @tensorlake_function()
     def numbers(n: int) -> list[int]:
@@ -183,7 +246,7 @@ KERNEL = """
     @tensorlake_function(timeout=120)
     def waits(x: int) -> int:
         import os, time
-        notes.add(f"begun {x}")
+        notes.add(f"begun {{x}}")
         while not os.path.exists(gate):
             time.sleep(0.01)
         return 2 * x
@@ -192,32 +255,45 @@ KERNEL = """
     def total(so_far: int, x: int) -> int:
         return so_far + x
 
-    graph = Graph("detached", numbers).add_edge(numbers, waits).add_edge(waits, total)
-    if __name__ == "__main__":
-        run = graph.start(n=4, detach=True)
-        print(run.id)
+    detached = Graph("detached", numbers).add_edge(numbers, waits).add_edge(waits, total)
 """
 
 
-@pytest.fixture
-def begun(shared: Cluster, store: str, tmp_path: Path, notes: Notes) -> Iterator[tuple[str, Path]]:
-    """A detached run whose kernel has ended: its id, and the file that lets its calls go on."""
+@pytest.fixture(params=["script that ends", "kernel that is killed"])
+def begun(
+    request: pytest.FixtureRequest, shared: Cluster, store: str, tmp_path: Path, notes: Notes
+) -> Iterator[tuple[str, Path]]:
+    """A detached run whose kernel is no more: its id, and the file that lets its calls go on."""
     gate = tmp_path / "gate"
-    script = tmp_path / "kernel.py"
-    script.write_text(dedent(KERNEL))
-    ended = subprocess.run(
-        [sys.executable, str(script), store, shared.address, notes.path, str(gate)],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        env={**os.environ, **shared.tls_environment(), "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
+    code = dedent(PIPELINE).format(store=store, address=shared.address, notes=notes.path, gate=str(gate))
+    environment = {**os.environ, **shared.tls_environment(), "PYTHONPATH": os.pathsep.join(sys.path)}
+    begin = begun_by_a_script if request.param == "script that ends" else begun_in_a_notebook
+    run_id = begin(code, tmp_path, environment)
     configure(cluster=shared.client())
-    yield ended.stdout.split()[-1], gate
+    yield run_id, gate
     gate.touch()
     configure(cluster="threads", workers=2)
+
+
+def begun_by_a_script(code: str, folder: Path, environment: dict[str, str]) -> str:
+    script = folder / "kernel.py"
+    script.write_text(code + "print(detached.start(n=4, detach=True).id)\n")
+    command = [sys.executable, str(script)]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE_S, env=environment, cwd=folder, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.split()[-1]
+
+
+def begun_in_a_notebook(code: str, folder: Path, environment: dict[str, str]) -> str:
+    with kernel(folder, environment) as notebook:
+        for cell in ("%load_ext tensorlake_nb", code, "run = %tensorlake start detached --detach n=4"):
+            reply = notebook.run(cell)
+            assert reply.status == "ok", reply.errors
+        told = notebook.run("print(os.getpid(), run.id)").stdout.split()
+        os.kill(int(told[0]), signal.SIGKILL)
+    return told[1]
 
 
 def test_a_detached_run_goes_on_without_its_kernel(begun: tuple[str, Path], notes: Notes) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Cluster:
             "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")])),
             **(environment or {}),
         }
-        self._tls = _certificates(folder)
+        self._tls = certificates(folder)
         self.security = Security(
             require_encryption=True,
             tls_ca_file=self._tls["ca"],
@@ -57,13 +57,14 @@ class Cluster:
         )
         self.address = _address(at, self.scheduler, folder)
 
-    def add_worker(self, *options: str, name: str | None = None) -> subprocess.Popen[bytes]:
+    def add_worker(
+        self, *options: str, name: str | None = None, cwd: Path | None = None, environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
         """Start a worker with one thread and a nanny, and give its nanny's process."""
         name = name or f"worker-{len(self._processes)}"
         common = ["--nthreads", "1", "--name", name, "--no-dashboard", "--local-directory", str(self.folder / name)]
-        return self._start(
-            "worker", [self.address, "--protocol", "tls", "--host", "tls://127.0.0.1", *common], list(options)
-        )
+        to = [self.address, "--protocol", "tls", "--host", "tls://127.0.0.1"]
+        return self._start("worker", [*to, *common], options, cwd=cwd, environment=environment)
 
     def add_workers(self, count: int, *options: str) -> None:
         """Start workers, and wait until the scheduler knows them."""
@@ -100,15 +101,38 @@ class Cluster:
         for process in reversed(self._processes):
             kill_group(process)
 
-    def _start(self, what: str, arguments: Sequence[str], options: Sequence[str]) -> subprocess.Popen[bytes]:
+    @contextlib.contextmanager
+    def joined(self, **how: Any) -> Iterator[None]:
+        """One worker more, for a while."""
+        client = self.client()
+        before = len(client.scheduler_info(n_workers=-1)["workers"])
+        process = self.add_worker(**how)
+        try:
+            client.wait_for_workers(before + 1, timeout=_START_S)
+            yield
+        finally:
+            kill_group(process)
+            until = time.monotonic() + _START_S
+            while len(client.scheduler_info(n_workers=-1)["workers"]) > before and time.monotonic() < until:
+                time.sleep(0.01)
+
+    def _start(
+        self,
+        what: str,
+        arguments: Sequence[str],
+        options: Sequence[str],
+        *,
+        cwd: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
         tls = ["--tls-ca-file", self._tls["ca"], "--tls-cert", self._tls["cert"], "--tls-key", self._tls["key"]]
         with open(self.folder / f"{what}-{len(self._processes)}.log", "wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dask", what, *arguments, *tls, *options],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
-                cwd=self.folder,
+                env={**self._environment, **(environment or {})},
+                cwd=cwd or self.folder,
                 start_new_session=True,
             )
         self._processes.append(process)
@@ -138,7 +162,8 @@ def _address(at: Path, process: subprocess.Popen[bytes], folder: Path) -> str:
     raise RuntimeError("the scheduler didn't start:\n" + "\n".join(p.read_text() for p in folder.glob("*.log")))
 
 
-def _certificates(folder: Path) -> dict[str, str]:
+def certificates(folder: Path) -> dict[str, str]:
+    """Files of a new authority that trusts itself: ``ca``, ``cert`` and ``key``."""
     made: Any = Security.temporary()
     files = {"ca": made.tls_ca_file, "cert": made.tls_client_cert, "key": made.tls_client_key}
     paths = {}

@@ -330,7 +330,7 @@ def test_something_else_than_a_cluster_is_refused() -> None:
 
 
 def test_other_versions_on_the_workers_are_named(embedded: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_versions_there", lambda client: {"a": {**cluster._versions(), "cloudpickle": "1.0"}})
+    monkeypatch.setattr(cluster, "_versions_there", lambda *_: {"a": {**cluster._versions(), "cloudpickle": "1.0"}})
 
     with pytest.raises(ClusterError, match=r"cloudpickle is [\d.]+ here and 1\.0 there"):
         connect(embedded.address)

@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from tensorlake_nb.errors import StoreUnavailableError
-from tensorlake_nb.store.opening import TRUST_VARIABLE, open_store
+from tensorlake_nb.store.opening import TRUST_VARIABLE, identity_of, open_store
 
 
 def test_a_new_directory_is_made_with_a_gitignore(tmp_path: Path) -> None:
@@ -43,6 +43,25 @@ def test_a_store_that_was_removed_is_made_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no owners and modes there")
+def test_a_worker_makes_no_store_where_it_sees_none(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match=r"there is no store at file://.*/store as .* sees it"):
+        open_store(str(tmp_path / "store"), make=False)
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_stores_at_one_place_are_told_apart_by_their_records(tmp_path: Path) -> None:
+    url = str(tmp_path / "store")
+    assert identity_of(url) is None
+
+    open_store(url)
+    first = identity_of(url)
+    assert first == identity_of(url)
+
+    (tmp_path / "store" / "zarr.json").write_text("{}")
+    assert identity_of(url) != first
+
+
 def test_a_local_store_is_trusted_unless_anybody_may_write_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
