@@ -238,7 +238,7 @@ def read_spool(raw: bytes, keys: Keys | None = None) -> SpoolContents:
         unsigned, last = last, None
         try:
             if kind == _HEADER:
-                header = msgpack.unpackb(body)
+                header = dict(msgpack.unpackb(body))
             elif kind == _BEGUN:
                 begun[body] = None
             elif kind == _ENTRY:

@@ -101,8 +101,8 @@ class StreamRecord:
                 str(stored["run"]),
                 stored.get("extra"),
             )
+            if sum(map(len, record.spans)) != record.n_outputs or len(record.digest) != 32:
+                raise ValueError(f"it doesn't hold the {record.n_outputs} outputs it says")
         except Exception as error:
             raise CorruptCheckpointError(f"{path} isn't the record of a stream: {error!r}") from error
-        if sum(map(len, record.spans)) != record.n_outputs or len(record.digest) != 32:
-            raise CorruptCheckpointError(f"{path} doesn't hold the {record.n_outputs} outputs it says")
         return record

@@ -239,3 +239,11 @@ def test_a_spool_whose_large_value_lies_elsewhere_is_left_out_of_recovery(tmp_pa
 def test_senseless_effects_are_damage(content: Any) -> None:
     with little_memory(), pytest.raises(CorruptCheckpointError):
         Effects.unpacked(msgpack.packb(content))
+
+
+@pytest.mark.parametrize("header", [None, [], [1], "text", {1: 2}])
+def test_a_spool_whose_header_is_no_header_is_damage(header: Any) -> None:
+    contents = read_spool(MAGIC + _frame(1, msgpack.packb(header)))
+
+    assert (contents.writer, contents.entries) == ("", {})
+    assert contents.damage
