@@ -62,7 +62,7 @@ class Call:
     routes
         The declared targets of a router or of a function with ``next=``; ``None``: outputs go everywhere.
     cold
-        Nothing was ever kept under this fingerprint when the run began, so there is nothing to look up.
+        Nothing was kept under this fingerprint when the run first asked, so there is nothing to look up.
     fresh
         It is computed anew on purpose: of what is kept only this run's own outputs count.
     """

@@ -233,6 +233,23 @@ class BatchLost:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchHeld:
+    """A batch wasn't handed over: other runs on the same store have claimed these elements of it.
+
+    At ``until`` (s) the store is asked for them again; the rest of the batch may be submitted at once. ``by`` are
+    the ids of those runs.
+    """
+
+    number: int
+    held: tuple[Slice, ...]
+    free: tuple[Slice, ...]
+    by: tuple[str, ...]
+    at: float
+    until: float
+    type: Literal["batch_held"] = "batch_held"
+
+
+@dataclass(frozen=True, slots=True)
 class SealBegun:
     """A node is finished: its stream is about to be recorded."""
 
@@ -290,6 +307,7 @@ Event = (
     | PartArrived
     | BatchEnded
     | BatchLost
+    | BatchHeld
     | SealBegun
     | Sealed
     | StopRequested

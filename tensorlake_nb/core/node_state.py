@@ -90,7 +90,7 @@ class NodeState:
 
     An element arrives, is probed, and then is ready, unless it was replayed or has a twin under way; from ready it
     goes under way in a batch, and from there it is settled, delayed for a retry, put among the suspects (its worker
-    died), returned to ready, or failed.
+    died), held because another run is at it (and then probed again), returned to ready, or failed.
     """
 
     plan: PlanNode
@@ -101,6 +101,8 @@ class NodeState:
     #: When each may begin, the first first.
     delayed: list[tuple[float, Address, Slice]] = field(default_factory=list)
     suspects: deque[Slice] = field(default_factory=deque)
+    #: What other runs have claimed, and from when on the store may be asked for it again, the first first.
+    held: list[tuple[float, Address, Slice]] = field(default_factory=list)
     #: Per source and index of an element that is under way those that equal it.
     twins: dict[Address, dict[int, list[Slice]]] = field(default_factory=dict)
     under_way: dict[int, tuple[Slice, ...]] = field(default_factory=dict)
@@ -186,10 +188,28 @@ class NodeState:
         """Let an element wait until a time (s)."""
         insort(self.delayed, (due, piece.order, piece))
 
+    def hold(self, until: float, piece: Slice) -> None:
+        """Let an element wait until the store may be asked for it again (s)."""
+        insort(self.held, (until, piece.order, piece))
+
+    def to_probe(self, now: float) -> tuple[Slice, ...]:
+        """What the store is to be asked for: what has arrived, and what was held long enough."""
+        return (*self.arrived, *(piece for due, _, piece in self.held if due <= now))
+
+    def probe(self, slices: tuple[Slice, ...]) -> None:
+        """The store is asked for these, which are all that had arrived, and some that were held."""
+        self.arrived.clear()
+        if self.held:
+            asked = set(slices)
+            self.held = [each for each in self.held if each[2] not in asked]
+        self.probing = slices
+
     def next_due(self, now: float) -> float | None:
-        """When the next delayed retry may begin that may not begin already."""
-        at = bisect_right(self.delayed, (now, END))
-        dues = [self.delayed[at][0]] if at < len(self.delayed) else []
+        """When the next delayed retry may begin, or held element be asked for, that may not be already."""
+        dues = []
+        for waiting in (self.delayed, self.held):
+            at = bisect_right(waiting, (now, END))
+            dues += [waiting[at][0]] if at < len(waiting) else []
         if self.fold_due is not None and self.fold_due > now:
             dues.append(self.fold_due)
         return min(dues, default=None)

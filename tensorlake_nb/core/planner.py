@@ -54,8 +54,9 @@ def _at_node(state: RunState, node: NodeState, now: float, numbers: Iterator[int
         if whole and state.parents_ended(node) and state.inputs_whole(node):
             yield Probe(node.plan.name, ())
             return
-        if node.arrived:
-            yield Probe(node.plan.name, tuple(node.arrived))
+        wanted = node.to_probe(now)
+        if wanted:
+            yield Probe(node.plan.name, wanted)
     elif node.asked_whole and not node.probing:
         return  # the answer about the whole stream decides what comes next
     if node.plan.kind == "fold":

@@ -95,14 +95,14 @@ class RunState:
         return not self.slots_known and any(node.under_way for node in self.nodes.values())
 
     def next_due(self, now: float) -> float | None:
-        """When the next delayed retry may begin; those that may begin already wait for something else."""
+        """When the next delayed retry, or look-up, may begin; those that may begin already wait for something else."""
         dues = [due for node in self.nodes.values() if (due := node.next_due(now)) is not None]
         return min(dues, default=None)
 
     @property
     def is_delayed(self) -> bool:
-        """Some retry is still to come."""
-        return any(node.delayed or node.fold_due is not None for node in self.nodes.values())
+        """Some retry is still to come, or some element that another run has claimed."""
+        return any(node.delayed or node.held or node.fold_due is not None for node in self.nodes.values())
 
     def has_ended(self, name: str) -> bool:
         """A node will give nothing more: it is finished, or what is missing failed or depends on a failure."""
@@ -173,11 +173,12 @@ def _evolve(state: RunState, event: Event) -> None:
             state.slots, state.slots_known = slots, True
         case ev.ProbeBegun(name, slices):
             node = state.nodes[name]
-            node.probing = slices
             node.began = node.began or bool(slices)
             node.asked_whole = node.asked_whole or not slices
             if slices:
-                node.arrived.clear()
+                node.probe(slices)
+            else:
+                node.probing = ()
         case ev.StreamReplayed():
             _replay_stream(state, state.nodes[event.node], event)
         case ev.Probed():
@@ -212,6 +213,8 @@ def _evolve(state: RunState, event: Event) -> None:
             _ended(state, event)
         case ev.BatchLost():
             _lost(state, event)
+        case ev.BatchHeld():
+            _held(state, event)
         case ev.SealBegun(name):
             state.nodes[name].sealing = True
         case ev.Sealed(name, chunk):
@@ -262,7 +265,10 @@ def _probed(state: RunState, event: ev.Probed) -> None:
     node.probing = None
     for piece in event.missing:
         node.open.add(piece.order)
-        node.make_ready(piece)
+        if piece.attempt == 1:
+            node.make_ready(piece)
+        else:
+            node.delay(0.0, piece)
     for piece, twin in event.twins:
         node.open.add(piece.order)
         node.twins.setdefault(twin[:-1], {}).setdefault(twin[-1], []).append(piece)
@@ -437,6 +443,23 @@ def _lost(state: RunState, event: ev.BatchLost) -> None:
             node.open.add(failure.slice.order)
             node.suspects.append(failure.slice)
     for piece in reversed(event.returned):
+        _return(node, piece)
+
+
+def _held(state: RunState, event: ev.BatchHeld) -> None:
+    node = state.nodes[state.node_of[event.number]]
+    if _come_back(node, event.number) is None:
+        return
+    node.timing.withdraw(event.number)
+    for run_id in event.by:
+        node.notes.add(f"shared with run {run_id}, which computes the same at the same time")
+    if node.plan.kind == "fold":
+        node.fold_due = event.until
+        return
+    for piece in event.held:
+        node.open.add(piece.order)
+        node.hold(event.until, piece)
+    for piece in reversed(event.free):
         _return(node, piece)
 
 

@@ -120,6 +120,10 @@ class Timing:
         self.queued_s += max(at - self.submitted[number][0], 0.0)
         self.first_at = at if self.first_at is None else min(self.first_at, at)
 
+    def withdraw(self, number: int) -> None:
+        """A batch wasn't handed over after all."""
+        self.submitted.pop(number, None)
+
     def end(self, number: int, at: float, lasted_s: float) -> tuple[float, float, int]:
         """When a batch was handed over and begun, and which attempt it was; ``lasted_s`` if nobody saw it begin."""
         submitted_at, attempt = self.submitted.pop(number, (at - lasted_s, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -69,10 +69,6 @@ class Blueprint:
     owner: Mapping[str, Any]
     secrets: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
-
-    def warmed(self) -> Blueprint:
-        """The same run once something was kept: from now on every function's outputs are looked up."""
-        return replace(self, calls={name: replace(call, cold=False) for name, call in self.calls.items()})
 
     def to_json(self) -> dict[str, Any]:
         """The blueprint as plain JSON data."""

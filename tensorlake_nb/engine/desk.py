@@ -15,6 +15,7 @@ from tensorlake_nb.core import spans as sp
 from tensorlake_nb.core.batch import BARE, Batch, Call, Failure, Fold, Piece, Receipt, Span
 from tensorlake_nb.core.events import (
     BatchEnded,
+    BatchHeld,
     BatchLost,
     Chunk,
     ElementFailed,
@@ -43,8 +44,10 @@ from tensorlake_nb.core.slices import Address, Slice, take
 from tensorlake_nb.core.streams import ChunkData, Streams, from_piece, split
 from tensorlake_nb.core.whole import targets_of, whole_counts, whole_routes
 from tensorlake_nb.engine.backend import Lost
+from tensorlake_nb.engine.claiming import Claimant
 from tensorlake_nb.engine.failures import short_repr
 from tensorlake_nb.engine.probing import Prober, chunk_of, stream_given
+from tensorlake_nb.engine.sharing import Sharing
 from tensorlake_nb.errors import JoinError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.classes import ClassResolver
@@ -69,6 +72,8 @@ class Desk:
         Where the run's inputs lie.
     keeps
         Whether the store may be written to; without, this is only a look at what a run would find.
+    sharing
+        How the run meets others on the same store; ``None``: it takes no notice of them.
     """
 
     def __init__(
@@ -84,14 +89,16 @@ class Desk:
         store_patience_s: float = 0.0,
         *,
         keeps: bool = True,
+        sharing: Sharing | None = None,
     ) -> None:
         self._plan, self._calls, self._store, self.run_id = plan, calls, store, run_id
         self._resolver, self._keeps = resolver, keeps
         self._interval_s, self._patience_s = checkpoint_interval_s, store_patience_s
         self.streams = Streams(plan, inputs, inputs_digest)
-        self._prober = Prober(plan, calls, self.streams, store, run_id, keeps=keeps)
-        self._rolling = {name: fold_start() for name in plan.nodes}
         self._submitted: dict[int, tuple[Submit, Batch]] = {}
+        self._claimant = Claimant(plan, calls, self.streams, store, sharing, self._submitted)
+        self._prober = Prober(plan, calls, self.streams, store, run_id, self._claimant, keeps=keeps)
+        self._rolling = {name: fold_start() for name in plan.nodes}
         self._waited: Counter[tuple[str, Address]] = Counter()
 
     def probe(self, order: Probe) -> Event:
@@ -126,12 +133,15 @@ class Desk:
         elif node.gather == "group":
             fold = Fold(None, fold_start(), node.combines, self.streams.group_sizes(name, order.slices))
         emitted = self.streams.parts(name, order.slices[0]) if node.lone else []
+        calls = tuple(map(self._claimant.call, (name, *order.chain)))
+        if any(map(self._claimant.shares, calls)):
+            calls = calls[:1]  # each step is claimed by itself
         batch = Batch(
             run_id=self.run_id,
             graph=self._plan.graph,
             name=f"{name}-{order.number}",
             store_url=self._store.url,
-            calls=tuple(self._calls[step] for step in (name, *order.chain)),
+            calls=calls,
             columns=self.streams.columns(name, order.slices) if order.slices else (),
             given=self.streams.given(name, order.slices),
             attempt=order.attempt,
@@ -149,6 +159,16 @@ class Desk:
         self._submitted[order.number] = (order, batch)
         is_plain = node.gather is None and len(batch.columns) == 1 and batch.columns[0].groups is None
         return batch.without_given() if is_plain and node.ports else batch
+
+    # -- other runs --
+
+    def claim(self, order: Submit, now: float) -> BatchHeld | None:
+        """Claim a batch's tasks before it is handed over; an event instead, if other runs have claimed some."""
+        return self._claimant.claim(order, now)
+
+    def beat(self) -> None:
+        """Tell other runs that this one is driven, and what it computes."""
+        self._claimant.beat()
 
     # -- receipts --
 
@@ -364,6 +384,7 @@ class Desk:
         if self._keeps:
             given = stream_given(call, self.streams.digest_given(name))
             self._store.put_stream(call.fingerprint, given, record, replaces=call.fresh)
+        self._claimant.settled(name)
         return Sealed(name, chunk)
 
 

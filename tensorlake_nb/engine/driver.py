@@ -30,6 +30,7 @@ from tensorlake_nb.engine.backend import Backend, Message, Order
 from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.ownership import Owner, this_process
 from tensorlake_nb.engine.recorder import Recorder
+from tensorlake_nb.engine.sharing import Sharing
 from tensorlake_nb.errors import CheckpointNotFoundError, ClusterError, CorruptCheckpointError, TensorlakeError
 from tensorlake_nb.store.patience import Patience, patient
 
@@ -70,6 +71,8 @@ class Driver:
         Per node of the plan where it may run.
     store_patience_s
         How long a store that is full or away is waited for.
+    sharing
+        What the desks meet other runs with.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Driver:
         resumed: bool = False,
         owner: Owner | None = None,
         store_patience_s: float = 0.0,
+        sharing: Sharing | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.state = state
@@ -91,6 +95,7 @@ class Driver:
         self.exception: BaseException | None = None
         self._run_id, self._make_desk, self._recorder, self._clock = run_id, make_desk, recorder, clock
         self._placements, self._resumed, self._owner = placements, resumed, owner or this_process()
+        self._sharing = sharing
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inbox: asyncio.Queue[_Heard] = asyncio.Queue()
         self._early: list[_Heard] = []
@@ -112,8 +117,10 @@ class Driver:
             self._loop = asyncio.get_running_loop()
             for message in self._early:
                 self._inbox.put_nowait(message)
+        beats: asyncio.Task[None] | None = None
         try:
             self._begin(resumed=self._resumed)
+            beats = asyncio.create_task(self._beat())
             while not self._inbox.empty():
                 self._take(self._inbox.get_nowait())
             while self.state.status is None:
@@ -131,6 +138,8 @@ class Driver:
             if not isinstance(error, Exception):
                 raise
         finally:
+            if beats is not None:
+                beats.cancel()
             if _is_exiting():
                 self._recorder.close()
             else:
@@ -193,8 +202,20 @@ class Driver:
         if event is not None:
             self._post(_Answer(desk, event))
 
+    async def _beat(self) -> None:
+        """Let other runs on the store know that this one is driven."""
+        while self._sharing is not None:
+            await asyncio.sleep(self._sharing.beat_s)
+            self._at_desk(_quietly, self._desk.beat)
+
     def _submit(self, desk: Desk, orders: list[Submit]) -> None:
-        batches: list[tuple[Submit, Batch]] = [(order, desk.batch(order)) for order in orders]
+        batches: list[tuple[Submit, Batch]] = []
+        for order in orders:
+            held = desk.claim(order, self._clock())
+            if held is None:
+                batches.append((order, desk.batch(order)))
+            else:
+                self._post(_Answer(desk, held))
         ready = [
             Order(
                 order.number,
@@ -219,6 +240,8 @@ class Driver:
 
     def _halt(self, reason: str) -> None:
         self._is_halted = True
+        if self._sharing is not None:
+            self._sharing.interrupt()
         if reason == "cancelled" and self._give_up_at is None:
             self._give_up_at = self._clock() + CANCEL_GRACE_S
         self._backend_thread.submit(_quietly, partial(self._backend.halt, interrupt=reason == "cancelled"))
@@ -355,7 +378,11 @@ class Driver:
 
     def _close(self) -> None:
         self._is_halted = True  # after an error work may still be queued: nobody waits for it
+        if self._sharing is not None:
+            self._sharing.interrupt()
         self._desk_thread.shutdown(wait=True, cancel_futures=True)
+        if self._sharing is not None:
+            self._sharing.leave()
         self._backend_thread.submit(_quietly, self._backend.close)
         self._backend_thread.shutdown(wait=True)
         self._recorder.close()
@@ -370,4 +397,4 @@ def _quietly(work: Callable[[], None]) -> None:
     try:
         work()
     except Exception:
-        logger.warning("the cluster didn't take a message about a run", exc_info=True)
+        logger.warning("the cluster or the store didn't take a message about a run", exc_info=True)

@@ -149,7 +149,8 @@ def _ranges(state: RunState, node: NodeState) -> Iterator[_Range]:
         for piece in slices:
             yield _open(piece, places, "cancelled" if over else doing, node.workers.get(number, ""))
     waiting: ElementState = "cancelled" if over else "waiting"
-    for pieces in (node.arrived, node.ready, node.suspects, [piece for _, _, piece in node.delayed]):
+    later = [piece for _, _, piece in (*node.delayed, *node.held)]
+    for pieces in (node.arrived, node.ready, node.suspects, later):
         for piece in pieces:
             yield _open(piece, places, waiting)
     for piece in node.probing or ():

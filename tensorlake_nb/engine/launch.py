@@ -33,6 +33,7 @@ from tensorlake_nb.engine.placing import check
 from tensorlake_nb.engine.recorder import Recorder
 from tensorlake_nb.engine.secrets import with_signing_keys
 from tensorlake_nb.engine.session import Session
+from tensorlake_nb.engine.sharing import Sharing
 from tensorlake_nb.errors import OptionError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.classes import ClassResolver
@@ -139,7 +140,6 @@ def _calls(
                 code_path=path,
                 code_digest=code_digest,
                 routes=_routes(node.function, graph, name),
-                cold=not store.holds(under),
                 timeout_s=options.timeout,
                 max_concurrency=plan.nodes[part].concurrency,
                 input_encoder=options.input_encoder,
@@ -167,7 +167,13 @@ def _store_inputs(store: Store, run_id: RunId, inputs: dict[str, Any], named: Di
 
 
 def make_desk_of(
-    blueprint: Blueprint, store: Store, resolver: ClassResolver, session: Session, *, keeps: bool = True
+    blueprint: Blueprint,
+    store: Store,
+    resolver: ClassResolver,
+    session: Session,
+    *,
+    keeps: bool = True,
+    sharing: Sharing | None = None,
 ) -> Desk:
     """A desk with empty tables; one that doesn't keep anything only looks."""
     return Desk(
@@ -181,6 +187,7 @@ def make_desk_of(
         session.settings.checkpoint_interval,
         session.settings.store_patience,
         keeps=keeps,
+        sharing=sharing,
     )
 
 
@@ -204,13 +211,12 @@ def drive(
     values: dict[str, str] = {}
     if owner is None:
         values = with_signing_keys(secret_values(blueprint.graph, blueprint.secrets), store.signing_keys)
-    made = 0
+    # What is computed anew on purpose is this run's own affair.
+    shared = {call.fingerprint for call in blueprint.calls.values() if not call.fresh}
+    sharing = Sharing(store, blueprint.run_id, shared, this_process())
 
     def make_desk() -> Desk:
-        nonlocal made
-        made += 1
-        # A second desk is made when damage was found: by then the run itself has kept something.
-        return make_desk_of(blueprint if made == 1 else blueprint.warmed(), store, resolver, session)
+        return make_desk_of(blueprint, store, resolver, session, sharing=sharing)
 
     def make_backend(post: Callable[[Message], None]) -> Backend:
         return DaskBackend(session.connection, blueprint.run_id, values, post)
@@ -226,6 +232,7 @@ def drive(
         resumed=resumed,
         owner=owner or this_process(),
         store_patience_s=session.settings.store_patience,
+        sharing=sharing,
     )
     return driver, spawn(driver.drive())
 

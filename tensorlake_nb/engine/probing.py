@@ -18,6 +18,7 @@ from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, RunId, group_digests, t
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice
 from tensorlake_nb.core.streams import ChunkData, Elements, Streams
+from tensorlake_nb.engine.claiming import Claimant
 from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.twins import Seen
 from tensorlake_nb.store.checkpoints import Store
@@ -30,7 +31,13 @@ _AT_ONCE = 2**16
 
 
 class Prober:
-    """Looks elements up, by store and by equality with others of the same run."""
+    """Looks elements up, by store and by equality with others of the same run.
+
+    Parameters
+    ----------
+    claimant
+        Knows what other runs compute at the same time.
+    """
 
     def __init__(
         self,
@@ -39,9 +46,11 @@ class Prober:
         streams: Streams,
         store: Store,
         run_id: RunId,
+        claimant: Claimant,
         *,
         keeps: bool,
     ) -> None:
+        self._claimant = claimant
         self._plan, self._calls, self._streams, self._store, self._run_id = plan, calls, streams, store, run_id
         self._keeps = keeps
         self._seen = {name: Seen() for name in plan.nodes}
@@ -67,7 +76,7 @@ class Prober:
 
     def whole(self, name: str) -> Event:
         """Look a node's whole stream up by the digest of its input stream."""
-        call = self._calls[name]
+        call = self._claimant.call(name)
         record = (
             None
             if call.cold
@@ -106,26 +115,13 @@ class Prober:
 
     def elements(self, name: str, slices: tuple[Slice, ...]) -> Event:
         """Look elements up one by one."""
-        call = self._calls[name]
         given = self._streams.given(name, slices)
         firsts = self._seen[name].first(given, slices)
+        index, positions = self._look_up(name, slices, given)
+        if (positions < 0).any() and self._claimant.meet():
+            index, positions = self._look_up(name, slices, given)
         state = np.where(firsts >= 0, _TWIN, _MISSING)
-        positions = np.full(len(firsts), -1, dtype=np.int64)
-        index: Index | None = None
-        if not call.cold:
-            # Listed once per run: a store that is kept open has the list of an earlier one.
-            own = self._run_id if call.fresh else None
-            index = self._store.index(call.fingerprint, refresh=name not in self._listed, run=own)
-            self._listed.add(name)
-            for start in range(0, len(firsts), _AT_ONCE):
-                keys = task_keys(call.fingerprint, given[start * DIGEST_SIZE : (start + _AT_ONCE) * DIGEST_SIZE])
-                positions[start : start + _AT_ONCE] = index.find(keys)
-            if call.routes is not None:
-                passes_by = self._passes_by(name, slices)
-                for i in np.flatnonzero(positions >= 0).tolist():
-                    if not is_usable(index.outcome(int(positions[i])), call, passes_by):
-                        positions[i] = -1
-            state[positions >= 0] = _FOUND
+        state[positions >= 0] = _FOUND
         chunks: list[Chunk] = []
         missing: list[Slice] = []
         twins: list[tuple[Slice, Address]] = []
@@ -149,6 +145,27 @@ class Prober:
         done = self._replay(effects)
         return Probed(name, tuple(chunks), tuple(missing), tuple(twins), done.timers, done.counters, beside)
 
+    def _look_up(self, name: str, slices: tuple[Slice, ...], given: bytes) -> tuple[Index | None, NDArray[np.int64]]:
+        """Where each element's checkpoint stands in an index; -1 for those that have none which can be used."""
+        call = self._claimant.call(name)
+        positions = np.full(len(given) // DIGEST_SIZE, -1, dtype=np.int64)
+        if call.cold:
+            return None, positions
+        # Listed once per run (a store that is kept open has the list of an earlier one), and again for what is shared.
+        is_listed = not self._claimant.is_outdated(name) and name in self._listed
+        own = self._run_id if call.fresh else None
+        index = self._store.index(call.fingerprint, refresh=not is_listed, run=own)
+        self._listed.add(name)
+        for start in range(0, len(positions), _AT_ONCE):
+            keys = task_keys(call.fingerprint, given[start * DIGEST_SIZE : (start + _AT_ONCE) * DIGEST_SIZE])
+            positions[start : start + _AT_ONCE] = index.find(keys)
+        if call.routes is not None:
+            passes_by = self._passes_by(name, slices)
+            for i in np.flatnonzero(positions >= 0).tolist():
+                if not is_usable(index.outcome(int(positions[i])), call, passes_by):
+                    positions[i] = -1
+        return index, positions
+
     def _ask_twins(
         self,
         name: str,
@@ -161,7 +178,8 @@ class Prober:
         for offset, first in enumerate(firsts.tolist()):
             one = run.cut(offset, offset + 1)
             source, index = self._seen[name].place(first)
-            if (source, index) in self._failed[name]:
+            is_itself = source == one.source and index == one.start  # another run had claimed it
+            if is_itself or (source, index) in self._failed[name]:
                 missing.append(one)
                 continue
             copied = self._streams.settled(name, source, index)

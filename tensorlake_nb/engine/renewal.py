@@ -34,8 +34,7 @@ def renewed(blueprint: Blueprint, fresh: Iterable[str]) -> Blueprint:
 def copied(blueprint: Blueprint, run_id: RunId) -> Blueprint:
     """A new run of the same functions with the same inputs."""
     calls = {part: _confined_anew(blueprint, part, call, run_id) for part, call in blueprint.calls.items()}
-    started = replace(blueprint, run_id=run_id, calls=calls, created_at=time.time(), owner=this_process())
-    return started.warmed()
+    return replace(blueprint, run_id=run_id, calls=calls, created_at=time.time(), owner=this_process())
 
 
 def _confined_anew(blueprint: Blueprint, part: str, call: Call, run_id: RunId) -> Call:

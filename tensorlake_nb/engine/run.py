@@ -396,7 +396,6 @@ class Run:
             self._session.check()
             self._store.recover()
             self._refresh()
-            self._blueprint = self._blueprint.warmed()
             self._drive(resumed=True)
         return self.wait() if wait else self
 
@@ -415,7 +414,7 @@ class Run:
         """
         name = self._name(function)
         state = RunState.fresh(self._blueprint.plan)
-        desk = make_desk_of(self._blueprint.warmed(), self._store, self._resolver, self._session, keeps=False)
+        desk = make_desk_of(self._blueprint, self._store, self._resolver, self._session, keeps=False)
         forecast(state, desk, {})  # follows the run as far as the store goes
         return arrivals(desk.streams, name, lambda spans: self._store.read(spans, self._resolver))
 

@@ -84,7 +84,7 @@ def compute_node(blueprint: Blueprint, store_url: str, trusted: bool, name: str,
     store = store_at(store_url, trusted, blueprint.run_id)
     desk = Desk(
         plan,
-        blueprint.warmed().calls,
+        blueprint.calls,
         store,
         blueprint.run_id,
         blueprint.inputs,

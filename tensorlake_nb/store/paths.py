@@ -6,6 +6,8 @@
     streams/ab/<fingerprint>/<digest>            a node's whole stream, by the digest of its input stream
     runs/<run id>/…                              a run's header, events, state and code
     spool/<fingerprint>/<name>.spool             what a local writer has not yet put into a segment
+    claims/runs/<run id>                         the lease of a run that is driven now
+    claims/ab/<fingerprint>/00000001 …           who computes what, where runs meet
 
 Every part of a path is made of letters, digits and ``. _ - ~``, so that it means the same on every filesystem.
 """
@@ -31,6 +33,7 @@ SEGMENTS = "segments"
 STREAMS = "streams"
 SPOOLS = "spool"
 RUNS = "runs"
+LEASES = "claims/runs"
 BAD_SUFFIX = ".bad"
 SPOOL_SUFFIX = ".spool"
 
@@ -103,6 +106,16 @@ def run_path(path: str) -> str:
     if parts[0] != RUNS or len(parts) < 2:
         raise OptionError(f"{path[:80]!r} doesn't lie below {RUNS}/")
     return "/".join(checked_part(part) for part in parts)
+
+
+def lease_path(run_id: str) -> str:
+    """Where a run says that it is driven now."""
+    return f"{LEASES}/{checked_part(run_id)}"
+
+
+def ledger_path(fingerprint: str) -> str:
+    """Where runs that meet at a function say what each of them computes."""
+    return f"claims/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}"
 
 
 def state_path(run_id: str, key: str) -> str:

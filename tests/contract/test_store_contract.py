@@ -24,6 +24,7 @@ from tensorlake_nb.errors import (
     UsageError,
 )
 from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.claims import Lease, Ledger, leases, put_lease, remove_lease
 from tensorlake_nb.store.opening import open_store
 from tensorlake_nb.store.record import write_record
 from tensorlake_nb.store.run_log import RunLog, list_runs
@@ -456,3 +457,24 @@ def test_a_walk_finds_every_object_with_its_size_and_many_are_removed_at_once(st
     assert {each.path for each in filesystem.walk("some")} == {"some/a/y/d/c.1", "some/b/x.bad", "some/b/x/c.0"}
     assert filesystem.list("some/a") == ["y"]
     assert list(filesystem.walk("nothing/here")) == []
+
+
+def test_of_two_runs_that_claim_the_same_one_gets_it(store: Store) -> None:
+    first, second = Ledger(store, FINGERPRINT, "first"), Ledger(store, FINGERPRINT, "second")
+
+    assert first.claim(np.array([1, 2], dtype=np.uint64)) == {}
+    held = second.claim(np.array([2, 3], dtype=np.uint64))
+
+    assert {run: mask.tolist() for run, mask in held.items()} == {"first": [True, False]}
+    assert {run: mask.tolist() for run, mask in first.claim(np.array([3], dtype=np.uint64)).items()} == {
+        "second": [True]
+    }
+
+
+def test_a_lease_is_replaced_and_removed(store: Store) -> None:
+    for beat in range(3):
+        put_lease(store, Lease("run", beat, frozenset({FINGERPRINT}), frozenset(), {"host": "h", "pid": 1}))
+
+    assert [lease.beat for lease in leases(store, but="another")] == [2]
+    remove_lease(store, "run")
+    assert [*leases(store, but="another")] == []

@@ -111,13 +111,14 @@ def told(state: RunState) -> dict[str, Any]:
     st.sampled_from(["fail", "continue"]),
     st.sampled_from([0.0, 0.1]),
     st.sampled_from([0.0, 0.02]),
+    st.sampled_from([0.0, 0.3]),
 )
 @settings(max_examples=25)
 def test_a_log_folded_again_from_json_gives_the_state_of_the_run(
-    seed: int, size: int, on_error: str, failing: float, dying: float
+    seed: int, size: int, on_error: str, failing: float, dying: float, crowded: float
 ) -> None:
     a_plan = plan(on_error=on_error, retries=Retries(max_retries=3, initial_delay=0.1))
-    world = Recorded(a_plan, seed, workers=2, outputs_of={"items": size}, failing=failing, dying=dying)
+    world = Recorded(a_plan, seed, workers=2, outputs_of={"items": size}, failing=failing, dying=dying, crowded=crowded)
 
     state = world.run()
 
@@ -148,5 +149,5 @@ def test_a_log_that_breaks_off_can_be_gone_on_with(seed: int, data: st.DataObjec
 def test_every_kind_of_event_has_a_name_of_its_own() -> None:
     names = [kind.__dataclass_fields__["type"].default for kind in get_args(Event)]
 
-    assert len(set(names)) == len(names) == 18
+    assert len(set(names)) == len(names) == 19
     assert ev.RunStarted("r", 0.0).type == "run_started"

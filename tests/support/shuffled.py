@@ -48,6 +48,7 @@ class Weather:
                 evolve(self.state, instruction.event(self._now))
             for instruction in instructions:
                 self._take(instruction)
+            self.desk.beat()
             if not self._advance() and not instructions:
                 due = self.state.next_due(self._now)
                 assert due is not None, "nothing happens any more, and the run hasn't ended"
@@ -81,10 +82,13 @@ class Weather:
     def _is_under_way(self, number: int) -> bool:
         return number in self.state.nodes[self.state.node_of[number]].under_way
 
-    def _begin(self, order: Submit) -> None:
-        batch = self.desk.batch(order)
-        self.batches.append(batch)
-        self._running.append(deque([lambda: self._compute(order, batch)]))
+    def _begin(self, order: Submit) -> Event | None:
+        held = self.desk.claim(order, self._now)
+        if held is None:
+            batch = self.desk.batch(order)
+            self.batches.append(batch)
+            self._running.append(deque([lambda: self._compute(order, batch)]))
+        return held
 
     def _compute(self, order: Submit, batch: Batch) -> None:
         number, messages = order.number, list[Message]()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 from tensorlake_nb.core.batch import FailureKind, Span
 from tensorlake_nb.core.events import (
     BatchEnded,
+    BatchHeld,
     BatchLost,
     Chunk,
     ElementFailed,
@@ -45,6 +46,8 @@ class World:
         Seconds of work per element.
     failing, dying
         Chances that an element's attempt fails, and that it takes its worker with it.
+    crowded
+        Chance that another run on the same store has claimed something of a batch; half of that it also computes.
     """
 
     plan: Plan
@@ -54,6 +57,7 @@ class World:
     element_s: float = 0.0005
     failing: float = 0.0
     dying: float = 0.0
+    crowded: float = 0.0
 
     def __post_init__(self) -> None:
         self.state = RunState.fresh(self.plan)
@@ -61,6 +65,7 @@ class World:
         self.called: Counter[tuple[str, tuple[int, ...]]] = Counter()
         self.instructions: list[Instruction] = []
         self.lost = 0
+        self.held: list[Slice] = []
         self._random = random.Random(self.seed)
         self._coming: list[tuple[float, int, Callable[[], Event]]] = []
         self._order = 0
@@ -96,7 +101,10 @@ class World:
     def _perform(self, instruction: Instruction) -> None:
         match instruction:
             case Probe(node, slices):
-                self._later(self.now + ANSWER_S, lambda: Probed(node, (), slices))
+                theirs = [piece for piece in slices if piece in self.held and self._random.random() < 0.5]
+                chunks = tuple(replace(chunk, computed=0, replayed=1) for chunk in self._chunks(node, singles(theirs)))
+                missing = tuple(piece for piece in slices if piece not in theirs)
+                self._later(self.now + ANSWER_S, lambda: Probed(node, chunks, missing))
             case Gather(node, slices, _):
                 size = sum(piece.size for piece in slices)
                 number = self.state.nodes[node].gathered
@@ -105,10 +113,21 @@ class World:
                 folds = self.plan.nodes[node].kind == "fold"
                 chunk = Chunk((0,), 1, 1, 1, (Span("acc", 0, 1),)) if folds else None
                 self._later(self.now + ANSWER_S, lambda: Sealed(node, chunk))
+            case Submit() if self.crowded and self._random.random() < self.crowded:
+                self._hold(instruction)
             case Submit():
                 self._compute(instruction)
             case Halt() | End():
                 pass
+
+    def _hold(self, order: Submit) -> None:
+        size = sum(piece.size for piece in order.slices)
+        n_held = size if self.plan.nodes[order.node].kind == "fold" else self._random.randrange(size) + 1
+        held, free = take(order.slices, 0, n_held), take(order.slices, n_held, size)
+        self.held += held
+        at = self.now + ANSWER_S
+        until = at + self._random.choice((0.0, 0.5))
+        self._later(at, lambda: BatchHeld(order.number, held, free, ("another",), at, until))
 
     def _compute(self, order: Submit) -> None:
         worker = min(range(self.workers), key=lambda i: self._free_at[i])
@@ -179,11 +198,11 @@ class World:
                 left = take(order.slices, done + 1 + len(each), size)
             chunks = self._chunks(order.node, list(settled))
             handled = take(order.slices, 0, done)
-            failed_before = [one for one in _singles(handled) if one not in set(settled)]
+            failed_before = [one for one in singles(handled) if one not in set(settled)]
             suspects += tuple(ElementFailed(one, failed.kind, failed.error, "x") for one in failed_before)
             event = BatchLost(order.number, failed.error, at, chunks, suspects, left)
         self._later(at + 0.1, lambda: event)
 
 
-def _singles(slices: tuple[Slice, ...]) -> list[Slice]:
+def singles(slices: Iterable[Slice]) -> list[Slice]:
     return [piece.cut(i, i + 1) for piece in slices for i in range(piece.size)]

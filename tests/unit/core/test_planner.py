@@ -103,6 +103,24 @@ def test_a_combine_tree_folds_every_element_once(size: int) -> None:
     assert state.nodes["merged"].sealed
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("crowded", [0.1, 0.7])
+def test_what_other_runs_have_claimed_is_waited_for_and_then_taken_over(seed: int, crowded: float) -> None:
+    plan = map_reduce_plan(retries=Retries(max_retries=50, initial_delay=0.1))
+    world = World(plan, seed, outputs_of={"items": 300}, failing=0.05, dying=0.01, crowded=crowded)
+
+    state = world.run()
+
+    assert state.status == "succeeded", state.error
+    for name in ("work", "more"):
+        assert state.nodes[name].computed + state.nodes[name].replayed == 300
+        assert state.nodes[name].held == []
+    assert state.nodes["work"].replayed > 0, "others have computed some of it"
+    assert state.nodes["total"].folded == 300
+    assert max(world.called.values()) == 1, "nothing is computed twice"
+    assert "shared with run another, which computes the same at the same time" in state.nodes["work"].notes
+
+
 def test_two_simulated_runs_with_the_same_seed_get_the_same_instructions() -> None:
     plan = map_reduce_plan(retries=Retries(max_retries=50, initial_delay=0.1))
     first, second = (World(plan, 7, workers=8, outputs_of={"items": 500}, failing=0.02, dying=0.003) for _ in range(2))

@@ -1,0 +1,153 @@
+"""What a run claims of what it computes: batches, folds and chains, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tensorlake_nb.core.batch import Batch, Call
+from tensorlake_nb.core.events import BatchHeld
+from tensorlake_nb.core.instructions import Submit
+from tensorlake_nb.core.keys import Digest, fold_next, fold_start, task_key, task_keys
+from tensorlake_nb.core.plan import Plan
+from tensorlake_nb.core.slices import Slice, take
+from tensorlake_nb.core.streams import Streams
+from tensorlake_nb.engine.sharing import Sharing
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.claims import Ledger, Names, names_of
+
+
+class Claimant:
+    """Claims the batches of one run; with no ``sharing`` it claims nothing, and nothing is in its way.
+
+    Parameters
+    ----------
+    submitted
+        The batches that are under way, by number; kept by the desk.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        calls: Mapping[str, Call],
+        streams: Streams,
+        store: Store,
+        sharing: Sharing | None,
+        submitted: Mapping[int, tuple[Submit, Batch]],
+    ) -> None:
+        self._plan, self._calls, self._streams, self._store, self._sharing = plan, calls, streams, store, sharing
+        self._submitted = submitted
+        #: Under which name each fold that has begun is claimed.
+        self._folds: dict[str, Names] = {}
+        #: Nodes whose stream isn't recorded yet.
+        self._open = set(plan.nodes)
+        #: Nodes of which others may have committed something since they were looked up.
+        self._outdated: set[str] = set()
+        #: Nodes of whose function nothing was ever kept, or something was.
+        self._cold: dict[str, bool] = {}
+
+    def call(self, name: str) -> Call:
+        """How a node is called: cold, if there is nothing to look up when it is first asked for."""
+        call = self._calls[name]
+        if name not in self._cold:
+            self._cold[name] = not self._store.holds(call.fingerprint)
+        return replace(call, cold=True) if self._cold[name] and not self.shares(call) else call
+
+    def shares(self, call: Call) -> bool:
+        """Whether other runs compute this function, too."""
+        return self._sharing is not None and self._sharing.shares(call.fingerprint)
+
+    def meet(self) -> bool:
+        """Make the run known once, since something is about to be computed.
+
+        Returns
+        -------
+        is_outdated
+            This was the first time, so what was looked up before has to be looked up once more: another run may have
+            come and gone meanwhile, and from now on none does without this one's notice.
+        """
+        if self._sharing is None or not self._sharing.join(self._announce):
+            return False
+        self._outdated.update(self._cold)
+        self._cold.clear()
+        return True
+
+    def is_outdated(self, name: str) -> bool:
+        """Whether the store is to be listed again before elements of a node are looked up, once."""
+        if name not in self._outdated or self._sharing is None:
+            return False
+        self._outdated.discard(name)
+        self._sharing.forget_the_gone(self._calls[name].fingerprint)
+        return True
+
+    def claim(self, order: Submit, now: float) -> BatchHeld | None:
+        """Claim a batch's tasks before it is handed over; an event instead, if other runs have claimed some."""
+        if self._sharing is None:
+            return None
+        self.meet()
+        name, fingerprint = order.node, self._calls[order.node].fingerprint
+        folds = self._plan.nodes[name].kind == "fold"
+        if folds:
+            if order.accumulator is not None:  # claimed when it began
+                return None
+            self._folds[name] = self._names(order)
+            self._sharing.forget_the_gone(fingerprint)  # whoever folds finds how far they came
+        if not self._sharing.shares(fingerprint):
+            return None
+        held = self._sharing.claim(fingerprint, self._names(order))
+        if held is None:
+            return None
+        self._outdated.add(name)
+        until = now + self._sharing.beat_s if held.is_under_way else now
+        theirs, ours = (order.slices, ()) if folds else _parted(order.slices, held.mask)
+        return BatchHeld(order.number, theirs, ours, held.by, now, until)
+
+    def settled(self, name: str) -> None:
+        """A node's stream is recorded: what was claimed of its function is let go."""
+        self._open.discard(name)
+        fingerprint = self._calls[name].fingerprint
+        if self._sharing is not None and all(self._calls[other].fingerprint != fingerprint for other in self._open):
+            self._sharing.release(fingerprint)
+
+    def beat(self) -> None:
+        """Tell other runs that this one is driven, and what it computes."""
+        if self._sharing is not None:
+            self._sharing.beat(self._announce)
+
+    def _names(self, order: Submit) -> Names:
+        """The names under which a batch's tasks are claimed; a fold is claimed by the first element that it takes."""
+        fingerprint = self._calls[order.node].fingerprint
+        if self._plan.nodes[order.node].kind != "fold":
+            return names_of(task_keys(fingerprint, self._streams.given(order.node, order.slices)))
+        first = self._streams.given(order.node, take(order.slices, 0, 1))
+        return names_of(task_key(fingerprint, fold_next(fold_start(), Digest(first))) if first else b"")
+
+    def _announce(self, fingerprint: str, ledger: Ledger) -> None:
+        """Claim what is being computed of a function that turns out to be computed by others, too."""
+        for name, names in self._folds.items():
+            if self._calls[name].fingerprint == fingerprint and name in self._open:
+                ledger.announce(names)
+        for order, batch in self._submitted.values():
+            first, *others = batch.calls
+            if first.fingerprint == fingerprint and self._plan.nodes[order.node].kind != "fold":
+                ledger.announce(self._names(order))
+            if any(call.fingerprint == fingerprint for call in others):
+                ledger.claim_everything()  # what a chain will be called with isn't known yet
+
+
+def _parted(slices: tuple[Slice, ...], mask: NDArray[np.bool_]) -> tuple[tuple[Slice, ...], tuple[Slice, ...]]:
+    """Those elements of some slices that a mask picks, and the others."""
+    picked: list[Slice] = []
+    left: list[Slice] = []
+    base = 0
+    for piece in slices:
+        mine = mask[base : base + piece.size]
+        edges = [0, *(np.flatnonzero(np.diff(mine)) + 1).tolist(), piece.size]
+        for start, stop in pairwise(edges):
+            (picked if mine[start] else left).append(piece.cut(start, stop))
+        base += piece.size
+    return tuple(picked), tuple(left)

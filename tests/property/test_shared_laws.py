@@ -1,0 +1,78 @@
+"""Runs at the same time on one store: each gives what its graph means, and together they compute each task once."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tensorlake_nb import Graph
+from tensorlake_nb.core.run_state import RunState
+from tensorlake_nb.engine.blueprint import Blueprint
+from tensorlake_nb.engine.launch import make_desk_of
+from tensorlake_nb.engine.ownership import this_process
+from tensorlake_nb.engine.sharing import Sharing
+from tests.property.test_dataflow_laws import (
+    Bench,
+    Specs,
+    batches_of,
+    check,
+    expected,
+    graphs,
+    inputs,
+    seeds,
+    sizes,
+    valid,
+)
+from tests.support.shuffled import Weather
+
+_stores = count()
+
+
+class SharingBench(Bench):
+    """Drives runs that take notice of each other."""
+
+    def drawn_up(self, graph: Graph, value: Any) -> Blueprint:
+        blueprint, self.resolver = graph._draw_up(self.session, {"x": value})
+        return blueprint
+
+    def run_sharing(self, blueprint: Blueprint, weather: Random) -> RunState:
+        store = self.session.store()
+        fingerprints = [call.fingerprint for call in blueprint.calls.values()]
+        sharing = Sharing(store, blueprint.run_id, fingerprints, this_process())
+        desk = make_desk_of(blueprint, store, self.resolver, self.session, sharing=sharing)
+        try:
+            return Weather(RunState.fresh(blueprint.plan), desk, weather, slots=weather.randint(1, 4)).drive()
+        finally:
+            sharing.leave()
+
+
+def computed(*states: RunState) -> int:
+    return sum(node.computed for state in states for node in state.nodes.values())
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(graphs(), inputs, st.lists(seeds, min_size=2, max_size=3), sizes)
+def test_runs_that_share_a_store_are_right_and_pay_once(
+    tmp_path: Path, specs: Specs, value: list[int], seeds: list[int], size: int | None
+) -> None:
+    graph = valid(specs)
+    wanted = expected(specs, graph, value)
+    bench = SharingBench(tmp_path / str(next(_stores)))
+    alone = Bench(tmp_path / str(next(_stores)))
+
+    blueprints = [bench.drawn_up(graph, value) for _ in seeds]
+    with batches_of(size), ThreadPoolExecutor(len(seeds)) as threads:
+        states = [*threads.map(bench.run_sharing, blueprints, map(Random, seeds))]
+        clean = alone.run(graph, value)
+
+    for state in states:
+        check(bench, state, wanted)
+    fingerprints = [call.fingerprint for call in blueprints[0].calls.values()]
+    if wanted is not None and len(set(fingerprints)) == len(fingerprints):  # else nodes of one run meet, too
+        assert computed(*states) == computed(clean)

@@ -1,0 +1,252 @@
+"""Runs that meet on one store, on a clock that the tests turn: who waits for whom, and for how long."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.engine.ownership import Owner, this_process
+from tensorlake_nb.engine.sharing import EXPIRY, Sharing
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.claims import Ledger, Names
+from tests.support.stores import FINGERPRINT, OTHER, local_store
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Sharer:
+    """One run on its way: what it is computing is what it announces."""
+
+    def __init__(self, store: Store, name: str, clock: Clock, owner: Owner | None = None) -> None:
+        self.computing: list[int] = []
+        self.sharing = Sharing(store, RunId(name), [FINGERPRINT], owner or this_process(), clock=clock)
+
+    def announce(self, fingerprint: str, ledger: Ledger) -> None:
+        ledger.announce(names(*self.computing))
+
+    def join(self) -> bool:
+        return self.sharing.join(self.announce)
+
+    def beat(self) -> None:
+        self.sharing.beat(self.announce)
+
+    def claim(self, *numbers: int) -> tuple[list[bool], bool]:
+        """Which of some tasks another run has claimed, and whether any such run is at work on them."""
+        held = self.sharing.claim(FINGERPRINT, names(*numbers))
+        return ([False] * len(numbers), False) if held is None else (held.mask.tolist(), held.is_under_way)
+
+
+def names(*numbers: int) -> Names:
+    return np.array(numbers, dtype=np.uint64)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return local_store(tmp_path / "store")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def meet(store: Store, clock: Clock) -> Callable[[str, Sharer], Sharer]:
+    def met(name: str, host: Sharer) -> Sharer:
+        """A run that joins while another one, which answers it, is at work."""
+        guest = Sharer(store, name, clock)
+        joined = threading.Thread(target=guest.join)
+        joined.start()
+        while joined.is_alive():
+            host.beat()
+            joined.join(0.01)
+        return guest
+
+    return met
+
+
+def kept(folder: Path) -> list[str]:
+    """What lies below ``claims``."""
+    claims = folder / "store" / "claims"
+    return sorted(str(path.relative_to(claims)) for path in claims.rglob("*") if path.is_file())
+
+
+def test_a_run_that_is_alone_claims_nothing_and_leaves_nothing(store: Store, clock: Clock, tmp_path: Path) -> None:
+    run = Sharer(store, "alone", clock)
+
+    assert run.join()
+    run.beat()
+
+    assert run.claim(1, 2) == ([False, False], False)
+    assert kept(tmp_path) == ["runs/alone"]
+    run.sharing.leave()
+    assert kept(tmp_path) == []
+
+
+def test_before_it_computes_anything_a_run_is_not_there(store: Store, clock: Clock, tmp_path: Path) -> None:
+    run = Sharer(store, "replays", clock)
+
+    run.beat()
+    run.sharing.leave()
+
+    assert kept(tmp_path) == []
+
+
+def test_who_comes_later_waits_for_the_answer_and_then_knows_what_is_being_computed(
+    store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer]
+) -> None:
+    first = Sharer(store, "first", clock)
+    first.join()
+    first.computing = [1, 2]
+
+    second = meet("second", first)
+
+    assert second.claim(1, 2, 3) == ([True, True, False], True)
+    assert first.claim(3, 4) == ([True, False], True)
+    assert not second.join(), "only once"
+
+
+def test_runs_with_no_function_in_common_do_not_wait_for_each_other(store: Store, clock: Clock) -> None:
+    first = Sharer(store, "first", clock)
+    first.sharing = Sharing(store, RunId("first"), [OTHER], this_process(), clock=clock)
+    first.join()
+
+    second = Sharer(store, "second", clock)
+
+    second.join()
+
+    assert not second.sharing.shares(FINGERPRINT)
+
+
+def test_a_stop_ends_the_waiting(store: Store, clock: Clock) -> None:
+    Sharer(store, "silent", clock).join()
+    run = Sharer(store, "stopped", clock)
+    joined = threading.Thread(target=run.join)
+    joined.start()
+
+    run.sharing.interrupt()
+
+    joined.join(10)
+    assert not joined.is_alive()
+
+
+def test_a_run_that_shows_no_sign_of_life_is_taken_over(
+    store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer], tmp_path: Path
+) -> None:
+    first = Sharer(store, "paused", clock)
+    first.join()
+    first.computing = [1]
+    second = meet("second", first)
+    assert second.claim(1) == ([True], True)
+
+    clock.now_s += EXPIRY * second.sharing.beat_s
+
+    assert second.claim(1) == ([True], False), "first the store is asked what came of it"
+    assert kept(tmp_path).count("runs/paused") == 0
+    second.sharing.forget_the_gone(FINGERPRINT)
+    assert second.claim(1) == ([False], False)
+
+
+def test_a_run_that_lives_is_waited_for_however_long(
+    store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer]
+) -> None:
+    first = Sharer(store, "slow", clock)
+    first.join()
+    first.computing = [1]
+    second = meet("second", first)
+
+    for _ in range(3 * EXPIRY):
+        clock.now_s += second.sharing.beat_s
+        first.beat()
+        second.beat()
+
+    assert second.claim(1) == ([True], True)
+
+
+def test_a_run_that_was_taken_over_and_goes_on_is_seen_again(
+    store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer]
+) -> None:
+    first = Sharer(store, "paused", clock)
+    first.join()
+    second = meet("second", first)
+    clock.now_s += EXPIRY * second.sharing.beat_s
+    second.beat()
+    assert first.claim(5) == ([False], False)
+
+    first.beat()
+
+    assert second.claim(5) == ([True], True)
+
+
+def test_a_run_whose_process_has_died_is_gone_at_once(store: Store, clock: Clock, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        created = psutil.Process(process.pid).create_time()
+        dead = Sharer(store, "dead", clock, {**this_process(), "pid": process.pid, "created": created})
+        dead.join()
+        process.kill()
+
+    second = Sharer(store, "second", clock)
+
+    second.join()
+
+    assert kept(tmp_path) == ["runs/second"]
+
+
+def test_what_a_run_that_ended_had_claimed_is_looked_up_before_it_is_computed(
+    store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer]
+) -> None:
+    first = Sharer(store, "first", clock)
+    first.join()
+    second = meet("second", first)
+    first.claim(1)
+
+    first.sharing.leave()
+
+    assert second.claim(1, 2) == ([True, False], False)
+    second.sharing.forget_the_gone(FINGERPRINT)
+    assert second.claim(1, 2) == ([False, False], False)
+
+
+def test_what_a_run_has_released_is_looked_up_before_it_is_computed(
+    store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer]
+) -> None:
+    first = Sharer(store, "first", clock)
+    first.join()
+    second = meet("second", first)
+    first.claim(1)
+
+    first.sharing.release(FINGERPRINT)
+
+    assert second.claim(1) == ([True], False)
+    first.claim(2)
+    assert second.claim(2) == ([True], True), "what it claims later counts again"
+
+
+def test_two_that_come_at_the_same_moment_answer_each_other(store: Store, clock: Clock) -> None:
+    runs = [Sharer(store, f"run-{number}", clock) for number in range(4)]
+    joined = [threading.Thread(target=run.join) for run in runs]
+
+    for thread in joined:
+        thread.start()
+    while any(thread.is_alive() for thread in joined):
+        for run, thread in zip(runs, joined, strict=True):
+            if not thread.is_alive():  # it has got all its answers, and goes on
+                run.beat()
+        joined[0].join(0.01)
+
+    got = [sum(not held for held in run.claim(*range(20))[0]) for run in runs]
+    assert sum(got) == 20, got
