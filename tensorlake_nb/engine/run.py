@@ -116,7 +116,11 @@ class Run:
 
     def drive_detached(self) -> None:
         """Drive a run that another process has recorded, from its begin or from where its last driver left it."""
-        self._drive(resumed=self._state.started_at > 0, owner=self._blueprint.owner)
+        resumed = self._state.started_at > 0
+        if resumed:  # what its last driver had computed is to be found
+            self._store.recover()
+            self._blueprint = self._blueprint.warmed()
+        self._drive(resumed=resumed, owner=self._blueprint.owner)
 
     def _drive(self, *, resumed: bool, owner: Owner | None = None) -> None:
         self._require_vouched()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from tensorlake_nb.testing.chaos import ChaosReport, chaos
 from tensorlake_nb.testing.faults import Faults
 from tensorlake_nb.testing.store import faulty_url
 
-__all__ = ["Faults", "faulty_url"]
+__all__ = ["ChaosReport", "Faults", "chaos", "faulty_url"]

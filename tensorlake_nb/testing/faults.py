@@ -42,6 +42,8 @@ class Faults:
         Takes ``slow_s`` longer.
     seed
         The same seed gives the same faults at the same operations of a process. Worker processes draw for themselves.
+    log
+        A file to which each fault adds its name as a line; none by default.
     """
 
     before: float = 0.0
@@ -55,6 +57,7 @@ class Faults:
     slow_s: float = 0.01
     lag_s: float = 1.0
     seed: int = 0
+    log: str = ""
 
     def __post_init__(self) -> None:
         rates = {name: getattr(self, name) for name in RATES}
@@ -70,11 +73,8 @@ class Faults:
     def to_query(self) -> dict[str, str]:
         """Those that aren't as by default, as text for a URL."""
         default = Faults()
-        return {
-            name: f"{value:g}" if name != "seed" else str(value)
-            for name, value in asdict(self).items()
-            if value != getattr(default, name)
-        }
+        given = {name: value for name, value in asdict(self).items() if value != getattr(default, name)}
+        return {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in given.items()}
 
     @classmethod
     def of_query(cls, query: Mapping[str, str]) -> Faults:
@@ -85,7 +85,7 @@ class Faults:
         OptionError
             There is no such fault, or its rate is no number.
         """
-        kinds = {field.name: int if field.name == "seed" else float for field in fields(cls)}
+        kinds: dict[str, Any] = {field.name: type(field.default) for field in fields(cls)}
         unknown = sorted(set(query) - set(kinds))
         if unknown:
             raise OptionError(f"a faulty store has no {', '.join(unknown)}; there are {', '.join(kinds)}")
@@ -94,6 +94,14 @@ class Faults:
         except ValueError as error:
             raise OptionError(f"a faulty store's rates are numbers: {error}") from error
         return cls(**given)
+
+
+def _note(path: str, fate: str) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        os.write(handle, f"{fate}\n".encode())
+    finally:
+        os.close(handle)
 
 
 #: Those of `Faults` that are shares of operations.
@@ -135,7 +143,9 @@ class Dice:
                 if fate == "throttled":
                     self._resting = _BURST
             self.counts[fate] += 1
-            return fate
+        if fate != "well" and self.faults.log:
+            _note(self.faults.log, fate)
+        return fate
 
     def share(self) -> float:
         """Somewhere between 0 and 1."""
