@@ -27,6 +27,7 @@ from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.opening import open_store
 from tensorlake_nb.store.patience import Patience, patient
 from tensorlake_nb.store.run_log import RunLog
+from tensorlake_nb.store.spool import read_spool
 from tensorlake_nb.testing.evidence import committed_twice
 from tensorlake_nb.testing.faults import Faults
 from tensorlake_nb.testing.store import faulty_url
@@ -295,7 +296,9 @@ class _Chaos:
         return [f"process {process.pid}" for process in found]
 
     def _spools(self) -> list[str]:
-        return [f"spool/{path.name}" for path in (self._folder / "store" / "spool").rglob("*.spool")]
+        """Spools with something in them; an empty one is taken away a minute after its writer was killed."""
+        found = (self._folder / "store" / "spool").rglob("*.spool")
+        return [f"spool/{path.name}" for path in found if read_spool(path.read_bytes()).writer]
 
 
 def _digests(run: Run, store: Store) -> dict[str, bytes]:
