@@ -119,7 +119,6 @@ class Run:
         resumed = self._state.started_at > 0
         if resumed:  # what its last driver had computed is to be found
             self._store.recover()
-            self._blueprint = self._blueprint.warmed()
         self._drive(resumed=resumed, owner=self._blueprint.owner)
 
     def _drive(self, *, resumed: bool, owner: Owner | None = None) -> None:
