@@ -41,7 +41,7 @@ from tensorlake_nb.store.paths import (
 from tensorlake_nb.store.survey import SurveyedRun, is_left, run_names, survey, survey_run, texts
 
 _AT_ONCE = 200
-_NAMES_AT_ONCE = 10_000
+_NAMES_AT_ONCE = 500
 
 #: Whether somebody drives a run whose end isn't on record.
 IsLive = Callable[[SurveyedRun], bool]
@@ -243,15 +243,16 @@ class Collection:
             self._tally("run", run.graph, run.size_bytes, is_freed=rank >= self._stay)
         for run in self._unrecorded:
             self._tally("left over", "runs that never began", run.size_bytes, is_freed=True)
-        survivors, some = names_of(()), list[bytes]()
+        survivors, some = list[Names](), list[bytes]()
         for entry, _, fate in self._fates():
             kind = "segment" if fate in ("kept", "not needed") else fate
             self._tally(kind, self._title(entry), entry.size_bytes, is_freed=fate != "kept")
             if fate == "kept" and entry.is_committed and not entry.is_marked:
                 some.append(entry.name.encode())
             if len(some) == _NAMES_AT_ONCE:
-                survivors, some = union([survivors, names_of(some)]), []
-        self._survivors = union([survivors, names_of(some)])
+                survivors.append(names_of(some))
+                some.clear()
+        self._survivors = union([*survivors, names_of(some)])
         for fingerprint, where in self._functions(STREAMS):
             for stream in self._streams(where, fingerprint):
                 self._tally("stream", "", stream.size_bytes, is_freed=stream.is_freed)
@@ -359,8 +360,7 @@ class Collection:
     def _prune_spools(self) -> None:
         """Each run looks through the directories of spools, so those that are empty go."""
         if isinstance(self._files, LocalFilesystem):
-            for fingerprint in filter(is_fingerprint, self._files.list(SPOOLS)):
-                self._files.prune(spools_path(fingerprint))
+            self._files.prune(map(spools_path, filter(is_fingerprint, self._files.list(SPOOLS))))
 
 
 def _streams_of(fingerprint: str) -> str:

@@ -17,7 +17,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -206,17 +206,21 @@ class LocalFilesystem:
     def remove_all(self, paths: Sequence[str]) -> None:
         for path in paths:
             self.remove(path)
-        for directory in sorted({path.rpartition("/")[0] for path in paths}, reverse=True):
-            self.prune(directory)
+        self.prune({path.rpartition("/")[0] for path in paths})
 
-    def prune(self, directory: str) -> None:
-        """Remove a directory if it is empty, then the one above it, but none of the store's own."""
-        while "/" in directory:
-            try:
-                os.rmdir(self.path(directory))
-            except OSError:
-                return
-            directory = directory.rpartition("/")[0]
+    def prune(self, directories: Iterable[str]) -> None:
+        """Remove directories that are empty, then those above them, but none of the store's own.
+
+        Each is tried once: to see that a large one isn't empty takes long where much was removed from it.
+        """
+        tried = set(directories)
+        while tried:
+            above = set()
+            for directory in filter(lambda directory: "/" in directory, tried):
+                with suppress(OSError):
+                    os.rmdir(self.path(directory))
+                    above.add(directory.rpartition("/")[0])
+            tried = above
 
     def append(self, path: str, handle: int, size: int, data: Buffer) -> None:
         """Write to the end of a file that is opened for appending and ``size`` bytes long: all of it or nothing."""

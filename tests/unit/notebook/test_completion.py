@@ -47,6 +47,7 @@ def offered(shell: Shell, text: str) -> list[str]:
         ("%tensorlake why pipeline d", ["describe", "double"]),
         ("%tensorlake cluster thr", ["threads"]),
         ("%tensorlake runs --lim", ["--limit"]),
+        ("%tensorlake gc --keep", ["--keep-runs"]),
         ("%%tensorlake pip", ["pipeline"]),
         ("%%tensorlake pipeline --wi", ["--wire"]),
         ("%%tensorlake pipeline --run nu", ["number="]),

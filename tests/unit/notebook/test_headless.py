@@ -162,9 +162,12 @@ def test_an_empty_store_has_no_runs(
     assert main(["runs", "--store", "new"]) == 0
     assert main(["show", "--store", "new"]) == 1
     assert main(["show", "123456", "--store", "new"]) == 1
+    assert main(["gc", "--older-than", "7", "--store", "new"]) == 2
+    assert main(["gc", "--keep-runs", "1", "--store", "new"]) == 0
 
     said = capsys.readouterr()
-    assert said.out == "no runs yet\n"
+    assert said.out.splitlines()[0] == "no runs yet"
+    assert said.out.splitlines()[-1].split() == ["in", "all", "0", "0", "B", "0", "0", "B"]
     assert said.err.splitlines()[0] == "tensorlake-nb: the store holds no run yet"
     assert "'123456'" in said.err
 

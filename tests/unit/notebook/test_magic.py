@@ -7,7 +7,7 @@ import inspect
 import pytest
 from IPython.core.error import UsageError as ShellUsageError
 
-from tensorlake_nb.errors import GraphError, InputError, RunNotFoundError, UsageError
+from tensorlake_nb.errors import GraphError, InputError, OptionError, RunNotFoundError, UsageError
 from tests.support.shells import Shell
 
 FUNCTIONS = """
@@ -280,9 +280,29 @@ def test_runs_are_listed_and_shown_and_explained(shell: Shell) -> None:
     assert {line.split(":")[0] for line in repr(shell.good("%tensorlake why")).splitlines()} >= {"double", "describe"}
 
 
+def test_a_collection_says_what_would_go_before_it_goes(shell: Shell) -> None:
+    older = shell.good(f"%%tensorlake pipeline --run n=4\n{GRAPH}").id
+    newer = shell.good("%tensorlake run pipeline n=5").id
+
+    planned = repr(shell.good("%tensorlake gc --keep-runs 1 --grace 0s --dry-run"))
+    assert len(shell.good("Run.list()")) == 2
+    freed = shell.good("%tensorlake gc --keep-runs 1 --grace 0s")
+
+    assert shell.out.startswith(planned)
+    assert planned.splitlines()[0].split() == ["would", "free", "bytes", "keeps", "bytes"]
+    assert planned.splitlines()[1].startswith("runs of pipeline  ")
+    assert repr(freed).splitlines()[0].split() == ["freed", "bytes", "keeps", "bytes"]
+    assert [run.id for run in shell.good("Run.list()")] == [newer]
+    assert freed.runs == (older,)
+
+
 @pytest.mark.parametrize(
     ("line", "kind", "said"),
     [
+        ("%tensorlake gc --older-than 7", OptionError, "older_than='7' has no unit; write 7d, 12h or 30m"),
+        ("%tensorlake gc --older-than soon", OptionError, "isn't a duration"),
+        ("%tensorlake gc --max-bytes much", OptionError, "isn't a size; write 10GB"),
+        ("%tensorlake gc --keep-runs=-1", OptionError, "keep_runs can't be less than 0"),
         ("%tensorlake run nothing", UsageError, "no graph 'nothing' in this notebook (graphs: pipeline)"),
         ("%tensorlake why other", RunNotFoundError, "'other'"),
         ("%tensorlake why pipeline", UsageError, "hasn't been run in this store"),

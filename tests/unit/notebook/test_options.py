@@ -106,6 +106,8 @@ def test_a_wrong_option_of_a_cell_is_one_line(line: str, said: str) -> None:
         ("runs --limit many", "invalid int value: 'many'"),
         ("runs --limit 0", "--limit must be at least 1"),
         ("resume", "required: RUN"),
+        ("gc --keep-runs few", "invalid int value: 'few'"),
+        ("gc pipeline", "unrecognized arguments: pipeline"),
         ("why a b c", "unrecognized arguments: c"),
     ],
 )
@@ -147,6 +149,20 @@ def test_flags_are_offered_per_verb() -> None:
     assert flags_of("runs") == ["--help", "--limit"]
     assert flags_of(None) == ["--cluster", "--help", "--run", "--start", "--store", "--wire"]
     assert flags_of("nonsense") == []
+
+
+def test_options_of_a_collection_are_those_of_collect() -> None:
+    line = "gc --keep-runs 5 --dry-run --older-than 7d --max-bytes 10GB --grace 1h"
+
+    assert read_command(line).collection == {
+        "dry_run": True,
+        "keep_runs": 5,
+        "older_than": "7d",
+        "max_bytes": "10GB",
+        "grace": "1h",
+    }
+    assert read_command("gc").collection == {"dry_run": False}
+    assert flags_of("gc") == ["--dry-run", "--grace", "--help", "--keep-runs", "--max-bytes", "--older-than"]
 
 
 def test_a_run_may_be_detached_from_the_kernel() -> None:
