@@ -15,6 +15,7 @@ from tensorlake_nb.engine import session as sessions
 from tensorlake_nb.engine.ownership import is_alive
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.errors import OptionError
+from tensorlake_nb.store.claims import Lease
 from tensorlake_nb.store.collect import Collection, Tally
 from tensorlake_nb.store.survey import SurveyedRun
 
@@ -164,7 +165,7 @@ class Planned:
         store = session.store()
         if not dry_run:
             store.recover()  # what dead writers have finished isn't left over
-        self._collection = Collection(store, retention, lambda run: _is_driven(session, run))
+        self._collection = Collection(store, retention, lambda run: _is_driven(session, run), _is_leased)
         notes = list(self._collection.notes)
         self.shown = Collected(_rows(self._collection), self._collection.dropped, is_dry=True, notes=tuple(notes))
         if retention.max_bytes is not None and self.shown.kept_bytes > retention.max_bytes:
@@ -184,6 +185,10 @@ def _is_driven(session: Session, run: SurveyedRun) -> bool:
     if detached.is_owner(run.owner):
         return detached.is_driven(session, run.owner, RunId(run.run_id))
     return is_alive(run.owner)
+
+
+def _is_leased(lease: Lease) -> bool:
+    return is_alive(lease.owner)
 
 
 def _rows(collection: Collection) -> tuple[Row, ...]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,8 +27,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tensorlake_nb.core.keys import DIGEST_SIZE
 from tensorlake_nb.errors import CorruptCheckpointError, StoreVersionError
 from tensorlake_nb.store.documents import Documents
+from tensorlake_nb.store.filesystem import Found
 from tensorlake_nb.store.frame import seal, unseal
-from tensorlake_nb.store.paths import LEASES, is_part, lease_path, ledger_path
+from tensorlake_nb.store.paths import CLAIMS, LEASES, is_part, lease_path, ledger_path
 from tensorlake_nb.store.record import base64_of, numbers_of
 
 logger = logging.getLogger(__name__)
@@ -65,13 +66,21 @@ class Lease:
     owner: Mapping[str, str | int | float]
 
 
+class _OwnerForm(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    host: str
+    pid: int
+    created: float
+
+
 class _LeaseForm(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     beat: int
     fingerprints: list[str]
     answered: list[str]
-    owner: dict[str, str | int | float]
+    owner: _OwnerForm
 
 
 def put_lease(store: Documents, lease: Lease) -> None:
@@ -91,7 +100,7 @@ def remove_lease(store: Documents, run_id: str) -> None:
     store.filesystem.remove(lease_path(run_id))
 
 
-def leases(store: Documents, but: str) -> Iterator[Lease]:
+def leases(store: Documents, but: str = "") -> Iterator[Lease]:
     """The leases of all runs but one; a damaged one is left out: it guards nothing that is needed."""
     names = [name for name in sorted(store.filesystem.list(LEASES)) if is_part(name) and name != but]
     paths = [lease_path(name) for name in names]
@@ -103,7 +112,17 @@ def leases(store: Documents, but: str) -> Iterator[Lease]:
         except (CorruptCheckpointError, StoreVersionError, ValidationError) as error:
             logger.warning("left out the lease of run %s: %s", name, error)
             continue
-        yield Lease(name, form.beat, frozenset(form.fingerprints), frozenset(form.answered), form.owner)
+        yield Lease(name, form.beat, frozenset(form.fingerprints), frozenset(form.answered), form.owner.model_dump())
+
+
+def unused(store: Documents, is_alive: Callable[[Lease], bool]) -> Iterator[Found]:
+    """Leases of runs that nobody drives, and the ledgers of functions that no run with a lease may compute."""
+    living = [lease for lease in leases(store) if is_alive(lease)]
+    used = {ledger_path(fingerprint) for lease in living for fingerprint in lease.fingerprints}
+    used |= {lease_path(lease.run_id) for lease in living}
+    for found in store.filesystem.walk(CLAIMS):
+        if found.path not in used and found.path.rpartition("/")[0] not in used:
+            yield found
 
 
 class _PartForm(BaseModel):

@@ -15,11 +15,12 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 
 from tensorlake_nb.core.retention import Retention, Verdict, candidates, how_many_fit, verdict
 from tensorlake_nb.store import recovery
 from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.claims import Lease, unused
 from tensorlake_nb.store.filesystem import Found, LocalFilesystem
 from tensorlake_nb.store.needs import NEW, NOBODY, Names, Needs, names_of, places, union
 from tensorlake_nb.store.paths import (
@@ -45,6 +46,8 @@ _NAMES_AT_ONCE = 500
 
 #: Whether somebody drives a run whose end isn't on record.
 IsLive = Callable[[SurveyedRun], bool]
+#: Whether a run that has a lease may be driven.
+IsLeased = Callable[[Lease], bool]
 
 
 @dataclass(slots=True)
@@ -101,8 +104,16 @@ class Collection:
         What a person should know.
     """
 
-    def __init__(self, store: Store, retention: Retention, is_live: IsLive, *, now: float | None = None) -> None:
-        self._store, self._files, self._is_live = store, store.filesystem, is_live
+    def __init__(
+        self,
+        store: Store,
+        retention: Retention,
+        is_live: IsLive,
+        is_leased: IsLeased = lambda lease: True,
+        *,
+        now: float | None = None,
+    ) -> None:
+        self._store, self._files, self._is_live, self._is_leased = store, store.filesystem, is_live, is_leased
         self._retention = retention
         self._now = time.time() if now is None else now
         self.tallies: dict[tuple[str, str], Tally] = {}
@@ -258,6 +269,8 @@ class Collection:
                 self._tally("stream", "", stream.size_bytes, is_freed=stream.is_freed)
         for each in self._left():
             self._tally("left over", "files that were never finished", each.size_bytes, is_freed=True)
+        for each in unused(self._store, self._is_leased):
+            self._tally("left over", "claims of runs that are over", each.size_bytes, is_freed=True)
 
     def _fates(self) -> Iterator[tuple[_Entry, int, Verdict]]:
         """Every segment with the rank of who needs it, and what becomes of it."""
@@ -314,7 +327,7 @@ class Collection:
         while batch := list(islice(doomed, _AT_ONCE)):
             self._look_again()
             self._remove_segments(batch)
-        left = self._left()
+        left = chain(self._left(), unused(self._store, self._is_leased))
         while some_left := list(islice(left, _AT_ONCE)):
             self._files.remove_all([each.path for each in some_left])
         self._prune_spools()

@@ -33,7 +33,8 @@ SEGMENTS = "segments"
 STREAMS = "streams"
 SPOOLS = "spool"
 RUNS = "runs"
-LEASES = "claims/runs"
+CLAIMS = "claims"
+LEASES = f"{CLAIMS}/runs"
 BAD_SUFFIX = ".bad"
 SPOOL_SUFFIX = ".spool"
 
@@ -115,7 +116,7 @@ def lease_path(run_id: str) -> str:
 
 def ledger_path(fingerprint: str) -> str:
     """Where runs that meet at a function say what each of them computes."""
-    return f"claims/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}"
+    return f"{CLAIMS}/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}"
 
 
 def state_path(run_id: str, key: str) -> str:

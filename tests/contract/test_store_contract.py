@@ -473,7 +473,9 @@ def test_of_two_runs_that_claim_the_same_one_gets_it(store: Store) -> None:
 
 def test_a_lease_is_replaced_and_removed(store: Store) -> None:
     for beat in range(3):
-        put_lease(store, Lease("run", beat, frozenset({FINGERPRINT}), frozenset(), {"host": "h", "pid": 1}))
+        put_lease(
+            store, Lease("run", beat, frozenset({FINGERPRINT}), frozenset(), {"host": "h", "pid": 1, "created": 0.5})
+        )
 
     assert [lease.beat for lease in leases(store, but="another")] == [2]
     remove_lease(store, "run")

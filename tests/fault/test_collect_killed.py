@@ -11,6 +11,8 @@ import pytest
 
 from tensorlake_nb import Run, collect, configure
 from tensorlake_nb.engine import session
+from tensorlake_nb.engine.ownership import this_process
+from tensorlake_nb.store.claims import Lease, Ledger, put_lease
 from tensorlake_nb.store.filesystem import LocalFilesystem
 from tests.support.collected import expected, found, graph, is_replayed, outputs_are_right
 from tests.support.stores import FINGERPRINT, add, committed, local_store, segment_directory
@@ -36,6 +38,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (left / "c.0").write_bytes(b"no record lists it")
     (root / "runs" / "20250102-030405-abcdef" / "code").mkdir(parents=True)
     (root / "runs" / "20250102-030405-abcdef" / "code" / "blob").write_bytes(b"the run never began")
+    dead = {**this_process(), "created": 0.0}
+    put_lease(store, Lease("20250102-030405-abcdef", 1, frozenset({FINGERPRINT}), frozenset(), dead))
+    Ledger(store, FINGERPRINT, "20250102-030405-abcdef").claim_everything()
     (root / "streams" / ".left.0123456789ab").write_bytes(b"half")
     writer = store.writer(FINGERPRINT, "20250102-030405-abcdef-odd-3")
     add(writer, 1, "finished, and its writer died")
@@ -105,6 +110,7 @@ def test_a_collection_keeps_what_the_runs_that_stay_need_and_nothing_else(store:
     assert len(freed.runs) == 2
     assert collect(dry_run=True, **KEEP).freed_bytes == 0, "nothing is left to free"
     left = {str(path.relative_to(store)) for path in store.rglob("*")}
+    assert not list((store / "claims").rglob("0*"))
     assert not [path for path in left if FINGERPRINT in path or "abcdef" in path or ".left" in path]
     assert len(left) < len(before)
     assert graph().run(n=9).output(found) == [expected(9)]

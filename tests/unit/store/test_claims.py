@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorlake_nb.core.keys import DIGEST_SIZE
-from tensorlake_nb.store.claims import Lease, Ledger, Names, leases, names_of, put_lease, remove_lease
+from tensorlake_nb.store.claims import Lease, Ledger, Names, leases, names_of, put_lease, remove_lease, unused
 from tensorlake_nb.store.opening import open_store
-from tests.support.stores import FINGERPRINT, local_store
+from tests.support.stores import FINGERPRINT, OTHER, local_store
 
 
 def names(*numbers: int) -> Names:
@@ -157,3 +158,16 @@ def test_names_are_the_first_eight_bytes_of_keys() -> None:
         int.from_bytes(keys[:8], "little"),
         int.from_bytes(keys[DIGEST_SIZE : DIGEST_SIZE + 8], "little"),
     ]
+
+
+def test_what_no_driven_run_uses_can_go(tmp_path: Path) -> None:
+    store = local_store(tmp_path / "store")
+    claimed(Ledger(store, FINGERPRINT, "a"), 1)
+    claimed(Ledger(store, OTHER, "b"), 1)
+    put_lease(store, lease("a"))
+    put_lease(store, replace(lease("b"), fingerprints=frozenset({OTHER})))
+    (tmp_path / "store" / "claims" / "runs" / "c").write_bytes(b"junk")
+
+    gone = {found.path for found in unused(store, lambda lease: lease.run_id == "a")}
+
+    assert gone == {"claims/runs/b", "claims/runs/c", f"claims/{OTHER[:2]}/{OTHER}/00000001"}
