@@ -32,6 +32,7 @@ Errors cross processes: each passes its own arguments on to ``Exception``, so th
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,13 +43,21 @@ class TensorlakeError(Exception):
     """Anything that tensorlake_nb raises on purpose."""
 
 
+def readable(text: str) -> str:
+    """A text of somebody else's as it may be shown: what would colour, move or turn text around is spelled out."""
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
 def _shown_in_cell(error: TensorlakeError) -> list[str]:
     """The message, with the line of the cell that it comes from after its first line."""
     step = error.__traceback__
     while step is not None and step.tb_frame.f_globals.get("__name__") != "__main__":
         step = step.tb_next
     where = f" (line {step.tb_lineno} of the cell)" if step is not None else ""
-    first, *others = str(error).split("\n")
+    first, *others = readable(str(error)).split("\n")
     return ["\n".join([f"{type(error).__name__}: {first}{where}", *others])]
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import reprlib
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 
 from tensorlake_nb.core.batch import Failure, FailureKind
 from tensorlake_nb.engine.secrets import without
+from tensorlake_nb.engine.watchdog import Interrupt, Overrun, raise_in_thread
 from tensorlake_nb.errors import RequestException, RouteError, UsageError
 
 _REPR_LIMIT = 200
 _ERROR_LIMIT = 4_000
 _TRACEBACK_LIMIT = 20_000
+#: How long the ``repr`` of a value or the text of an error may take (s).
+_PATIENCE_S = 2.0
+#: How much of a long text is looked through for secrets, at each of its ends.
+_LOOKED_AT = 100_000
+_PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
 _OWN = str(Path(__file__).parent.parent)
 
 
@@ -42,15 +52,15 @@ def failure_of(
     return Failure(
         offset,
         kind or kind_of(error),
-        _cut(without(_message(error), secrets), _ERROR_LIMIT),
-        _cut(without(_short(given), secrets), _REPR_LIMIT),
-        _middle_cut(without(_traceback_text(error), secrets), _TRACEBACK_LIMIT),
+        _cut(without(_in_time(lambda: _message(error), type(error).__qualname__), secrets), _ERROR_LIMIT),
+        _cut(without(_short(given, secrets), secrets), _REPR_LIMIT),
+        _middle_cut(without(_in_time(lambda: _traceback_text(error), ""), secrets), _TRACEBACK_LIMIT),
     )
 
 
 def error_text(error: BaseException) -> str:
     """``"TypeName: message"``, bounded."""
-    return _cut(_message(error), _ERROR_LIMIT)
+    return _cut(_in_time(lambda: _message(error), type(error).__qualname__), _ERROR_LIMIT)
 
 
 def _message(error: BaseException) -> str:
@@ -63,10 +73,38 @@ def _message(error: BaseException) -> str:
 
 
 class _Short(reprlib.Repr):
-    def __init__(self) -> None:
+    """A short ``repr``; secrets are blotted out before anything is cut, which would leave halves of them."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
         super().__init__()
         self.maxstring = self.maxother = self.maxlong = 120
         self.maxlevel = 4
+        self._secrets = secrets
+
+    def repr_str(self, value: Any, level: int) -> str:
+        # Whatever lies beyond is cut away, but for the last characters, which are shown.
+        shown = value if len(value) <= 2 * _LOOKED_AT else value[:_LOOKED_AT] + value[-_LOOKED_AT:]
+        return super().repr_str(without(shown, self._secrets), level)
+
+    def repr_bytes(self, value: Any, level: int) -> str:
+        shown = value if len(value) <= 2 * _LOOKED_AT else value[:_LOOKED_AT] + value[-_LOOKED_AT:]
+        text = without(repr(bytes(shown)), self._secrets)
+        half = self.maxstring // 2
+        return text if len(text) <= self.maxstring else f"{text[:half]}{self.fillvalue}{text[-half:]}"
+
+    def repr_bytearray(self, value: Any, level: int) -> str:
+        return f"bytearray({self.repr_bytes(value, level)})"
+
+    def repr_instance(self, value: Any, level: int) -> str:
+        # One with fields may hold anything, and would show all of it.
+        fields = _fields_of(value)
+        if fields is None or level <= 0:
+            text = f"<{type(value).__qualname__}>" if fields is not None else without(repr(value), self._secrets)
+        else:
+            named = [f"{name}={self.repr1(item, level - 1)}" for name, item in fields[: self.maxdict]]
+            text = f"{type(value).__qualname__}({', '.join([*named, *['...'] * (len(fields) > self.maxdict)])})"
+        half = self.maxother // 2
+        return text if len(text) <= self.maxother else f"{text[:half]}{self.fillvalue}{text[-half:]}"
 
     def repr_ndarray(self, value: Any, level: int) -> str:
         return f"<ndarray {value.dtype} {value.shape}>"
@@ -83,12 +121,43 @@ def short_repr(value: Any) -> str:
     return _cut(_short(value), _REPR_LIMIT)
 
 
-def _short(value: Any) -> str:
-    try:
-        with np.printoptions(threshold=20, edgeitems=2):
-            return re.sub(r"\s+", " ", _Short().repr(value))
-    except Exception:
-        return f"<{type(value).__qualname__}, its repr fails>"
+def _fields_of(value: Any) -> list[tuple[str, Any]] | None:
+    """The fields that the ``repr`` of a dataclass or a model would show; ``None`` for one that has its own."""
+    cls: Any = type(value)
+    if isinstance(value, pydantic.BaseModel) and cls.__repr__ is pydantic.BaseModel.__repr__:
+        return [(name, item) for name, item in value.__repr_args__() if name is not None]
+    if dataclasses.is_dataclass(cls) and getattr(cls.__repr__, "__wrapped__", None) is not None:
+        return [(each.name, getattr(value, each.name, None)) for each in dataclasses.fields(cls) if each.repr]
+    return None
+
+
+def _short(value: Any, secrets: Sequence[str] = ()) -> str:
+    def look() -> str:
+        try:
+            with np.printoptions(threshold=20, edgeitems=2):
+                return re.sub(r"\s+", " ", _Short(secrets).repr(value))
+        except Exception:
+            return f"<{type(value).__qualname__}, its repr fails>"
+
+    if type(value) in _PLAIN:
+        return look()
+    return _in_time(look, f"<{type(value).__qualname__}, its repr takes too long>")
+
+
+def _in_time(look: Callable[[], str], otherwise: str) -> str:
+    """What a user's ``__repr__`` or ``__str__`` says, if it comes to an end."""
+    found: list[str] = []
+
+    def run() -> None:
+        with suppress(Interrupt):
+            found.append(look())
+
+    thread = threading.Thread(target=run, name="tensorlake-nb repr", daemon=True)
+    thread.start()
+    thread.join(_PATIENCE_S)
+    if not found and thread.ident is not None and thread.is_alive():
+        raise_in_thread(thread.ident, Overrun)
+    return found[0] if found else otherwise
 
 
 def _cut(text: str, limit: int) -> str:

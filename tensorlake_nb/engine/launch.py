@@ -31,7 +31,7 @@ from tensorlake_nb.engine.naming import fingerprints, resolver_of
 from tensorlake_nb.engine.ownership import Owner, this_process
 from tensorlake_nb.engine.placing import check
 from tensorlake_nb.engine.recorder import Recorder
-from tensorlake_nb.engine.secrets import with_signing_keys
+from tensorlake_nb.engine.secrets import holds, with_signing_keys
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.engine.sharing import Sharing
 from tensorlake_nb.errors import OptionError
@@ -71,16 +71,16 @@ def draw_up(
     store = session.store()
     run_id = new_run_id()
     names = tuple(sorted({name for node in graph.nodes.values() for name in node.function.options.secrets}))
-    secret_values(graph.name, names)
+    hidden = secret_values(graph.name, names)
     plan = plan_graph(graph)
     prints = fingerprints(graph, inputs)
     resolver = resolver_of(prints)
-    calls = _calls(graph, plan, prints, run_id, store, is_forecast=is_forecast)
+    calls = _calls(graph, plan, prints, run_id, store, hidden, is_forecast=is_forecast)
     given = dict(inputs)
     named = inputs_digest(given)
     inputs_span = Span("", 0, 1)
     if not is_forecast:
-        inputs_span = _store_inputs(store, run_id, given, named, resolver)
+        inputs_span = _store_inputs(store, run_id, given, named, resolver, hidden)
     blueprint = Blueprint(
         run_id=run_id,
         graph=graph.name,
@@ -116,6 +116,7 @@ def _calls(
     prints: Mapping[str, FunctionPrint],
     run_id: RunId,
     store: Store,
+    hidden: Mapping[str, str],
     *,
     is_forecast: bool,
 ) -> dict[str, Call]:
@@ -126,6 +127,7 @@ def _calls(
         if not options.cacheable:
             own = confined(own, run_id)
         code = pack(prints[name], node.function)
+        _refuse_secrets(hidden, code, f"what function {name!r} reaches")
         code_digest = Digest(blake3(code).digest())
         # Functions that are made alike have one fingerprint, but each travels under its own name.
         path = f"runs/{run_id}/code/{code_digest.hex()}"
@@ -155,9 +157,28 @@ def _routes(function: Function, graph: FrozenGraph, name: str) -> tuple[str, ...
     return routed if routed or function.is_router else None
 
 
-def _store_inputs(store: Store, run_id: RunId, inputs: dict[str, Any], named: Digest, resolver: ClassResolver) -> Span:
+def _refuse_secrets(hidden: Mapping[str, str], data: bytes, where: str) -> None:
+    """Refuse to store a secret that stands in code or in an input, where everybody who reads the store finds it."""
+    for name, value in hidden.items():
+        if holds(data, value):
+            raise OptionError(
+                f"the value of the secret {name} stands in {where}, which is stored. Read it where it is used, inside "
+                f"the function: os.environ[{name!r}]"
+            )
+
+
+def _store_inputs(
+    store: Store,
+    run_id: RunId,
+    inputs: dict[str, Any],
+    named: Digest,
+    resolver: ClassResolver,
+    hidden: Mapping[str, str],
+) -> Span:
     key = TaskKey(blake3(run_id.encode()).digest())
     encoded = encode(inputs, digest=named, resolver=resolver)
+    if isinstance(encoded.data, bytes):
+        _refuse_secrets(hidden, encoded.data, "the run's inputs")
     writer = store.writer(INPUTS_FINGERPRINT, f"{run_id}-inputs", resolver=resolver)
     writer.add(key, BARE, (encoded,))
     writer.flush()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from urllib.parse import quote, quote_plus
 
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.store.signing import KEY_VARIABLE, Keys, hide_own_keys, keys_of, own_keys
+
+#: A text of so many characters or more isn't there by accident.
+_TELLING = 8
 
 _lock = threading.RLock()
 _by_run: dict[RunId, dict[str, str]] = {}
@@ -89,12 +95,39 @@ def _shown_for(run_id: RunId, names: Sequence[str]) -> Iterator[tuple[str, ...]]
                     os.environ[name] = before
 
 
+def _forms(secret: str) -> Iterator[str]:
+    lines = [line.strip() for line in secret.splitlines()] if "\n" in secret.strip() else []
+    for part in (secret, secret.strip(), " ".join(secret.split()), *(line for line in lines if len(line) >= _TELLING)):
+        if part:
+            yield part
+            yield repr(part)[1:-1]
+            yield ascii(part)[1:-1]
+            yield json.dumps(part)[1:-1]
+            if len(part) >= _TELLING:
+                raw = part.encode("utf-8", "surrogatepass")
+                yield from (quote(raw, safe=""), quote(raw), quote_plus(raw))
+                yield from (encoded(raw).decode().rstrip("=") for encoded in (b64encode, urlsafe_b64encode))
+
+
+def holds(data: bytes, secret: str) -> bool:
+    """Whether bytes that are to be stored hold a secret; a short one may stand there by accident."""
+    return any(
+        form.encode("utf-8", "surrogatepass") in data for form in set(_forms(secret)) if len(form) >= 2 * _TELLING
+    )
+
+
 def without(text: str, secrets: Sequence[str], *, is_cut: bool = False) -> str:
-    """Replace every secret in a text by ``***``; where the text ends because it was cut, half a secret too."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
+    """Replace every secret in a text by ``***``; where the text ends because it was cut, half a secret too.
+
+    A secret is also found as it stands in a ``repr``, in JSON, in a URL or in base64, and each line of a long one.
+    """
+    if not secrets:
+        return text
+    forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+    for form in forms:
+        text = text.replace(form, "***")
     if is_cut:
-        for secret in secrets:
+        for secret in forms:
             for size in range(len(secret) - 1, 2, -1):
                 if text.endswith(secret[:size]):
                     return text[:-size] + "***"

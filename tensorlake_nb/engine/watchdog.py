@@ -121,7 +121,7 @@ class Watch:
                 return
             self.reason = reason
             if self._interrupt_call is None:
-                _raise_in_thread(self._thread_id, type(reason))
+                raise_in_thread(self._thread_id, type(reason))
             else:
                 self._interrupt_call(reason)
 
@@ -229,14 +229,15 @@ def _take_back(thread_id: int) -> None:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), None)
         return
     try:
-        _raise_in_thread(thread_id, _TakenBack)
+        raise_in_thread(thread_id, _TakenBack)
         while True:
             pass
     except _TakenBack:
         pass
 
 
-def _raise_in_thread(thread_id: int, kind: type[BaseException]) -> None:
+def raise_in_thread(thread_id: int, kind: type[BaseException]) -> None:
+    """Raise an exception in another thread, as soon as that runs Python again."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(kind))
 
 

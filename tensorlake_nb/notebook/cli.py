@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorlake_nb
-from tensorlake_nb.errors import OptionError, TensorlakeError
+from tensorlake_nb.errors import OptionError, TensorlakeError, readable
 
 USAGE_ERROR = 2
 
@@ -21,10 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(given.perform(given))
     except OptionError as error:
-        print(f"tensorlake-nb: {error}", file=sys.stderr)
+        print(f"tensorlake-nb: {readable(str(error))}", file=sys.stderr)
         return USAGE_ERROR
     except TensorlakeError as error:
-        print(f"tensorlake-nb: {error}", file=sys.stderr)
+        print(f"tensorlake-nb: {readable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -91,13 +91,13 @@ def _run(given: argparse.Namespace) -> int:
 
 def _runs(given: argparse.Namespace) -> int:
     reports = _reports(given.store)
-    print(reports.runs_text(reports.latest_runs(given.limit)))
+    print(readable(reports.runs_text(reports.latest_runs(given.limit))))
     return 0
 
 
 def _show(given: argparse.Namespace) -> int:
     reports = _reports(given.store)
-    print(reports.run_text(reports.find_run(given.run)))
+    print(readable(reports.run_text(reports.find_run(given.run))))
     return 0
 
 

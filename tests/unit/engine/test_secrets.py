@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import pickle
 import threading
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from tensorlake_nb import tensorlake_function
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.engine.secrets import forget_secrets, install_secrets, shown
+from tensorlake_nb.engine.failures import failure_of
+from tensorlake_nb.engine.secrets import forget_secrets, install_secrets, shown, without
 from tests.support.batches import RUN, Bench
 
 NAME = "TENSORLAKE_NB_TEST_KEY"
 CANARY = "canary-5f1e9d"
+
+
+@dataclasses.dataclass
+class Held:
+    text: str
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +122,31 @@ def test_runs_have_secrets_of_their_own() -> None:
             assert os.environ[NAME] == "theirs"
     finally:
         forget_secrets(other)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        lambda secret: secret,
+        repr,
+        json.dumps,
+        lambda secret: quote(secret, safe=""),
+        lambda secret: f"Basic {b64encode(secret.encode()).decode()}",
+        lambda secret: secret.splitlines()[1],
+        lambda secret: " ".join(secret.split()),
+    ],
+)
+def test_a_secret_is_blotted_out_in_whatever_form_it_is_told(told: Callable[[str], str]) -> None:
+    secret = 'begin "key"\nabcdefgh\\ijklm/+=\nend é'
+
+    assert "abcdefgh" not in without(f"before {told(secret)} after", [secret])
+    assert "YWJj" not in without(f"before {told(secret)} after", [secret])
+
+
+@pytest.mark.parametrize("given", [lambda s: s, lambda s: [s], lambda s: s.encode(), lambda s: Held(s)])
+def test_half_a_secret_is_not_left_where_a_repr_is_cut(given: Callable[[str], Any]) -> None:
+    secret = "s3cr3t-" * 60
+
+    failure = failure_of(0, ValueError("no"), given(secret), secrets=(secret,))
+
+    assert "s3cr3t" not in failure.input_repr
