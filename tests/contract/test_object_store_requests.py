@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tensorlake_nb import Graph, configure, tensorlake_function
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.opening import open_store
 from tests.support.stores import FINGERPRINT, add, again, committed, digests_of, key
 
 s3fs = pytest.importorskip("s3fs")
+fsspec_config = pytest.importorskip("fsspec.config")
 
 Counted = Callable[[Callable[[], Any]], list[str]]
 
@@ -84,10 +87,48 @@ def test_an_index_is_one_listing_and_a_read_for_each_segment(store: Store, reque
 
 
 def test_listings_are_never_stale(store: Store) -> None:
+    """A listing that has names in it is what s3fs would keep; a filesystem of its own writes, as in another process."""
+    reader, writer = again(store), again(store)
+    committed(writer, ["first"], name="batch-1")
+    assert len(reader.index(FINGERPRINT)) == 1
+
+    spans = committed(writer, ["second", "third"], name="batch-2")
+
+    assert len(reader.index(FINGERPRINT, refresh=True)) == 3
+    assert digests_of(reader.read(spans)) == digests_of(["second", "third"])
+
+
+def test_a_listing_that_was_empty_is_asked_for_again(store: Store) -> None:
     reader = again(store)
     assert reader.index(FINGERPRINT).empty
 
-    spans = committed(store, ["value"])
+    committed(store, ["value"])
 
     assert len(reader.index(FINGERPRINT, refresh=True)) == 1
-    assert digests_of(reader.read(spans)) == digests_of(["value"])
+
+
+def test_a_batch_is_three_requests_and_a_replay_as_many_whatever_the_elements(
+    s3: dict[str, Any], requests: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(fsspec_config.conf, "s3", {name: s3[name] for name in ("endpoint_url", "key", "secret")})
+    configure(store=f"s3://bucket/{uuid.uuid4().hex}", cluster="threads", workers=2, trust_store=True)
+
+    @tensorlake_function()
+    def numbers(n: int) -> list[int]:
+        return list(range(n))
+
+    @tensorlake_function()
+    def double(x: int) -> int:
+        return 2 * x
+
+    graph = Graph("counted", numbers).add_edge(numbers, double)
+    graph.run(n=1)  # keeps the functions' code
+    asked = Counter(requests(lambda: graph.run(n=600)))
+    graph.run(n=2)
+    few, many = len(requests(lambda: graph.run(n=2))), len(requests(lambda: graph.run(n=600)))
+    configure(cluster="threads", workers=2)
+
+    # a batch lists what an earlier attempt may have left, and puts a payload and a record; the rest is the run's own
+    assert asked["list_objects_v2"] <= asked["put_object"] / 2 + 8
+    assert asked["get_object"] <= 4
+    assert few == many <= 18
