@@ -15,6 +15,7 @@ import pytest
 
 from tensorlake_nb import Graph, configure, tensorlake_function
 from tensorlake_nb.engine.session import current
+from tensorlake_nb.store.filesystem import LocalFilesystem
 from tests.support.notes import Notes
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs getrusage")
@@ -112,3 +113,38 @@ def test_ten_thousand_equal_arrays_are_one_lazy_array(store: str) -> None:
 
     assert opened.shape == (10_000, 256)
     assert np.asarray(opened[9_999])[0] == 9_999
+
+
+@pytest.mark.parametrize(("mebibytes", "reads"), [(0.5, 0), (2, 4)], ids=["half a MiB", "two MiB"])
+def test_a_child_on_the_same_worker_reads_back_only_what_is_large(
+    store: str, monkeypatch: pytest.MonkeyPatch, mebibytes: float, reads: int
+) -> None:
+    """A value above 1 MiB comes from the system's cache, as quickly as it can be copied twice: it isn't kept twice."""
+    read: list[str] = []
+    for name in ("get", "get_writable"):
+        real = getattr(LocalFilesystem, name)
+
+        def noted(self: LocalFilesystem, path: str, real: Any = real) -> Any:
+            read.append(path)
+            return real(self, path)
+
+        monkeypatch.setattr(LocalFilesystem, name, noted)
+    configure(cluster="threads", workers=1)
+    n_values = int(mebibytes * 2**17)
+
+    @tensorlake_function()
+    def seeds(n: int) -> list[int]:
+        return list(range(n))
+
+    @tensorlake_function()
+    def made(seed: int) -> np.ndarray:
+        return np.full(n_values, seed)
+
+    @tensorlake_function()
+    def summed(array: np.ndarray) -> int:
+        return int(array.sum())
+
+    run = Graph("chained", seeds).add_edge(seeds, made).add_edge(made, summed).run(n=4)
+
+    assert run.status == "succeeded"
+    assert len([path for path in read if path.startswith("segments/")]) == reads
