@@ -20,11 +20,12 @@ from typing import Any
 from tensorlake_nb.core import events as ev
 from tensorlake_nb.core.batch import Batch, FailureKind
 from tensorlake_nb.core.events import Event
+from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.instructions import End, Gather, Halt, Instruction, Probe, Seal, Submit
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.planner import next_instructions
 from tensorlake_nb.core.policy import Placement
-from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.engine import backend as be
 from tensorlake_nb.engine.backend import Backend, Message, Order
 from tensorlake_nb.engine.desk import Desk

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tensorlake_nb.core.events import RunStarted
+from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.instructions import Gather, Instruction, Probe, Seal
 from tensorlake_nb.core.node_state import NodeState
 from tensorlake_nb.core.planner import next_instructions
-from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.engine.desk import Desk
 
 

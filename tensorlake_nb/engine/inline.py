@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 from tensorlake_nb.core.batch import Batch, Receipt
 from tensorlake_nb.core.events import Event, RunStarted
+from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.instructions import End, Gather, Halt, Probe, Seal, Submit
 from tensorlake_nb.core.planner import next_instructions
-from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.execute import run_batch
 

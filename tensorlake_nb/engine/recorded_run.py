@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 from tensorlake_nb.core import events as ev
 from tensorlake_nb.core.batch import LogLine
 from tensorlake_nb.core.events import Event
+from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.fingerprint import FunctionPrint
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.plan import Plan
-from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.core.timing import Bar
 from tensorlake_nb.engine import detached
 from tensorlake_nb.engine.blueprint import Blueprint

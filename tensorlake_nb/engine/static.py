@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from tensorlake_nb.core import spans as sp
 from tensorlake_nb.core.batch import Span
 from tensorlake_nb.core.events import StreamReplayed
+from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.plan import Plan
-from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.core.streams import ChunkData
 from tensorlake_nb.core.whole import whole_counts, whole_routes
 from tensorlake_nb.engine.blueprint import Blueprint

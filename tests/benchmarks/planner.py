@@ -30,11 +30,12 @@ from tensorlake_nb.core.events import (
     Sealed,
     SlotsKnown,
 )
+from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.graph import GraphBuilder
 from tensorlake_nb.core.instructions import Probe, Seal, Submit
 from tensorlake_nb.core.plan import plan_graph
 from tensorlake_nb.core.planner import next_instructions
-from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.core.slices import Slice, take
 
 #: What a store's and a scheduler's answer take (s), and how often the driver turns (s).

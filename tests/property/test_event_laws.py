@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from tensorlake_nb.core import events as ev
 from tensorlake_nb.core.batch import FailureKind, LogLine, Span
 from tensorlake_nb.core.events import Event, from_json, to_json
+from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.function import tensorlake_function
 from tensorlake_nb.core.graph import GraphBuilder
 from tensorlake_nb.core.plan import Plan, plan_graph
 from tensorlake_nb.core.policy import Retries
-from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.core.slices import Slice
 from tests.support.simulation import World
 

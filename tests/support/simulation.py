@@ -23,10 +23,11 @@ from tensorlake_nb.core.events import (
     Sealed,
     SlotsKnown,
 )
+from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.instructions import End, Gather, Halt, Instruction, Probe, Seal, Submit
 from tensorlake_nb.core.plan import FAN_IN, Plan
 from tensorlake_nb.core.planner import next_instructions
-from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.core.slices import Slice, take
 
 #: Seconds that the fake store and scheduler take to answer.

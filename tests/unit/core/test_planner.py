@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from tensorlake_nb.core.events import RunStarted, StopRequested
+from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.function import tensorlake_function
 from tensorlake_nb.core.graph import GraphBuilder
 from tensorlake_nb.core.instructions import End, Probe, Submit
 from tensorlake_nb.core.plan import Plan, plan_graph
 from tensorlake_nb.core.planner import next_instructions
 from tensorlake_nb.core.policy import Retries
-from tensorlake_nb.core.run_state import RunState, evolve
+from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.core.slices import Slice
 from tests.support.simulation import World
 
