@@ -45,6 +45,8 @@ class ChaosReport:
 
     Attributes
     ----------
+    run_id
+        The run, for ``Run.open`` in the store below ``folder``.
     differing
         Functions whose outputs weren't those of a run without faults.
     again
@@ -66,6 +68,7 @@ class ChaosReport:
     graph: str
     seed: int
     tasks: int
+    run_id: str = ""
     differing: tuple[str, ...] = ()
     again: Mapping[str, int] = field(default_factory=dict)
     kills: Mapping[str, int] = field(default_factory=dict)
@@ -212,13 +215,14 @@ class _Chaos:
         leftovers = self._left()
         store = open_store(str(self._folder / "store"), trusted=True)
         store.recover()
-        leftovers += self._spools()
+        leftovers += self._left_in_store()
         got = {} if error else _digests(Run.open(blueprint.run_id, Session(read_settings(store=store.url))), store)
         again, tasks = committed_twice(store, {name: call.fingerprint for name, call in blueprint.calls.items()})
         return ChaosReport(
             graph=self._graph.name,
             seed=self._seed,
             tasks=tasks,
+            run_id=blueprint.run_id,
             differing=() if error else tuple(name for name in wanted if got.get(name) != wanted[name]),
             again=again,
             kills=dict(self._kills),
@@ -295,10 +299,11 @@ class _Chaos:
             _kill(process.pid)
         return [f"process {process.pid}" for process in found]
 
-    def _spools(self) -> list[str]:
-        """Spools with something in them; an empty one is taken away a minute after its writer was killed."""
-        found = (self._folder / "store" / "spool").rglob("*.spool")
-        return [f"spool/{path.name}" for path in found if read_spool(path.read_bytes()).writer]
+    def _left_in_store(self) -> list[str]:
+        """What dead writers and drivers left; an empty spool is taken away a minute after its writer was killed."""
+        store = self._folder / "store"
+        spools = [path for path in (store / "spool").rglob("*.spool") if read_spool(path.read_bytes()).writer]
+        return [str(path.relative_to(store)) for path in [*spools, *(store / "claims" / "runs").glob("*")]]
 
 
 def _digests(run: Run, store: Store) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ meet.
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,11 +88,13 @@ def answer(kind: str, salt: int, value: Any, targets: Sequence[str] = ()) -> Any
     raise ValueError(kind)
 
 
-def make_function(name: str, spec: NodeSpec, targets: tuple[str, ...], faults: str) -> Function:
+def make_function(name: str, spec: NodeSpec, targets: tuple[str, ...], faults: str, pace_s: float = 0.0) -> Function:
     """The function of a node; it fails for a value whose number stands in the file ``faults``."""
     kind, salt = spec.kind, spec.salt
 
     def check(value: Any) -> None:
+        if pace_s:
+            time.sleep(pace_s)
         path = Path(faults)
         if path.is_file() and str(number(value, salt) % 7) in path.read_text().split():
             raise Fault(f"told to fail for {value!r}")
@@ -156,10 +159,10 @@ def targets_of(specs: Sequence[NodeSpec], position: int) -> tuple[str, ...]:
     return tuple(name_of(i) for i, spec in enumerate(specs) if position in spec.parents)
 
 
-def make_graph(specs: Sequence[NodeSpec], faults: str = "", **options: Any) -> Graph:
-    """The graph of some specifications; the first one starts it."""
+def make_graph(specs: Sequence[NodeSpec], faults: str = "", pace_s: float = 0.0, **options: Any) -> Graph:
+    """The graph of some specifications, each of whose calls takes ``pace_s``; the first one starts it."""
     functions = [
-        make_function(name_of(i), spec, targets_of(specs, i) if spec.kind in ROUTING else (), faults)
+        make_function(name_of(i), spec, targets_of(specs, i) if spec.kind in ROUTING else (), faults, pace_s)
         for i, spec in enumerate(specs)
     ]
     graph = Graph("random", functions[0], **options)
