@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,12 +11,12 @@ from dask.utils import format_bytes, parse_bytes, parse_timedelta
 
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.retention import GRACE_S, Retention
-from tensorlake_nb.engine import detached
+from tensorlake_nb.engine import detached, sharing
 from tensorlake_nb.engine import session as sessions
-from tensorlake_nb.engine.ownership import is_alive
+from tensorlake_nb.engine.ownership import is_alive, this_process
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.errors import OptionError
-from tensorlake_nb.store.claims import Lease
+from tensorlake_nb.store.claims import Lease, leases
 from tensorlake_nb.store.collect import Collection, Tally
 from tensorlake_nb.store.survey import SurveyedRun
 
@@ -27,6 +28,9 @@ _KINDS = {
     "damaged": "damaged outputs of",
     "left over": "left over:",
 }
+
+#: A run that nobody here can see has to renew its lease if its last word is older than this (s).
+SILENT_S = 86400.0
 
 Duration = str | float | dt.timedelta
 
@@ -165,7 +169,7 @@ class Planned:
         store = session.store()
         if not dry_run:
             store.recover()  # what dead writers have finished isn't left over
-        self._collection = Collection(store, retention, lambda run: _is_driven(session, run), _is_leased)
+        self._collection = Collection(store, retention, _Watch(session).is_live, _is_leased)
         notes = list(self._collection.notes)
         self.shown = Collected(_rows(self._collection), self._collection.dropped, is_dry=True, notes=tuple(notes))
         if retention.max_bytes is not None and self.shown.kept_bytes > retention.max_bytes:
@@ -181,10 +185,34 @@ class Planned:
         return Collected(self.shown.rows, self.shown.runs, is_dry=False, notes=self.shown.notes)
 
 
-def _is_driven(session: Session, run: SurveyedRun) -> bool:
-    if detached.is_owner(run.owner):
-        return detached.is_driven(session, run.owner, RunId(run.run_id))
-    return is_alive(run.owner)
+class _Watch:
+    """Tells whether runs are driven; one of another host, of which nothing was heard for long, by its lease."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._beating: frozenset[str] | None = None
+
+    def is_live(self, run: SurveyedRun) -> bool:
+        """Whether somebody drives a run whose end isn't on record."""
+        is_detached = detached.is_owner(run.owner)
+        if is_detached and not detached.is_driven(self._session, run.owner, RunId(run.run_id)):
+            return False
+        if not is_detached and not is_alive(run.owner):
+            return False
+        if run.owner.get("host") == this_process()["host"] or time.time() - run.last_at < SILENT_S:
+            return True
+        return run.run_id in self._seen_beating()
+
+    def _seen_beating(self) -> frozenset[str]:
+        """The runs whose leases change while one waits as long as runs do that meet; only done if it is needed."""
+        if self._beating is None:
+            store = self._session.store()
+            before = {lease.run_id: lease.beat for lease in leases(store)}
+            if before:
+                time.sleep(sharing.EXPIRY * (sharing.BEAT_S if store.is_local else sharing.REMOTE_BEAT_S))
+            after = {lease.run_id: lease.beat for lease in leases(store)}
+            self._beating = frozenset(run_id for run_id, beat in after.items() if before.get(run_id) != beat)
+        return self._beating
 
 
 def _is_leased(lease: Lease) -> bool:

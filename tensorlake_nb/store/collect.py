@@ -25,6 +25,7 @@ from tensorlake_nb.store.filesystem import Found, LocalFilesystem
 from tensorlake_nb.store.needs import NEW, NOBODY, Names, Needs, names_of, places, union
 from tensorlake_nb.store.paths import (
     BAD_SUFFIX,
+    CLAIMS,
     RECORD,
     RUNS,
     SEGMENTS,
@@ -269,7 +270,7 @@ class Collection:
                 self._tally("stream", "", stream.size_bytes, is_freed=stream.is_freed)
         for each in self._left():
             self._tally("left over", "files that were never finished", each.size_bytes, is_freed=True)
-        for each in unused(self._store, self._is_leased):
+        for each in self._claims():
             self._tally("left over", "claims of runs that are over", each.size_bytes, is_freed=True)
 
     def _fates(self) -> Iterator[tuple[_Entry, int, Verdict]]:
@@ -289,10 +290,14 @@ class Collection:
     def _left(self) -> Iterator[Found]:
         """Files that never got their names, since whoever wrote them died."""
         if isinstance(self._files, LocalFilesystem):
-            for top in (RUNS, STREAMS, SEGMENTS, SPOOLS):
+            for top in (RUNS, STREAMS, SEGMENTS, SPOOLS, CLAIMS):
                 for each in self._files.walk(top):
                     if is_left(each) and not self._is_young(each.changed_at):
                         yield each
+
+    def _claims(self) -> Iterator[Found]:
+        """Claims of runs that are over; what is just being written isn't touched."""
+        return (each for each in unused(self._store, self._is_leased) if not is_left(each))
 
     def _tally(self, kind: str, title: str, size_bytes: int, *, is_freed: bool) -> None:
         self.tallies.setdefault((kind, title), Tally()).add(size_bytes, is_freed=is_freed)
@@ -327,7 +332,7 @@ class Collection:
         while batch := list(islice(doomed, _AT_ONCE)):
             self._look_again()
             self._remove_segments(batch)
-        left = chain(self._left(), unused(self._store, self._is_leased))
+        left = chain(self._left(), self._claims())
         while some_left := list(islice(left, _AT_ONCE)):
             self._files.remove_all([each.path for each in some_left])
         self._prune_spools()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb import Graph, Run, collect, configure, tensorlake_function
-from tensorlake_nb.engine import session
+from tensorlake_nb.engine import session, sharing
 from tensorlake_nb.engine.collection import Planned
 from tensorlake_nb.errors import (
     RunNotFoundError,
@@ -22,7 +24,9 @@ from tensorlake_nb.errors import (
     StoreVersionError,
     TaskFailedError,
 )
+from tensorlake_nb.store.claims import Lease, put_lease
 from tensorlake_nb.store.filesystem import LocalFilesystem
+from tensorlake_nb.store.run_log import RunLog
 from tests.support.collected import expected, found, graph, outputs_are_right
 from tests.support.notes import Notes
 from tests.support.stores import segment_directory
@@ -246,6 +250,7 @@ def test_the_oldest_runs_go_until_the_rest_fits() -> None:
 KILLED = """
 import os, signal, sys
 from tensorlake_nb import collect, configure
+from tensorlake_nb.store.claims import Lease, put_lease
 from tensorlake_nb.store.filesystem import LocalFilesystem
 configure(store=sys.argv[1], cluster="threads")
 real, left = LocalFilesystem.remove, [int(sys.argv[2])]
@@ -272,3 +277,34 @@ def test_a_process_killed_while_it_collects_leaves_the_runs_that_stay(root: Path
     collect(keep_runs=1, grace=0)
     outputs_are_right(Run.open(newest.id), 7)
     assert graph().run(n=5).output(found) == [expected(5)]
+
+
+@pytest.mark.parametrize("is_renewed", [True, False])
+def test_a_run_of_another_host_is_live_after_a_day_only_if_its_lease_is_renewed(
+    monkeypatch: pytest.MonkeyPatch, is_renewed: bool
+) -> None:
+    monkeypatch.setattr(sharing, "EXPIRY", 0.2)
+    store = session.current().store()
+    owner: dict[str, str | int | float] = {"host": "far away", "pid": 1, "created": 0.0}
+    run_id = "20240103-000000-00000c"
+    RunLog(store, run_id).create({"graph": "elsewhere", "calls": {}, "owner": owner})
+    put_lease(store, Lease(run_id, 1, frozenset(), frozenset(), owner))
+    over = threading.Event()
+
+    def beat() -> None:
+        for number in itertools.count(2):
+            put_lease(store, Lease(run_id, number, frozenset(), frozenset(), owner))
+            if over.wait(0.01):
+                return
+
+    thread = threading.Thread(target=beat)
+    if is_renewed:
+        thread.start()
+    try:
+        freed = collect(keep_runs=0, grace=0)
+    finally:
+        over.set()
+        if is_renewed:
+            thread.join()
+
+    assert freed.runs == (() if is_renewed else (run_id,))
