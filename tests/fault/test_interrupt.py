@@ -20,21 +20,26 @@ def numbers(n: int, seconds: float) -> list[tuple[int, float]]:
 
 @tensorlake_function()
 def work(i: int, seconds: float) -> int:
-    open(f"begun-{i}", "a").close()
+    open(f"{FOLDER}/begun-{i}", "a").close()
     time.sleep(seconds)
     return i
 
 graph = Graph(name="stop", start_node=numbers).add_edge(numbers, work)
-graph.run(n=2, seconds=0.0)
-print("ready")
 """
 
 
-@pytest.fixture
-def notebook(tmp_path: Path) -> Iterator[Kernel]:
-    with kernel(tmp_path) as running:
-        assert "ready" in running.run(SET_UP).stdout
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    with kernel(tmp_path_factory.mktemp("kernel")) as running:
+        running.run(SET_UP)
         yield running
+
+
+@pytest.fixture
+def notebook(shared: Kernel, tmp_path: Path) -> Kernel:
+    """A kernel with a cluster that is there; nothing that an earlier test did is of use, as `FOLDER` is reached."""
+    assert "ready" in shared.run(f"FOLDER = {str(tmp_path)!r}; graph.run(n=2, seconds=0.0); print('ready')").stdout
+    return shared
 
 
 def interrupt_when_begun(notebook: Kernel, folder: Path, code: str, element: int = 0) -> float:
@@ -49,6 +54,14 @@ def interrupt_when_begun(notebook: Kernel, folder: Path, code: str, element: int
     assert reply.status == "error"
     assert reply.errors[0].startswith("KeyboardInterrupt"), reply.errors
     return reply.seconds
+
+
+def pids(notebook: Kernel) -> str:
+    """The processes of the workers."""
+    return notebook.run(
+        "import os; from tensorlake_nb.engine.session import current\n"
+        "print(sorted(current().connection().client.run(os.getpid).values()))"
+    ).stdout
 
 
 @pytest.mark.parametrize("seconds", [0.05, 30.0], ids=["short calls", "calls that hang"])
@@ -74,12 +87,78 @@ def test_a_stopped_run_is_cancelled_keeps_what_is_finished_and_goes_on(notebook:
 
 
 def test_workers_are_deaf_to_the_interrupt_and_go_on(notebook: Kernel, tmp_path: Path) -> None:
-    workers = (
-        "import os; from tensorlake_nb.engine.session import current\n"
-        "print(sorted(current().connection().client.run(os.getpid).values()))"
-    )
-    before = notebook.run(workers).stdout
+    before = pids(notebook)
 
     interrupt_when_begun(notebook, tmp_path, "graph.run(n=500, seconds=0.05)")
 
-    assert notebook.run(workers).stdout == before
+    assert pids(notebook) == before
+
+
+def test_stop_pressed_twice_in_a_row_cancels_once_and_leaves_the_next_cell_alone(
+    notebook: Kernel, tmp_path: Path
+) -> None:
+    before = pids(notebook)
+    begun = tmp_path / "begun-0"
+    begun.unlink()
+    cell = notebook.begin("run = graph.start(n=500, seconds=0.05); run.wait()")
+    while not begun.exists():
+        pass
+    notebook.interrupt()
+    notebook.interrupt()
+    stopped = notebook.finish(cell)
+    state = notebook.run("print(run.wait_quietly(20), run.status, run.failures)")
+
+    assert stopped.errors[0].startswith("KeyboardInterrupt")
+    assert state.stdout.strip() == "True cancelled ()"
+    assert pids(notebook) == before
+    assert notebook.run("print(graph.run(n=3, seconds=0.0).output(work))").stdout.strip() == "[0, 1, 2]"
+
+
+def test_stop_while_the_cell_prints_leaves_a_run_in_the_background_alone(notebook: Kernel, tmp_path: Path) -> None:
+    cell = notebook.begin(
+        "run = graph.start(n=40, seconds=0.05)\nwhile True:\n    print('still')\n    time.sleep(0.001)"
+    )
+    notebook.wait_for_output("still")
+    notebook.interrupt()
+    stopped = notebook.finish(cell)
+    state = notebook.run("print(run.wait().status, run.output(work) == list(range(40)))")
+
+    assert stopped.errors[0].startswith("KeyboardInterrupt")
+    assert state.stdout.strip() == "succeeded True"
+
+
+def test_stop_during_a_resumption_cancels_it_and_the_next_one_is_exact(notebook: Kernel, tmp_path: Path) -> None:
+    interrupt_when_begun(notebook, tmp_path, "run = graph.start(n=80, seconds=0.05); run.wait()", element=4)
+    interrupt_when_begun(notebook, tmp_path, "run.resume()", element=40)
+    state = notebook.run("print(run.status, run.failures)")
+    resumed = notebook.run("run.resume(); print(run.status, run.output(work) == list(range(80)))")
+
+    assert state.stdout.strip() == "cancelled ()"
+    assert resumed.stdout.strip() == "succeeded True"
+
+
+def test_stop_while_outputs_are_read_only_ends_the_reading(notebook: Kernel) -> None:
+    notebook.run("run = graph.run(n=300, seconds=0.0)")
+    cell = notebook.begin("print('reading')\nwhile True:\n    [*run.outputs(work)]")
+    notebook.wait_for_output("reading")
+    notebook.interrupt()
+    stopped = notebook.finish(cell)
+
+    assert stopped.errors[0].startswith("KeyboardInterrupt")
+    read = notebook.run("print(run.status, run.output(work) == list(range(300)))")
+    assert read.stdout.strip() == "succeeded True"
+
+
+def test_stop_while_the_cluster_starts_cancels_the_run_and_the_next_one_works(tmp_path: Path) -> None:
+    with kernel(tmp_path) as notebook:
+        notebook.run(f"{SET_UP}\nFOLDER = {str(tmp_path)!r}")
+        cell = notebook.begin("run = graph.start(n=3, seconds=0.0); print('begun'); run.wait()")
+        notebook.wait_for_output("begun")
+        notebook.interrupt()
+        stopped = notebook.finish(cell)
+        state = notebook.run("print(run.wait_quietly(20), run.status)")
+        again = notebook.run("print(run.resume().output(work))")
+
+    assert stopped.errors[0].startswith("KeyboardInterrupt")
+    assert state.stdout.strip() == "True cancelled"
+    assert again.stdout.strip() == "[0, 1, 2]"
