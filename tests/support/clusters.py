@@ -90,6 +90,11 @@ class Cluster:
             found[f"{prefix}TLS__{role}__KEY"] = self._tls["key"]
         return found
 
+    @property
+    def workers(self) -> list[subprocess.Popen[bytes]]:
+        """The processes of its workers' nannies, those that have ended included."""
+        return [process for process in self._processes if process is not self.scheduler]
+
     def logs(self) -> str:
         """What its processes have printed."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
