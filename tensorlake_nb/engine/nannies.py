@@ -28,6 +28,7 @@ _MOST_DEATHS = 1000
 _MOST_FAILED_STARTS = 20
 #: The cause of death of a worker that was ended because a call overran its timeout.
 TIMED_OUT = "timeout"
+_SIGALRM = int(getattr(signal, "SIGALRM", 14))
 _WORKER_PROCESS = "Dask Worker process (from Nanny)"
 
 #: What worker processes of this kernel died of, by the address that they had.
@@ -46,12 +47,14 @@ def death_at(address: str, timeout_s: float) -> str | None:
 
 def cause_of(exit_code: int) -> str:
     """An exit code of `multiprocessing` in words: ``"exit code 3"``, ``"SIGKILL"``."""
+    if exit_code in (EXIT_OVERRUN, -_SIGALRM):  # the watchdog's own end, and the one that its alarm clock makes
+        return TIMED_OUT
     if exit_code < 0:
         try:
             return signal.Signals(-exit_code).name
         except ValueError:
             return f"signal {-exit_code}"
-    return TIMED_OUT if exit_code == EXIT_OVERRUN else f"exit code {exit_code}"
+    return f"exit code {exit_code}"
 
 
 class QuietNanny(Nanny):
@@ -142,9 +145,11 @@ class EmbeddedCluster(LocalCluster):
 
 
 class Births(SchedulerPlugin):
-    """Notes which worker belongs to which nanny."""
+    """Notes which worker belongs to which nanny, and that whoever died at its address before is another one."""
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        with _noted:
+            _deaths.pop(worker, None)
         nanny = scheduler.workers[worker].nanny
         if nanny is not None:
             _born[nanny] = worker

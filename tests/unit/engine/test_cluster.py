@@ -16,7 +16,7 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster, default_client, get_worker
 
-from tensorlake_nb.engine import cluster
+from tensorlake_nb.engine import cluster, nannies
 from tensorlake_nb.engine.cluster import Connection, connect, death_of
 from tensorlake_nb.engine.nannies import cause_of
 from tensorlake_nb.errors import ClusterError
@@ -142,6 +142,17 @@ def test_what_a_worker_died_of_is_known(embedded: Connection, code: int) -> None
     until(lambda: len(addresses(embedded)) == 2)
 
 
+def test_a_worker_at_the_address_of_a_dead_one_dies_of_its_own_cause(embedded: Connection) -> None:
+    first = addresses(embedded)[0]
+    nannies._note(first, "what somebody died of who had this port before")
+    started: Any = embedded._cluster
+    nannies.Births().add_worker(started.scheduler, first)
+    embedded.kill_worker(first)
+    until(lambda: first not in addresses(embedded) and len(addresses(embedded)) == 2)
+
+    assert death_of(embedded, first) == "SIGKILL"
+
+
 def test_nothing_is_known_of_the_death_of_the_living(embedded: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_DEATH_NOTICE_S", 0.01)
 
@@ -172,12 +183,13 @@ def test_the_worker_tells_what_it_declares(embedded: Connection) -> None:
 
 
 def test_exit_codes_in_words() -> None:
-    assert [cause_of(code) for code in (0, 3, -9, -11, -250, 124)] == [
+    assert [cause_of(code) for code in (0, 3, -9, -11, -250, 124, -14)] == [
         "exit code 0",
         "exit code 3",
         "SIGKILL",
         "SIGSEGV",
         "signal 250",
+        "timeout",
         "timeout",
     ]
 
