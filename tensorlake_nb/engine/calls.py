@@ -86,7 +86,7 @@ class Caller:
         self._watch = Watch(
             batch.run_id,
             call.timeout_s,
-            on_hang=lambda: self._hang(self._offset),
+            on_hang=lambda: self._hang(self._offset, self._watch),
             alarm=host.alarm,
             repeated=True,
         )
@@ -141,7 +141,7 @@ class Caller:
             self._batch.run_id,
             self._call.timeout_s,
             interrupt=interrupt,
-            on_hang=lambda: self._hang(offset),
+            on_hang=lambda: self._hang(offset, watch),
             alarm=self._host.alarm,
         )
         context = self._context(offset, watch)
@@ -208,12 +208,15 @@ class Caller:
             return failure_of(offset, error, given, secrets=(*shown, *self._hidden))
         return Returned(value, context.effects.packed() if context is not None else None, duration_s)
 
-    def _hang(self, offset: int) -> None:
+    def _hang(self, offset: int, watch: Watch) -> None:
         """The call goes on although it was interrupted: on the watchdog's thread, end the process if it is ours."""
         saving = threading.Thread(target=self._save, name="tensorlake-nb last words", daemon=True)
         saving.start()
         saving.join(_LAST_WORDS_S)
+        if not watch.is_hung:  # it has ended meanwhile, and another call may have begun, which isn't to blame
+            return
         self._report(Overran(self._batch.name, self._call.node, offset, self._call.timeout_s, self._host.exits))
         if self._host.exits:
             time.sleep(_SENDING_S)
-            end_process()
+            if watch.is_hung:
+                end_process()

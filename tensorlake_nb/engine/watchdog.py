@@ -74,6 +74,7 @@ class Watch:
         self._thread_id = 0
         self._is_open = False
         self._hung = False
+        self._interrupted_at = 0.0
         self.deadline = 0.0
         #: Why the call was interrupted, if it was.
         self.reason: Interrupt | None = None
@@ -125,6 +126,11 @@ class Watch:
             else:
                 self._interrupt_call(reason)
 
+    @property
+    def is_hung(self) -> bool:
+        """Whether the call goes on although it was interrupted some time ago."""
+        return self._is_open and self._hung
+
     def look(self, now: float) -> float:
         """Do what is due; gives the time of the next look."""
         if not self._is_open:  # the next call has its whole time
@@ -133,8 +139,11 @@ class Watch:
             return self.deadline
         if self.reason is None:
             self.interrupt(Overrun())
-        if now < self.deadline + GRACE_S:
-            return self.deadline + GRACE_S
+            self._interrupted_at = now
+        if (
+            now < self._interrupted_at + GRACE_S
+        ):  # whoever looks late, since the process was paused, gives it all the same
+            return self._interrupted_at + GRACE_S
         with self._lock:
             is_due = self._is_open and not self._hung and isinstance(self.reason, Overrun)
             self._hung = self._hung or is_due

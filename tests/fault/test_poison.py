@@ -6,11 +6,14 @@ import ctypes
 import os
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tensorlake_nb import Graph, Retries, Run, configure, tensorlake_function
+from tensorlake_nb.engine import session
+from tensorlake_nb.engine.cluster import connect
 from tensorlake_nb.errors import TaskFailedError
 
 POISON, FATAL = 7, 13
@@ -43,6 +46,18 @@ def hang(x: int, calls: str) -> int:
     note(x, calls)
     if x == POISON:
         time.sleep(60)
+    if x == FATAL:
+        ctypes.PyDLL(None).sleep(60)  # holds the interpreter lock: no thread of the process can do anything
+    return x
+
+
+@tensorlake_function(retries=Retries(max_retries=1, initial_delay=0.1))
+def hoard(x: int, calls: str) -> int:
+    note(x, calls)
+    kept = []
+    while x == POISON:
+        kept.append(bytearray(20_000_000))
+        time.sleep(0.01)
     return x
 
 
@@ -85,7 +100,23 @@ def test_a_hung_call_ends_at_its_timeout_and_costs_only_itself(calls: Path) -> N
     began = time.monotonic()
     run = graph.run(n=20, calls=str(calls))
 
-    assert time.monotonic() - began < 30, "it hangs for a minute"
-    assert sorted(run.output(hang)) == [i for i in range(20) if i != POISON]
-    assert [(failure.index, failure.kind) for failure in run.failures] == [(POISON, "timeout")]
+    assert time.monotonic() - began < 40, "it hangs for a minute"
+    assert sorted(run.output(hang)) == [i for i in range(20) if i not in (POISON, FATAL)]
+    assert [(failure.index, failure.kind) for failure in run.failures] == [(POISON, "timeout"), (FATAL, "timeout")]
     assert max(called(calls).values()) == 1
+
+
+def test_an_element_that_takes_all_memory_fails_alone_and_is_told_the_limit(
+    calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "connect", partial(connect, memory_limit="400MB"))
+    configure(cluster="embedded", workers=1)  # another number, so that one is started
+    graph = Graph(name="hoard", start_node=numbers, on_error="continue").add_edge(numbers, hoard)
+
+    run = graph.run(n=12, calls=str(calls))
+
+    assert sorted(run.output(hoard)) == [i for i in range(12) if i != POISON]
+    assert {failure.index: failure.error for failure in run.failures} == {
+        POISON: "its worker process ended (SIGTERM: it used more than its 381 MiB of memory)"
+    }
+    assert called(calls) == Counter(range(12)) + Counter([POISON]), "neighbours are called once"

@@ -156,6 +156,23 @@ def test_an_interrupt_never_arrives_after_the_watch_is_closed() -> None:
     assert strays == 0
 
 
+def test_a_call_that_was_paused_past_its_deadline_still_has_its_grace() -> None:
+    hung: list[str] = []
+    watch = Watch(RUN, 0.0, interrupt=lambda reason: None, on_hang=lambda: hung.append("hung"), repeated=True)
+    watch._is_open = True  # as if entered, without the watchdog's own looks
+
+    next_look = watch.look(100.0)
+    was_hung = [watch.is_hung]
+    watch.look(next_look)
+    was_hung.append(watch.is_hung)
+    watch.close()
+    was_hung.append(watch.is_hung)
+
+    assert next_look == 100.0 + watchdog.GRACE_S
+    assert was_hung == [False, True, False]
+    assert hung == ["hung"]
+
+
 def test_only_the_calls_of_one_run_are_interrupted() -> None:
     reasons: list[Any] = []
     mine = Watch(RUN, 60.0, interrupt=lambda reason: reasons.append(type(reason)))
