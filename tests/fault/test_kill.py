@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.killing import kill_often
+from tests.support.killing import Point, kill_at, kill_often
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -21,3 +21,16 @@ def test_whatever_is_killed_and_when_nothing_that_was_kept_is_called_again(tmp_p
     assert report.is_good, str(report)
     assert report.kills.total() == 16
     assert report.twice_by_design <= 2 * 16, "at most what each worker was at, and a fold's step"
+
+
+def test_a_worker_killed_while_it_writes_results_or_holds_their_receipt_costs_no_call(tmp_path: Path) -> None:
+    report = kill_at(
+        tmp_path,
+        Point("Store.commit", 6, "before", "worker"),
+        Point("Store.commit", 6, "after", "worker"),
+        Point("NodeWork.receipt", 5, "after", "worker"),
+    )
+
+    assert report.is_good, str(report)
+    assert report.kills.total() == 3
+    assert report.twice_by_design == 0

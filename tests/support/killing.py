@@ -97,6 +97,18 @@ def kill_often(folder: Path, kills: int, seed: int, in_a_row: int = 4) -> Report
     raise AssertionError("unreachable")
 
 
+def kill_at(folder: Path, *points: Point) -> Report:
+    """Kill at each point once, on a store of its own; the same run, or the one after it, comes to the end."""
+    report = Report()
+    with marked() as mark:
+        for number, point in enumerate(points):
+            row = _Row(folder / f"row-{number}", mark, report)
+            row.run(point)
+            if point.victim != "worker":
+                row.run(Point())
+    return report
+
+
 def _drawn(random: Random, hits: Counter[str], share: float) -> Point:
     place = random.choice(sorted(hits))
     victim = random.choice(VICTIMS)
