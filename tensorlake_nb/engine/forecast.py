@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tensorlake_nb.core.events import RunStarted
 from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.instructions import Gather, Instruction, Probe, Seal
 from tensorlake_nb.core.node_state import NodeState
+from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.planner import next_instructions
 from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.engine.desk import Desk
+from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError
+
+#: How often looking begins anew when it comes upon something damaged or gone.
+_MOST_LOOKS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +65,34 @@ class Forecast:
     __repr__ = __str__
 
 
-def forecast(state: RunState, desk: Desk, means_s: Mapping[str, float]) -> Forecast:
+def forecast(plan: Plan, make_desk: Callable[[], Desk], means_s: Mapping[str, float]) -> Forecast:
     """Follow the plan as far as it goes without computing anything.
 
     Parameters
     ----------
-    state
-        Of a run that hasn't begun.
     means_s
         Seconds per element of nodes that ran before.
     """
-    follow(state, desk)
+    state, _ = followed(plan, make_desk)
     nodes = {name: _of(state, node, means_s) for name, node in state.nodes.items() if not node.plan.is_virtual}
-    return Forecast(state.plan.graph, nodes)
+    return Forecast(plan.graph, nodes)
+
+
+def followed(plan: Plan, make_desk: Callable[[], Desk]) -> tuple[RunState, Desk]:
+    """A run that hasn't begun, as far as what is in the store takes it.
+
+    What is damaged, or was collected while this looked, is put aside, and what is left is followed from the start.
+    """
+    for look in range(_MOST_LOOKS):
+        state, desk = RunState.fresh(plan), make_desk()
+        try:
+            follow(state, desk)
+        except (CheckpointNotFoundError, CorruptCheckpointError):
+            if look + 1 == _MOST_LOOKS:
+                raise
+        else:
+            break
+    return state, desk
 
 
 def follow(state: RunState, desk: Desk) -> None:

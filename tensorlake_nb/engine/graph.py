@@ -11,9 +11,9 @@ from tensorlake_nb.core.binding import check_inputs, conformed
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.graph import GraphBuilder
 from tensorlake_nb.core.plan import plan_graph
-from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.engine import session as sessions
 from tensorlake_nb.engine.blueprint import Blueprint
+from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.forecast import Forecast, forecast
 from tensorlake_nb.engine.launch import check_placement, draw_up, make_desk_of
 from tensorlake_nb.engine.naming import fingerprints
@@ -139,8 +139,11 @@ class Graph(GraphBuilder):
             means_s = {**before.means_s, **means_s}
             if means_s.keys() >= blueprint.plan.nodes.keys():
                 break
-        desk = make_desk_of(blueprint, session.store(), resolver, session, keeps=False)
-        return forecast(RunState.fresh(blueprint.plan), desk, means_s)
+
+        def make_desk() -> Desk:
+            return make_desk_of(blueprint, session.store(), resolver, session, keeps=False)
+
+        return forecast(blueprint.plan, make_desk, means_s)
 
     def verify(
         self,

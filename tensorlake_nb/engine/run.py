@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 from tensorlake_nb.core.batch import FailureKind, Span
 from tensorlake_nb.core.function import Function
-from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.engine import detached
 from tensorlake_nb.engine import session as sessions
 from tensorlake_nb.engine.arrivals import Arrivals, arrivals
 from tensorlake_nb.engine.blueprint import Blueprint, from_json
-from tensorlake_nb.engine.forecast import forecast
+from tensorlake_nb.engine.desk import Desk
+from tensorlake_nb.engine.forecast import followed
 from tensorlake_nb.engine.launch import drive, make_desk_of, new_run_id, secret_values
 from tensorlake_nb.engine.naming import stored_resolver
 from tensorlake_nb.engine.ownership import Owner
@@ -334,9 +334,11 @@ class Run(RecordedRun):
         An element of a join is a dict by parameter, one of the start function the run's inputs by name.
         """
         name = self._name(function)
-        state = RunState.fresh(self._blueprint.plan)
-        desk = make_desk_of(self._blueprint, self._store, self._resolver, self._session, keeps=False)
-        forecast(state, desk, {})  # follows the run as far as the store goes
+
+        def make_desk() -> Desk:
+            return make_desk_of(self._blueprint, self._store, self._resolver, self._session, keeps=False)
+
+        _, desk = followed(self._blueprint.plan, make_desk)
         return arrivals(desk.streams, name, lambda spans: self._store.read(spans, self._resolver))
 
     # -- what it gave --

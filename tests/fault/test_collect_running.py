@@ -139,6 +139,19 @@ def test_what_goes_under_a_run_is_computed_again_and_the_run_is_right(notes: Not
     assert any(segment in reason for segment in taken for reason in session.current().store().damage), "and it is said"
 
 
+def test_a_plan_and_the_inputs_of_a_function_pass_over_what_goes_while_they_look(root: Path) -> None:
+    run = graph().run(n=9)
+    for span in run.outputs("odd").spans:
+        (segment_directory(root, span.segment) / "zarr.json").unlink(missing_ok=True)
+    hide_what_is_remembered()
+
+    planned = graph().plan(n=9).nodes["odd"]
+    arrived = Run.open(run.id).inputs_of("odd")
+
+    assert planned.to_compute > 0
+    assert [*arrived] == [*range(9)]
+
+
 @pytest.mark.parametrize("again", [1, 3])
 def test_two_that_collect_at_once_free_the_same(monkeypatch: pytest.MonkeyPatch, again: int) -> None:
     for n in (5, 9, 7):
