@@ -209,15 +209,15 @@ class LocalFilesystem:
         self.prune({path.rpartition("/")[0] for path in paths})
 
     def prune(self, directories: Iterable[str]) -> None:
-        """Remove directories that are empty, then those above them, but none of the store's own.
-
-        Each is tried once: to see that a large one isn't empty takes long where much was removed from it.
-        """
+        """Remove directories that are empty, then those above them, but none of the store's own."""
         tried = set(directories)
         while tried:
             above = set()
             for directory in filter(lambda directory: "/" in directory, tried):
                 with suppress(OSError):
+                    with os.scandir(self.path(directory)) as entries:
+                        if next(entries, None) is not None:  # some filesystems read all of it before they refuse
+                            continue
                     os.rmdir(self.path(directory))
                     above.add(directory.rpartition("/")[0])
             tried = above

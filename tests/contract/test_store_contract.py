@@ -14,6 +14,7 @@ import pytest
 import zarr
 
 from tensorlake_nb.core.batch import BARE, Span
+from tensorlake_nb.core.retention import Retention
 from tensorlake_nb.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
@@ -25,6 +26,7 @@ from tensorlake_nb.errors import (
 )
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.claims import Lease, Ledger, leases, put_lease, remove_lease
+from tensorlake_nb.store.collect import Collection
 from tensorlake_nb.store.opening import open_store
 from tensorlake_nb.store.record import write_record
 from tensorlake_nb.store.run_log import RunLog, list_runs
@@ -480,3 +482,27 @@ def test_a_lease_is_replaced_and_removed(store: Store) -> None:
     assert [lease.beat for lease in leases(store, but="another")] == [2]
     remove_lease(store, "run")
     assert [*leases(store, but="another")] == []
+
+
+def test_a_collection_frees_what_no_run_names_and_leaves_the_rest(store: Store) -> None:
+    kept = committed(store, VALUES, name="kept")
+    gone = committed(store, VALUES, name="gone")
+    damaged = committed(store, ["damaged"], name="damaged")
+    store.quarantine(damaged[0].segment, "a test says so")
+    for number, spans in enumerate((kept[:2], [kept[0], gone[0]])):
+        record = StreamRecord(tuple(spans), 2, 2, None, None, some_digest(1), 0.0, RUN)
+        store.put_stream(FINGERPRINT, some_digest(number), record)
+    log = RunLog(store, RUN)
+    log.create({"graph": "graph", "calls": {"work": {"fingerprint": FINGERPRINT}}, "owner": {}})
+    log.append([{"type": "probed", "beside": [kept[0].segment]}, {"type": "run_ended", "at": 1.7e9}])
+
+    Collection(store, Retention(grace_s=0), lambda run: False).remove()
+    after = again(store)
+
+    assert digests_of(after.read(kept)) == digests_of(VALUES)
+    assert after.segments_of(FINGERPRINT) == [after.segment(kept[0].segment)]
+    assert {each.path.split("/")[3].partition("~")[0] for each in after.filesystem.walk("segments")} == {"kept"}
+    assert after.get_stream(FINGERPRINT, some_digest(0)) is not None
+    assert len(list(after.filesystem.walk("streams"))) == 1
+    assert after.get_stream(FINGERPRINT, some_digest(1)) is None
+    assert len(list_runs(after)) == 1
