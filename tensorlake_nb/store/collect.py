@@ -37,6 +37,7 @@ from tensorlake_nb.store.paths import (
     is_part,
     made_at,
     run_of,
+    segment_path,
     spools_path,
     writer_of,
 )
@@ -217,11 +218,15 @@ class Collection:
         names = set(self._files.list(where))
         marked = {name.removesuffix(BAD_SUFFIX) for name in names if name.endswith(BAD_SUFFIX)}
         for name, objects in groupby(self._files.walk(where), lambda found: found.path[len(where) + 1 :].split("/")[0]):
-            if name.endswith(BAD_SUFFIX) and name.removesuffix(BAD_SUFFIX) in names:
-                continue  # it goes with its segment
-            name = name.removesuffix(BAD_SUFFIX)
-            if is_part(name) and made_at(name) is not None:
-                yield _Entry(f"{fingerprint}/{name}", tuple(objects), name in marked)
+            if name in names and not name.endswith(BAD_SUFFIX):
+                names.discard(name)
+                if _is_segment(name):
+                    yield _Entry(f"{fingerprint}/{name}", tuple(objects), name in marked)
+                    marked.discard(name)
+        # Marks of what has gone, and directories whose objects went before somebody was killed.
+        for name in sorted(marked.union(name for name in names if not name.endswith(BAD_SUFFIX))):
+            if _is_segment(name):
+                yield _Entry(f"{fingerprint}/{name}", (), name in marked)
 
     def _stream_files(self, where: str) -> Iterator[Found]:
         return (each for each in self._files.walk(where) if is_part(each.name))
@@ -362,6 +367,7 @@ class Collection:
             return  # it has begun, or somebody else collects
         self._files.remove_all([f"{base}/header"])
         self._files.remove_all([each.path for each in self._files.walk(base)])
+        self._prune([base, *(f"{base}/{name}" for name in self._files.list(base))])
 
     def _remove_segments(self, entries: Sequence[_Entry]) -> None:
         ranks = self._needs.ranks([entry.name for entry in entries])
@@ -374,11 +380,20 @@ class Collection:
         self._files.remove_all(records)
         self._files.remove_all(sorted(set(others) - set(records) - set(marks)))
         self._files.remove_all(marks)
+        self._prune(segment_path(entry.name) for entry in still)
 
     def _prune_spools(self) -> None:
         """Each run looks through the directories of spools, so those that are empty go."""
+        self._prune(map(spools_path, filter(is_fingerprint, self._files.list(SPOOLS))))
+
+    def _prune(self, directories: Iterable[str]) -> None:
+        """Remove what a local disk has of directories without objects."""
         if isinstance(self._files, LocalFilesystem):
-            self._files.prune(map(spools_path, filter(is_fingerprint, self._files.list(SPOOLS))))
+            self._files.prune(directories)
+
+
+def _is_segment(name: str) -> bool:
+    return is_part(name) and made_at(name) is not None
 
 
 def _streams_of(fingerprint: str) -> str:
