@@ -27,7 +27,7 @@ T = TypeVar("T")
 #: half. Drivers of object stores are patient too, but not with everything, and some for less than a second in all.
 WAITS_S: Sequence[float] = (0.2, 0.6, 2.0, 5.0)
 #: How long to wait before looking again for an object that has to be there (s), and for one that may never have been.
-LOOKS_S: Sequence[float] = (0.02, 0.1, 0.3)
+LOOKS_S: Sequence[float] = (0.02, 0.05)
 _GLANCES_S = (0.01, 0.03)
 _LONGEST_WAIT_S = 10.0
 #: How soon a wait notices that it is over (s).

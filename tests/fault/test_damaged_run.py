@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from blake3 import blake3
 
 from tensorlake_nb import Graph, Run, configure, tensorlake_function
-from tensorlake_nb.errors import TensorlakeError
+from tensorlake_nb.errors import StoreVersionError, TensorlakeError
+from tensorlake_nb.store.claims import Lease, put_lease
+from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.segment import LARGE_BYTES
+from tests.support.stores import add
 
 
 @tensorlake_function()
@@ -24,9 +31,15 @@ def square(x: int) -> Any:
     return np.full((20, 20), x * x)
 
 
-@tensorlake_function()
-def label(x: int) -> dict[str, int]:
+@tensorlake_function(inject_ctx=True)
+def label(ctx: Any, x: int) -> dict[str, int]:
+    ctx.request_state.set("last", x)
     return {"x": x}
+
+
+@tensorlake_function()
+def big(x: int) -> bytes:
+    return bytes([x]) * (LARGE_BYTES + 1 if x < 2 else 1)
 
 
 @tensorlake_function(accumulate=list)
@@ -36,7 +49,8 @@ def collect(found: list[Any], value: Any) -> list[Any]:
 
 def graph() -> Graph:
     made = Graph(name="damaged", start_node=numbers)
-    return made.add_edge(numbers, square).add_edge(numbers, label).add_edge(square, collect)
+    made.add_edge(numbers, square).add_edge(numbers, label).add_edge(numbers, big)
+    return made.add_edge(square, collect)
 
 
 RIGHT = ([[400 * x * x for x in range(12)]], [{"x": x} for x in range(12)])
@@ -45,21 +59,37 @@ RIGHT = ([[400 * x * x for x in range(12)]], [{"x": x} for x in range(12)])
 def results(run: Run) -> tuple[Any, Any]:
     arrays = [int(array[3, 4]) for array in run.output(square)]
     assert arrays == [x * x for x in range(12)]
+    assert [(set(data), len(data) > LARGE_BYTES) for data in run.output(big)] == [({x}, x < 2) for x in range(12)]
     return run.output(collect), run.output(label)
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store in which the run has ended."""
+    """A store in which the run has ended, and of all that others may have left there something."""
     folder = tmp_path_factory.mktemp("kept")
     configure(store=folder / "store", cluster="threads", workers=2)
+    run = graph().run(n=12)
+    assert results(run) == RIGHT
+    store = open_store(str(folder / "store"))
+    labels = run.outputs(label).spans[0].segment
+    store.quarantine(labels, "so that there is a mark")
     assert results(graph().run(n=12)) == RIGHT
+    fingerprint = labels.partition("/")[0]
+    writer = store.writer(fingerprint, "died")
+    add(writer, 1, {"x": "of nobody's"})
+    writer.abandon()
+    owner: dict[str, str | int | float] = {"host": socket.gethostname(), "pid": 1, "created": 1.0}
+    put_lease(store, Lease("20260102-030405-abcdef", 3, frozenset({fingerprint}), frozenset(), owner))
     return folder / "store"
 
 
 def kind_of(path: Path, store: Path) -> str:
     """What sort of stored object a file is."""
     parts = path.relative_to(store).parts
+    if path.suffix == ".bad":
+        return "mark"
+    if parts[0] == "claims":
+        return "lease" if parts[1] == "runs" else "ledger"
     if parts[0] == "segments":
         return "segment record" if parts[-1] == "zarr.json" else f"segment {parts[4]}"
     if parts[0] == "runs":
@@ -85,8 +115,27 @@ def junk(path: Path) -> None:
     path.write_bytes(b'{"zarr_format": 3, "junk": ' + b"x" * 50)
 
 
-KINDS = ["segment record", "segment payload", "segment values", "streams", "run header", "run events", "run code"]
+def newer(path: Path) -> None:
+    """Make it one of the next format, as far as it says which it is; its checksum is right."""
+    raw = path.read_bytes()
+    if path.name == "zarr.json":
+        raw = re.sub(rb'"version":1\b', b'"version":2', raw)
+        raw = re.sub(rb'"checksum":"[0-9a-f]{64}"', b'"checksum":"%s"' % (b"0" * 64), raw, count=1)
+        digits = blake3(raw).hexdigest().encode()
+        raw = raw.replace(b'"checksum":"%s"' % (b"0" * 64), b'"checksum":"%s"' % digits, 1)
+    else:
+        raw = re.sub(rb"^tensorlake_nb (frame|spool) 1", rb"tensorlake_nb \1 2", raw)
+    path.write_bytes(raw)
+
+
+KINDS = [
+    *("segment record", "segment payload", "segment values", "segment large", "mark", "streams"),
+    *("run header", "run events", "run code", "run state", "spool", "lease"),
+]
+#: Objects that say in which format they are.
+VERSIONED = [kind for kind in KINDS if not kind.startswith("segment")]
 DAMAGES = [flip, cut, empty, junk, Path.unlink]
+CASES = [*((kind, damage) for kind in KINDS for damage in DAMAGES), *((kind, newer) for kind in VERSIONED)]
 
 
 def damaged(kept: Path, store: Path, kind: str, damage: Callable[[Path], None]) -> None:
@@ -99,8 +148,13 @@ def damaged(kept: Path, store: Path, kind: str, damage: Callable[[Path], None]) 
         damage(path)
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize("kind", KINDS)
+def test_all_kinds_of_objects_are_in_the_store_and_tried(kept: Path) -> None:
+    found = {kind_of(path, kept) for path in kept.rglob("*") if path.is_file()}
+
+    assert found == {*KINDS, "root zarr.json", "root .gitignore"}
+
+
+@pytest.mark.parametrize(("kind", "damage"), CASES, ids=lambda part: getattr(part, "__name__", part))
 def test_damage_is_recomputed_and_never_returned(
     kept: Path, tmp_path: Path, kind: str, damage: Callable[[Path], None]
 ) -> None:
@@ -118,6 +172,21 @@ def test_a_store_whose_own_record_is_damaged_says_which_file_to_remove(
     damaged(kept, tmp_path / "store", "root zarr.json", damage)
 
     with pytest.raises(TensorlakeError, match=r"zarr\.json"):
+        configure(store=tmp_path / "store", cluster="threads", workers=2)
+
+
+def test_outputs_of_a_newer_format_are_refused_by_name(kept: Path, tmp_path: Path) -> None:
+    damaged(kept, tmp_path / "store", "segment record", newer)
+    configure(store=tmp_path / "store", cluster="threads", workers=2)
+
+    with pytest.raises(StoreVersionError, match=r"zarr\.json was written in format 2"):
+        results(graph().run(n=12))
+
+
+def test_a_store_of_a_newer_format_is_refused_by_name(kept: Path, tmp_path: Path) -> None:
+    damaged(kept, tmp_path / "store", "root zarr.json", newer)
+
+    with pytest.raises(StoreVersionError, match=r"zarr\.json"):
         configure(store=tmp_path / "store", cluster="threads", workers=2)
 
 
