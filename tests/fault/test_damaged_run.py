@@ -91,7 +91,7 @@ def kind_of(path: Path, store: Path) -> str:
     if parts[0] == "claims":
         return "lease" if parts[1] == "runs" else "ledger"
     if parts[0] == "segments":
-        return "segment record" if parts[-1] == "zarr.json" else f"segment {parts[4]}"
+        return "segment record" if parts[-1] == "zarr.json" else f"segment {parts[4].partition('_')[0]}"
     if parts[0] == "runs":
         return f"run {parts[2]}"
     return parts[0] if len(parts) > 1 else f"root {parts[0]}"
