@@ -234,7 +234,7 @@ def drive(
         values = with_signing_keys(secret_values(blueprint.graph, blueprint.secrets), store.signing_keys)
     # What is computed anew on purpose is this run's own affair.
     shared = {call.fingerprint for call in blueprint.calls.values() if not call.fresh}
-    sharing = Sharing(store, blueprint.run_id, shared, this_process())
+    sharing = Sharing(store, blueprint.run_id, shared, this_process(), resumed=resumed)
 
     def make_desk() -> Desk:
         return make_desk_of(blueprint, store, resolver, session, sharing=sharing)

@@ -66,6 +66,8 @@ class Sharing:
     ----------
     fingerprints
         The functions that the run may compute.
+    resumed
+        Whoever drove the run before may have left a lease behind.
     clock
         Seconds that only go forward; of this process alone.
     """
@@ -77,12 +79,13 @@ class Sharing:
         fingerprints: Iterable[str],
         owner: Owner,
         *,
+        resumed: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._run_id, self._clock = store, run_id, clock
         self.beat_s = BEAT_S if store.is_local or not store.is_shared else REMOTE_BEAT_S
         self._lease = Lease(run_id, 0, frozenset(fingerprints), frozenset(), owner)
-        self._has_joined = False
+        self._has_joined, self._may_have_lease = False, resumed
         self._stop = threading.Event()
         self._ledgers: dict[str, Ledger] = {}
         #: The leases of others as last seen, and since when each has stood as it is.
@@ -108,7 +111,7 @@ class Sharing:
         """
         if self._has_joined:
             return False
-        self._has_joined = True
+        self._has_joined = self._may_have_lease = True
         put_lease(self._store, self._lease)  # before the others' are read: of two that come at once, one sees the other
         self.beat(announce)
         while self._unanswered() and not self._stop.wait(ASK_S):
@@ -172,7 +175,7 @@ class Sharing:
     def leave(self) -> None:
         """The run is driven no more."""
         self.interrupt()
-        if not self._has_joined:
+        if not self._may_have_lease:
             return
         try:
             remove_lease(self._store, self._run_id)

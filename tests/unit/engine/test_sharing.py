@@ -106,6 +106,16 @@ def test_before_it_computes_anything_a_run_is_not_there(store: Store, clock: Clo
     assert kept(tmp_path) == []
 
 
+def test_a_run_that_is_gone_on_with_removes_the_lease_of_its_dead_driver(
+    store: Store, clock: Clock, tmp_path: Path
+) -> None:
+    Sharer(store, "killed", clock).join()
+
+    Sharing(store, RunId("killed"), [FINGERPRINT], this_process(), resumed=True, clock=clock).leave()
+
+    assert kept(tmp_path) == [], "though all that was left to do was replayed"
+
+
 def test_who_comes_later_waits_for_the_answer_and_then_knows_what_is_being_computed(
     store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer]
 ) -> None:
