@@ -32,6 +32,7 @@ from tensorlake_nb.engine.forecast import follow
 from tensorlake_nb.engine.launch import check_placement, draw_up, make_desk_of, secret_values
 from tensorlake_nb.engine.node_work import DAMAGED
 from tensorlake_nb.engine.sampling import Sample, Sampler
+from tensorlake_nb.engine.secrets import with_signing_keys
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.errors import OptionError
 from tensorlake_nb.store.aside import aside
@@ -246,7 +247,8 @@ class _Checking:
         self._session, self._blueprint, self._kit, self._checks = session, blueprint, kit, checks
         self._inbox: queue.SimpleQueue[be.Message | BaseException] = queue.SimpleQueue()
         self._hands = ThreadPoolExecutor(1, thread_name_prefix="tensorlake-nb-verify")
-        values = secret_values(blueprint.graph, blueprint.secrets)
+        keys = session.store().signing_keys
+        values = with_signing_keys(secret_values(blueprint.graph, blueprint.secrets), keys)
         self._backend = DaskBackend(self._connect, blueprint.run_id, values, self._inbox.put, task=check)
         self._connection: Connection | None = None
         #: Which checks are still to be made, per node.

@@ -74,6 +74,8 @@ def test_worker_processes_are_given_the_keys(notes: Notes, tmp_path: Path) -> No
         assert [each.held for each in run.outputs("odd")] == list(range(20))
         assert odd_graph(notes).run(n=21).result()[-1] == 200
         assert len(notes.all()) == 2 * 21
+        checked = odd_graph(notes).verify(n=21, sample=0.2)
+        assert [(each.equal > 0, each.failed + each.different) for each in checked.nodes.values()] == [(True, 0)] * 3
     finally:
         configure(cluster="threads", workers=2)
 
