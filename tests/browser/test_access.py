@@ -101,6 +101,8 @@ def test_hostile_text_is_shown_as_text(notebook: Open, tmp_path: Path) -> None:
     assert opened.page.evaluate("() => window.pwned") is None
     assert panel.locator("script, img[src=x]").count() == 0
     assert not panel.evaluate(r"node => /[\u001b\u202e]/.test(node.textContent)")
+    expect(opened.cell(1)).to_contain_text("\\u001b[31mred\\u001b[0m \\u202eevil")
+    assert not opened.cell(1).evaluate(r"node => /[\u001b\u202e]/.test(node.textContent)")
 
 
 def test_a_message_of_another_version_says_which_side_to_upgrade(notebook: Open, tmp_path: Path) -> None:
