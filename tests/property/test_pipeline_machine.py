@@ -92,9 +92,9 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         changed = {"add": [*before, *more, *after], "remove": before + after[1:], "reorder": after + before}
         self.items = changed[how][:12]
 
-    @rule(slots=st.integers(1, 4), seed=st.integers(0, 2**16))
-    def change_the_cluster(self, slots: int, seed: int) -> None:
-        self.place.slots, self.place.random = slots, Random(seed)
+    @rule(slots=st.integers(1, 4), loses=st.booleans(), seed=st.integers(0, 2**16))
+    def change_the_cluster(self, slots: int, loses: bool, seed: int) -> None:
+        self.place.slots, self.place.loses, self.place.random = slots, loses, Random(seed)
 
     @rule()
     def begin_session(self) -> None:

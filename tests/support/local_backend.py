@@ -33,12 +33,15 @@ class Place:
         How many batches can be computed at once, as far as the driver knows.
     random
         Draws which of those that wait is next.
+    loses
+        Every third batch is said to be lost, half of them before they are begun, half when all is done.
     before_batch
         Called before each batch with how many there were, and with what waits until the backend was told to stop.
     """
 
     slots: int = 1
     random: Random = field(default_factory=lambda: Random(0))
+    loses: bool = False
     before_batch: Callable[[int, Callable[[], object]], None] = lambda count, halted: None
 
 
@@ -89,6 +92,9 @@ class LocalBackend:
     def _work(self) -> None:
         for count, order in enumerate(self._next()):
             self._place.before_batch(count, lambda: self._halted.wait(_PATIENCE_S))
+            if self._place.loses and count % 6 == 1:
+                self._post(be.Lost(order.number, "its worker process ended before it began"))
+                continue
             self._post(be.Started(order.number, "here"))
 
             def report(message: Any, number: int = order.number) -> None:
@@ -100,6 +106,9 @@ class LocalBackend:
             except BaseException as error:
                 self._post(be.Lost(order.number, f"{type(error).__name__}: {error}"))
             else:
+                if self._place.loses and count % 6 == 4:
+                    self._post(be.Lost(order.number, "its worker process ended with its receipts"))
+                    continue
                 self._post(be.Finished(order.number, receipts))
 
     def _next(self) -> Iterator[Order]:
