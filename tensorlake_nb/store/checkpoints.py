@@ -45,6 +45,7 @@ from tensorlake_nb.store.paths import (
     segment_path,
     segments_path,
     stream_path,
+    streams_path,
     writer_of,
 )
 from tensorlake_nb.store.patience import expected, listed
@@ -184,9 +185,14 @@ class Store(Documents):
             return index
 
     def holds(self, fingerprint: str) -> bool:
-        """Whether anything was ever kept for a function: one listing, nothing is read."""
-        return bool(self._listed(fingerprint)) or (
-            self.is_local and any(True for _ in recovery.spool_names(self, fingerprint))
+        """Whether anything was ever kept for a function: nothing is read, and one listing tells if there is a segment.
+
+        A stream whose outputs lie elsewhere (what a router passes on) or that has none outlives the function's segments.
+        """
+        return (
+            bool(self._listed(fingerprint))
+            or (self.is_local and bool(recovery.spool_names(self, fingerprint)))
+            or bool(self.filesystem.list(streams_path(fingerprint)))
         )
 
     def segment(self, name: str) -> Segment:

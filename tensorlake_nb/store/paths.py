@@ -91,9 +91,14 @@ def bad_path(segment: str) -> str:
     return segment_path(segment) + BAD_SUFFIX
 
 
+def streams_path(fingerprint: str) -> str:
+    """Where the streams of one function are recorded."""
+    return f"{STREAMS}/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}"
+
+
 def stream_path(fingerprint: str, given: Digest) -> str:
     """Where a node's whole stream is recorded."""
-    return f"{STREAMS}/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}/{given.hex()}"
+    return f"{streams_path(fingerprint)}/{given.hex()}"
 
 
 def spools_path(fingerprint: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from tensorlake_nb import Graph, Run, configure, tensorlake_function
+from tensorlake_nb import Graph, Run, collect, configure, tensorlake_function, tensorlake_router
 from tensorlake_nb.engine import session
 from tests.support.notes import Notes
 
@@ -226,4 +226,27 @@ def test_an_async_function_and_a_generator_are_replayed(notes: Notes) -> None:
 
     assert graph.run(items=[1, 2]).output(several) == first.output(several) == [2, -2, 3, -3]
     assert graph.run(items=[2, 1]).output(several) == [3, -3, 2, -2]
+    assert notes.all() == []
+
+
+def test_what_passes_by_is_replayed_after_a_collection_of_all_but_the_run_that_replayed_it(notes: Notes) -> None:
+    """Its outputs are those of others, so the function itself has nothing left but the record of its stream."""
+
+    @tensorlake_router()
+    def either(x: int) -> list[total]:  # type: ignore[valid-type]
+        notes.add(x)
+        return [total]
+
+    @tensorlake_function()
+    def nothing(x: int) -> None:
+        notes.add(x)
+
+    graph = Graph("passing", spread).add_edge(spread, either).route(either, [total]).add_edge(spread, nothing)
+    graph.run(items=[1, 2])
+    graph.run(items=[1, 2])
+    notes.take()
+
+    collect(keep_runs=1, grace=0)
+
+    assert graph.run(items=[1, 2]).output(total) == [3]
     assert notes.all() == []
