@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tensorlake_nb import Graph, Run
+from tensorlake_nb import Graph, Run, collect
 from tensorlake_nb.engine import functions, loop_thread, session
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.engine.settings import read_settings
@@ -56,6 +56,8 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         self.kept = Kept()
         #: By fingerprint the function and the part of its code that names its calls.
         self.names: dict[str, tuple[str, object]] = {}
+        #: What each run needs, by who has made it.
+        self.needs: dict[str, dict[Call, str]] = {}
         #: Runs that were stopped halfway, with what they were to compute.
         self.stopped: dict[str, tuple[Code, list[int]]] = {}
 
@@ -125,6 +127,7 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         self.check_calls(run, wanted, made)
         assert self.kept.least(wanted) <= set(made), "something wasn't called, and nobody can have kept it"
         self.kept.learn(wanted, run.id, made, is_whole=True)
+        self.needs[run.id] = self.kept.needed_by(wanted, run.id)
         self.stopped.pop(run.id, None)
 
     def check_calls(self, run: Run, wanted: Expected, made: list[Call]) -> None:
@@ -186,6 +189,7 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         made = self.made(wanted)
         self.check_calls(run, wanted, made)
         self.kept.learn(wanted, run.id, made[: len(made) - lost], is_whole=False)
+        self.needs[run.id] = self.kept.made_by(run.id)
         self.stopped[run.id] = (self.code, self.items)
 
     @rule(which=st.integers(0, 9))
@@ -218,6 +222,17 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
             for run_id in {*self.kept.calls.values(), *self.kept.groups.values()}:
                 if name.startswith(run_id):
                     self.kept.doubt(*self.names[fingerprint], run_id)
+
+    @rule(keep_runs=st.integers(0, 4))
+    def collect_what_no_run_needs(self, keep_runs: int) -> None:
+        collected = collect(keep_runs=keep_runs, grace=0)
+
+        dropped = sorted(self.needs)[: max(len(self.needs) - keep_runs, 0)]
+        assert sorted(collected.runs) == dropped
+        for run_id in dropped:
+            del self.needs[run_id]
+            self.stopped.pop(run_id, None)
+        self.kept.doubt_all_but(self.needs.values())
 
     def teardown(self) -> None:
         self._ends.close()

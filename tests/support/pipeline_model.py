@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,8 @@ class Expected:
     #: Per group of the combine tree its calls, in order.
     groups: list[list[Call]] = field(default_factory=list)
     versions: Mapping[str, object] = field(default_factory=dict)
+    #: Calls without outputs of their own.
+    empty: set[Call] = field(default_factory=set)
 
     def named(self, line: str) -> Call:
         """The call that a line of the ledger stands for."""
@@ -180,8 +182,10 @@ def expected(code: Code, items: Sequence[int], run_id: str) -> Expected:
     def mapped(name: str, given: Sequence[Any], function: Any) -> list[Any]:
         outputs: list[Any] = []
         for x in given:
-            called(name, x)
-            outputs += function(x)
+            call, made = called(name, x), function(x)
+            if not made or name == "either":  # whose outputs are what it was given
+                found.empty.add(call)
+            outputs += made
         found.outputs[name] = outputs
         return outputs
 
@@ -265,6 +269,29 @@ class Kept:
                 self.doubtful_groups.discard(group[-1])
             elif group[-1] in made:  # or the same step of a longer group was
                 self.doubtful_groups.add(group[-1])
+
+    def needed_by(self, run: Expected, run_id: str) -> dict[Call, str]:
+        """What a run that is whole was settled from, and who has made it; of a fold its last accumulator alone.
+
+        Calls without outputs of their own may have been replayed by their stream, which then names nothing of them.
+        """
+        calls = [call for name, calls in run.calls.items() if name not in ("total", "grouped") for call in calls]
+        calls += run.calls.get("total", [])[-1:]
+        found = {call: by for call in calls if (by := self.calls.get(call)) and (by == run_id or call not in run.empty)}
+        return found | {group[-1]: self.groups[group[-1]] for group in run.groups if group[-1] in self.groups}
+
+    def made_by(self, run_id: str) -> dict[Call, str]:
+        """What a run has made itself, but for the accumulators on the way."""
+        return {call: by for call, by in self.calls.items() if by == run_id and call[0] not in ("total", "grouped")}
+
+    def doubt_all_but(self, needs: Iterable[Mapping[Call, str]]) -> None:
+        """What no run needs that stays is removed, or not, if it lies beside something else."""
+        needed = {item for each in needs for item in each.items()}
+        for held, doubtful in ((self.calls, self.doubtful), (self.groups, self.doubtful_groups)):
+            freed = [item for item in held.items() if item not in needed]
+            doubtful.update(call for call, _ in freed)
+            for call, _ in freed:
+                del held[call]
 
     def doubt(self, name: str, version: object, run_id: str) -> None:
         """Something that a run has kept for a version of a function is damaged."""
