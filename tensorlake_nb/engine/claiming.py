@@ -57,6 +57,10 @@ class Claimant:
             self._cold[name] = not self._store.holds(call.fingerprint)
         return replace(call, cold=True) if self._cold[name] and not self.shares(call) else call
 
+    def may_hold(self, name: str) -> None:
+        """Something may have been committed of a node that nobody told of: it is looked up, cold as it was."""
+        self._cold[name] = False
+
     def shares(self, call: Call) -> bool:
         """Whether other runs compute this function, too."""
         return self._sharing is not None and self._sharing.shares(call.fingerprint)

@@ -275,7 +275,9 @@ class Desk:
         Nothing is suspected when the run ``is_stopping``: then the batch was withdrawn, or its worker ended, by us.
         """
         order, batch = self._submitted.pop(lost.number)
-        call = batch.calls[0]
+        call, *chain = batch.calls
+        for after in chain:  # what it has finished of these is found when they are asked for
+            self._claimant.may_hold(after.node)
         writer = self._store.writer(call.fingerprint, segment_name(batch), resolver=self._resolver)
         known = writer.known()
         interrupted = set(writer.interrupted())

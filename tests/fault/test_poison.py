@@ -120,3 +120,29 @@ def test_an_element_that_takes_all_memory_fails_alone_and_is_told_the_limit(
         POISON: "its worker process ended (SIGTERM: it used more than its 381 MiB of memory)"
     }
     assert called(calls) == Counter(range(12)) + Counter([POISON]), "neighbours are called once"
+
+
+def test_what_a_chain_has_finished_before_its_worker_died_is_not_called_again(calls: Path) -> None:
+    """One element is carried through several functions in one batch; all but the last had committed."""
+
+    @tensorlake_function()
+    def first(calls: str) -> str:
+        note(1, calls)
+        return calls
+
+    @tensorlake_function()
+    def second(calls: str) -> str:
+        note(2, calls)
+        return calls
+
+    @tensorlake_function(retries=Retries(max_retries=1, initial_delay=0.1))
+    def third(calls: str) -> str:
+        note(3, calls)
+        if Path(calls).read_text().split().count("3") == 1:
+            os._exit(3)
+        return calls
+
+    run = Graph("chain", first).add_edge(first, second).add_edge(second, third).run(calls=str(calls))
+
+    assert run.result() == str(calls)
+    assert called(calls) == Counter([1, 2, 3, 3])
