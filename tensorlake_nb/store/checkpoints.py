@@ -187,7 +187,7 @@ class Store(Documents):
     def holds(self, fingerprint: str) -> bool:
         """Whether anything was ever kept for a function: nothing is read, and one listing tells if there is a segment.
 
-        A stream whose outputs lie elsewhere (what a router passes on) or that has none outlives the function's segments.
+        A stream whose outputs lie elsewhere (a router's), or that has none, may outlive the function's segments.
         """
         return (
             bool(self._listed(fingerprint))
