@@ -8,12 +8,20 @@ each other up sooner. With ``SHIFT_S`` in the environment, and this folder's ``s
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
 from tensorlake_nb import Graph, configure, tensorlake_function
 from tensorlake_nb.engine import sharing
-from tests.support.counted_pipeline import note
+
+
+def note(what: str, calls: str) -> None:
+    handle = os.open(calls, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(handle, f"{what}\n".encode())
+    finally:
+        os.close(handle)
 
 
 @tensorlake_function()
