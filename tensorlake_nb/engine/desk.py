@@ -70,6 +70,9 @@ class Desk:
         Per node of the plan how a worker is to call it, with its fingerprint.
     inputs, inputs_digest
         Where the run's inputs lie.
+    life
+        Ends the names of batches. A run that is gone on with may not know the last numbers that it gave before its
+        kernel died, and must not take what is left of those batches, or is still under way, for its own.
     keeps
         Whether the store may be written to; without, this is only a look at what a run would find.
     sharing
@@ -90,7 +93,9 @@ class Desk:
         *,
         keeps: bool = True,
         sharing: Sharing | None = None,
+        life: str = "",
     ) -> None:
+        self._life = life
         self._plan, self._calls, self._store, self.run_id = plan, calls, store, run_id
         self._resolver, self._keeps = resolver, keeps
         self._interval_s, self._patience_s = checkpoint_interval_s, store_patience_s
@@ -139,7 +144,7 @@ class Desk:
         batch = Batch(
             run_id=self.run_id,
             graph=self._plan.graph,
-            name=f"{name}-{order.number}",
+            name=f"{name}-{order.number}{self._life}",
             store_url=self._store.url,
             calls=calls,
             columns=self.streams.columns(name, order.slices) if order.slices else (),

@@ -195,6 +195,7 @@ def make_desk_of(
     *,
     keeps: bool = True,
     sharing: Sharing | None = None,
+    life: str = "",
 ) -> Desk:
     """A desk with empty tables; one that doesn't keep anything only looks."""
     return Desk(
@@ -209,6 +210,7 @@ def make_desk_of(
         session.settings.store_patience,
         keeps=keeps,
         sharing=sharing,
+        life=life,
     )
 
 
@@ -235,9 +237,10 @@ def drive(
     # What is computed anew on purpose is this run's own affair.
     shared = {call.fingerprint for call in blueprint.calls.values() if not call.fresh}
     sharing = Sharing(store, blueprint.run_id, shared, this_process(), resumed=resumed)
+    life = f"-{random_secrets.token_hex(3)}" if resumed else ""
 
     def make_desk() -> Desk:
-        return make_desk_of(blueprint, store, resolver, session, sharing=sharing)
+        return make_desk_of(blueprint, store, resolver, session, sharing=sharing, life=life)
 
     def make_backend(post: Callable[[Message], None]) -> Backend:
         return DaskBackend(session.connection, blueprint.run_id, values, post)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, wait
@@ -53,6 +54,8 @@ started: list[Callable[[Run], None]] = []
 
 #: How long an interrupted wait gives a run to end cleanly (s) before it gives up on it.
 _DRAIN_S = 10.0
+#: How long an interrupt may go unnoticed (s).
+_SLICE_S = 0.2
 #: How often a read that met damage has what is missing computed again before it gives up.
 _MOST_HEALINGS = 3
 
@@ -181,14 +184,13 @@ class Run(RecordedRun):
         return self
 
     def _wait(self, done: Future[None], timeout: float | None) -> None:
+        until = math.inf if timeout is None else time.monotonic() + timeout
         try:
-            done.result(timeout)
-        except FutureTimeout:
-            if not done.done():
-                raise TimeoutError(
-                    f"run {self.id} of {self.graph!r} didn't end within {timeout} s; it goes on"
-                ) from None
-            raise
+            # In slices: an interrupt that comes just before a wait begins doesn't end it.
+            while not wait((done,), min(max(until - time.monotonic(), 0.0), _SLICE_S)).done:
+                if time.monotonic() >= until:
+                    raise TimeoutError(f"run {self.id} of {self.graph!r} didn't end within {timeout} s; it goes on")
+            done.result()
         except KeyboardInterrupt:
             self.cancel()
             with suppress(FutureTimeout):  # a cluster that doesn't answer: the cell ends all the same

@@ -39,6 +39,8 @@ from tensorlake_nb.store.aside import aside
 
 #: How often choosing begins anew when it meets damage: each time that is put aside.
 _MOST_LOOKS = 3
+#: How long an interrupt may go unnoticed (s).
+_SLICE_S = 0.2
 
 _ADVICE = (
     "A run replays what such a function gave once. If each run should have it anew, mark it cacheable=False; else make "
@@ -282,14 +284,15 @@ class _Checking:
         return self._findings
 
     def _go_on(self, until: float) -> None:
-        with suppress(queue.Empty):
-            while time.monotonic() < until:
-                orders = self._next_orders()
-                if orders:
-                    self._ask(self._backend.submit, orders)
-                if not self._under_way:
-                    return
-                self._take(self._inbox.get(timeout=max(until - time.monotonic(), 0.0)))
+        while time.monotonic() < until:
+            orders = self._next_orders()
+            if orders:
+                self._ask(self._backend.submit, orders)
+            if not self._under_way:
+                return
+            with suppress(queue.Empty):
+                # In slices: an interrupt that comes just before the wait begins doesn't end it.
+                self._take(self._inbox.get(timeout=min(max(until - time.monotonic(), 0.0), _SLICE_S)))
 
     def _next_orders(self) -> list[be.Order]:
         """What there is room for: some for each slot, of a node as many as may run at once."""

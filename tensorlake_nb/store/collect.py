@@ -43,6 +43,8 @@ from tensorlake_nb.store.paths import (
 )
 from tensorlake_nb.store.survey import SurveyedRun, is_left, run_names, survey, survey_run, texts
 
+#: What stands around the node's name in the name of a batch's writer.
+_AROUND_NODE = re.compile(r"^\d{8}-\d{6}-[0-9a-f]{6}-|-\d+(-[0-9a-f]{6})?(-\d+)?$")
 _AT_ONCE = 200
 _NAMES_AT_ONCE = 500
 
@@ -311,7 +313,7 @@ class Collection:
         fingerprint, _, name = entry.name.partition("/")
         known = self._titles.get(fingerprint)
         if known is None:
-            known = re.sub(r"^\d{8}-\d{6}-[0-9a-f]{6}-|-\d+(-\d+)?$", "", writer_of(name)).partition("~")[0]
+            known = _AROUND_NODE.sub("", writer_of(name)).partition("~")[0]
         return known
 
     # -- removing --

@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from tensorlake_nb import Graph, RequestException, Retries, Run, TaskFailedError, TaskTimeoutError, tensorlake_function
+from tensorlake_nb import (
+    Graph,
+    RequestException,
+    Retries,
+    Run,
+    TaskFailedError,
+    TaskTimeoutError,
+    configure,
+    tensorlake_function,
+)
+from tensorlake_nb.engine import recorded_run
+from tensorlake_nb.engine.backend import Order
+from tensorlake_nb.engine.dask_backend import DaskBackend
+from tensorlake_nb.engine.lowering import batch_key
 from tests.support.notes import Notes
 
 SOON = Retries(max_retries=2, initial_delay=0.02, max_delay=0.05)
@@ -254,3 +269,42 @@ def test_a_reducer_that_forgets_to_return_is_told() -> None:
 
     with pytest.raises(TaskFailedError, match="returned None"):
         Graph("forgets", spread).add_edge(spread, forgetful).run(items=[1])
+
+
+def test_a_run_that_is_gone_on_with_gives_no_batch_the_name_of_one_that_nobody_remembers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its kernel died before the last events were written: batches of before may still be at work under their names."""
+    configure(store=tmp_path / "store")
+    gate = str(tmp_path / "gate")
+
+    @tensorlake_function()
+    def passes(path: str) -> int:
+        if not Path(path).exists():
+            raise ValueError("the gate is shut")
+        return 1
+
+    given: list[tuple[object, str]] = []
+    real = DaskBackend.submit
+
+    def submit(backend: DaskBackend, orders: Sequence[Order]) -> None:
+        given.extend((batch_key(order.batch, order.number), order.batch.name) for order in orders)
+        real(backend, orders)
+
+    monkeypatch.setattr(DaskBackend, "submit", submit)
+    run = Graph("gated", passes).start(path=gate)
+    with pytest.raises(TaskFailedError):
+        run.wait()
+    before = list(given)
+    for part in (tmp_path / "store" / "runs" / run.id / "events").iterdir():
+        part.unlink()
+    monkeypatch.setattr(recorded_run, "is_alive", lambda owner: False)
+    Path(gate).touch()
+
+    resumed = Run.open(run.id).resume()
+
+    assert resumed.output(passes) == [1]
+    after = given[len(before) :]
+    assert after
+    assert not {key for key, _ in before} & {key for key, _ in after}
+    assert not {name for _, name in before} & {name for _, name in after}
