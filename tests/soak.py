@@ -134,6 +134,7 @@ def main(seconds: float, seed: int) -> Soak:
     draw, soak = random.Random(seed), Soak()
     process, until = psutil.Process(), time.monotonic() + seconds
     threads: int | None = None
+    before = _listening(process)
     while soak.rounds == 0 or time.monotonic() < until:
         specs, value = drawn(draw), [draw.randrange(9) for _ in range(_ITEMS)]
         given = meaning(specs, value)
@@ -151,8 +152,12 @@ def main(seconds: float, seed: int) -> Soak:
             soak.leftovers += [f"thread {thread.name}" for thread in threading.enumerate()]
             threads = threading.active_count()
         soak.leftovers += [f"file {file.path}" for file in process.open_files() if "soak-" in file.path]
-        soak.leftovers += [f"connection {each}" for each in process.net_connections() if each.status == "LISTEN"]
+        soak.leftovers += [f"listens on port {port}" for port in sorted(_listening(process) - before)]
     return soak
+
+
+def _listening(process: psutil.Process) -> set[int]:
+    return {each.laddr.port for each in process.net_connections() if each.status == psutil.CONN_LISTEN}
 
 
 if __name__ == "__main__":

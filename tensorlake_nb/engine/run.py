@@ -192,7 +192,12 @@ class Run(RecordedRun):
                     raise TimeoutError(f"run {self.id} of {self.graph!r} didn't end within {timeout} s; it goes on")
             done.result()
         except KeyboardInterrupt:
-            self.cancel()
+            while True:
+                try:
+                    self.cancel()
+                    break
+                except KeyboardInterrupt:  # pressed again: the run is cancelled all the same
+                    continue
             with suppress(FutureTimeout):  # a cluster that doesn't answer: the cell ends all the same
                 done.result(_DRAIN_S)
             raise

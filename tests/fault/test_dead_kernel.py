@@ -18,6 +18,8 @@ from tests.support.kernels import kernel
 from tests.support.leftovers import Mark, marked
 from tests.support.notes import Notes
 
+ROOT = Path(__file__).parent.parent.parent
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 SCRIPT = """
@@ -170,7 +172,7 @@ print(run.status, run.output("work") == list(range(40)), sum(run.counts("work").
 @pytest.mark.parametrize("how", ["restart", "terminate"])
 def test_a_kernel_that_ends_in_the_middle_of_a_run_leaves_nothing_and_the_run_goes_on(tmp_path: Path, how: str) -> None:
     calls = Notes(str(tmp_path / "calls"))
-    with marked() as mark, kernel(tmp_path, mark.environment) as notebook:
+    with marked() as mark, kernel(tmp_path, {**mark.environment, "PYTHONPATH": str(ROOT)}) as notebook:
         process = psutil.Process(int(notebook.run(SET_UP).stdout))
         calls.wait_for("5")
         calls.wait_for("39")  # all others are through
