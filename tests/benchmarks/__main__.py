@@ -302,6 +302,9 @@ def main() -> None:
     found = peers(options.peers, scale.elements) if options.peers else {}
     if options.json:
         options.json.write_text(json.dumps({"about": about, "rows": rows, "peers": found}, indent=1))
+    failed = [name for name, said in found.items() if "failed" in said]
+    if failed:
+        sys.exit(f"these have no figures: {', '.join(failed)}")
 
 
 if __name__ == "__main__":
