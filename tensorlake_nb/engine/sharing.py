@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.engine.ownership import Owner, is_alive
+from tensorlake_nb.engine.ownership import Owner, is_alive, this_process
 from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.claims import Lease, Ledger, Names, leases, put_lease, remove_lease
@@ -36,6 +36,9 @@ REMOTE_BEAT_S = 2.0
 EXPIRY = 20
 #: How often a run that waits for answers looks for them (s).
 ASK_S = 0.05
+
+#: Runs that this process drives: a lease of any other that names this process was left when its store was away.
+_driven_here: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class Sharing:
         if self._has_joined:
             return False
         self._has_joined = self._may_have_lease = True
+        _driven_here.add(self._run_id)
         put_lease(self._store, self._lease)  # before the others' are read: of two that come at once, one sees the other
         self.beat(announce)
         while self._unanswered() and not self._stop.wait(ASK_S):
@@ -175,6 +179,7 @@ class Sharing:
     def leave(self) -> None:
         """The run is driven no more."""
         self.interrupt()
+        _driven_here.discard(self._run_id)
         if not self._may_have_lease:
             return
         try:
@@ -191,7 +196,7 @@ class Sharing:
         for lease in leases(self._store, self._run_id):
             before = self._others.get(lease.run_id)
             since = before[1] if before is not None and before[0].beat == lease.beat else now
-            if not is_alive(lease.owner) or self._is_over(since, now):
+            if not _is_driven(lease) or self._is_over(since, now):
                 remove_lease(self._store, lease.run_id)
                 continue
             seen[lease.run_id] = (lease, since)
@@ -211,3 +216,10 @@ class Sharing:
 
     def _unanswered(self) -> list[str]:
         return [run_id for run_id, lease in self._at_work() if self._run_id not in lease.answered]
+
+
+def _is_driven(lease: Lease) -> bool:
+    """Whether the process of a run is there, and still drives it as far as that can be known."""
+    if lease.owner == this_process():
+        return lease.run_id in _driven_here
+    return is_alive(lease.owner)

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import psutil
@@ -15,6 +16,7 @@ import pytest
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.engine.ownership import Owner, this_process
 from tensorlake_nb.engine.sharing import EXPIRY, Sharing
+from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.claims import Ledger, Names
 from tests.support.stores import FINGERPRINT, OTHER, local_store
@@ -214,6 +216,21 @@ def test_a_run_whose_process_has_died_is_gone_at_once(store: Store, clock: Clock
     second.join()
 
     assert kept(tmp_path) == ["runs/second"]
+
+
+def test_a_lease_that_could_not_be_removed_when_its_run_ended_here_holds_nobody_up(
+    store: Store, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Sharer(store, "ended", clock)
+    first.join()
+    with monkeypatch.context() as away:
+        away.setattr(store.filesystem, "remove", Mock(side_effect=StoreUnavailableError("it is away")))
+        first.sharing.leave()
+    assert kept(tmp_path) == ["runs/ended"]
+
+    Sharer(store, "next", clock).join()
+
+    assert kept(tmp_path) == ["runs/next"]
 
 
 def test_what_a_run_that_ended_had_claimed_is_looked_up_before_it_is_computed(
