@@ -542,6 +542,15 @@ def test_when_time_is_up_the_rest_is_left(tmp_path: Path) -> None:
     assert "Time was up" in str(found)
 
 
+@pytest.fixture
+def hears_interrupts() -> Iterator[None]:
+    """As in a kernel; a process that was started in the background may ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_interrupts")
 def test_an_interrupt_ends_it_and_the_cluster_goes_on(store: str, tmp_path: Path) -> None:
     now = tmp_path / "now"
 
