@@ -2,7 +2,7 @@
 
 Each run, whatever came before, gives what the model gives, and makes exactly the calls that the model says: none that
 is kept already, and each that isn't. Real runs by the real driver, with batches computed in this process; a kill is the
-end of a forked one. ``TENSORLAKE_NB_MODEL_EXAMPLES=500`` looks longer.
+end of a forked one. The same examples every time; ``TENSORLAKE_NB_MODEL_EXAMPLES=500`` looks at more, at random.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.support.damage import DAMAGES, harm
 from tests.support.local_backend import Place, runs_here
 from tests.support.pipeline_model import Call, Code, Expected, Kept, Ledger, expected
 
-EXAMPLES = int(os.environ.get("TENSORLAKE_NB_MODEL_EXAMPLES", "20"))
+EXAMPLES = int(os.environ["TENSORLAKE_NB_MODEL_EXAMPLES"]) if "TENSORLAKE_NB_MODEL_EXAMPLES" in os.environ else None
 #: What a person may edit: values that the results depend on, or (nothing here) a remark.
 EDITS: list[dict[str, int]] = [{"factor": 2}, {"factor": 3}, {"step": 1}, {"step": 2}, {"border": 6}, {"mark": 1}, {}]
 _numbers = itertools.count()
@@ -258,6 +258,9 @@ def _put_back(main: Any, before: Session | None) -> None:
 
 
 PipelineBesideItsModel.TestCase.settings = settings(
-    max_examples=EXAMPLES, stateful_step_count=25, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=EXAMPLES or 20,
+    derandomize=EXAMPLES is None,
+    stateful_step_count=25,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 TestPipelineBesideItsModel = PipelineBesideItsModel.TestCase
