@@ -98,11 +98,11 @@ class Claimant:
         if folds:
             if order.accumulator is not None:  # claimed when it began
                 return None
-            self._folds[name] = self._names(order)
+            names = self._folds[name] = self._names(order)
             self._sharing.forget_the_gone(fingerprint)  # whoever folds finds how far they came
         if not self._sharing.shares(fingerprint):
             return None
-        held = self._sharing.claim(fingerprint, self._names(order))
+        held = self._sharing.claim(fingerprint, names if folds else self._names(order))
         if held is None:
             return None
         self._outdated.add(name)

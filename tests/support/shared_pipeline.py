@@ -8,51 +8,43 @@ each other up sooner. With ``SHIFT_S`` in the environment, and this folder's ``s
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
 from tensorlake_nb import Graph, configure, tensorlake_function
 from tensorlake_nb.engine import sharing
-
-
-def note(what: str, calls: str) -> None:
-    handle = os.open(calls, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(handle, f"{what}\n".encode())
-    finally:
-        os.close(handle)
+from tests.support.notes import Notes
 
 
 @tensorlake_function()
 def prepare(size: int, calls: str) -> tuple[int, str]:
-    note("begin prepare 0", calls)
+    Notes(calls).add("begin prepare 0")
     time.sleep(0.3)
-    note("end prepare 0", calls)
+    Notes(calls).add("end prepare 0")
     return (size, calls)
 
 
 @tensorlake_function()
 def numbers(size: int, calls: str) -> list[tuple[int, str]]:
-    note("begin numbers 0", calls)
+    Notes(calls).add("begin numbers 0")
     time.sleep(0.3)
-    note("end numbers 0", calls)
+    Notes(calls).add("end numbers 0")
     return [(i, calls) for i in range(size)]
 
 
 @tensorlake_function()
 def slow(i: int, calls: str) -> tuple[int, str]:
-    note(f"begin slow {i}", calls)
+    Notes(calls).add(f"begin slow {i}")
     time.sleep(0.02)
-    note(f"end slow {i}", calls)
+    Notes(calls).add(f"end slow {i}")
     return (3 * i, calls)
 
 
 @tensorlake_function(accumulate=list)
 def collect(found: list[int], value: int, calls: str) -> list[int]:
-    note(f"begin collect {value}", calls)
+    Notes(calls).add(f"begin collect {value}")
     found.append(value)
-    note(f"end collect {value}", calls)
+    Notes(calls).add(f"end collect {value}")
     return found
 
 
