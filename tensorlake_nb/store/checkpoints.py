@@ -18,7 +18,7 @@ from itertools import pairwise
 from typing import Any
 
 from tensorlake_nb.core.batch import Span
-from tensorlake_nb.core.keys import Digest, TaskKey
+from tensorlake_nb.core.keys import Digest, TaskKey, stream_digest
 from tensorlake_nb.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
@@ -220,7 +220,11 @@ class Store(Documents):
         names = self._listed(fingerprint)
         if writer is not None:
             names = [name for name in names if writer_of(name) == writer]
-        found = {name: self._records.get(name) for name in (f"{fingerprint}/{name}" for name in names)}
+        return [*self._usable(f"{fingerprint}/{name}" for name in names).values()]
+
+    def _usable(self, names: Iterable[str]) -> dict[str, Segment]:
+        """Segments by name, in order, without those that are missing or can't be used."""
+        found = {name: self._records.get(name) for name in names}
         missing = [name for name, segment in found.items() if segment is None]
         for start in range(0, len(missing), _RECORDS_AT_ONCE):
             part = missing[start : start + _RECORDS_AT_ONCE]
@@ -232,7 +236,7 @@ class Store(Documents):
                     found[name] = self._checked(name, path, raw)
                 except StoreError:
                     logger.debug("left %s out", name)
-        return [segment for segment in found.values() if segment is not None]
+        return {name: segment for name, segment in found.items() if segment is not None}
 
     def left_by(
         self, fingerprint: str, writer: str, own_spool: str | None
@@ -353,7 +357,7 @@ class Store(Documents):
             self.filesystem.put_atomic(path, data)
 
     def get_stream(self, fingerprint: str, given: Digest) -> StreamRecord | None:
-        """A node's whole stream; ``None`` if there is none, or what it refers to is damaged or gone.
+        """A node's whole stream; ``None`` if there is none, or what it refers to is damaged, gone or something else.
 
         One that nobody vouches for isn't believed: its elements are looked up one by one.
         """
@@ -370,6 +374,8 @@ class Store(Documents):
                     there[of] = set(self._listed(of))
                 if name not in there[of]:
                     return None
+            if not self.trusted and not self._speaks_truly(path, record):
+                return None
         except FileNotFoundError:
             return None
         except (StoreError, ValueError) as error:
@@ -378,6 +384,19 @@ class Store(Documents):
             self.report(str(error))
             return None
         return record
+
+    def _speaks_truly(self, path: str, record: StreamRecord) -> bool:
+        """Whether a stream's outputs are still what it was signed for: others may have put segments in their places."""
+        segments = self._usable(record.segments)
+        if len(segments) < len(record.segments):
+            return False
+        spans = [(segments[span.segment], span.start, span.stop) for span in record.spans]
+        if record.digest != stream_digest(segment.digests[32 * start : 32 * stop] for segment, start, stop in spans):
+            for segment in segments.values():
+                if not segment.vouched:
+                    self.quarantine(segment.name, f"{path} bears your signature, and {segment.path} isn't as it says")
+            return False
+        return all(segment.is_readable(start, stop) for segment, start, stop in spans)
 
     def _distrust(self, fingerprint: str, tasks: int) -> None:
         """Say what is left out, and how it would not be."""

@@ -159,7 +159,11 @@ class Index:
 
     def _usable_keys(self, segment: Segment, others: Mapping[str, Segment]) -> NDArray[np.bytes_]:
         """A segment's keys, without those of tasks whose outputs aren't there any more, or aren't to be read."""
-        left_out = [task for task, spans in segment.refers.items() if any(s.segment not in others for s in spans)]
+        left_out = [
+            task
+            for task, spans in segment.refers.items()
+            if any(s.segment not in others or s.stop > others[s.segment].outputs for s in spans)
+        ]
         doubted = segment.refers if segment.is_readable(0, segment.outputs) else range(len(segment))
         kept = set(doubted).difference(left_out)
         distrusted = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,12 @@ from tensorlake_nb import (
 )
 from tensorlake_nb.engine import functions
 from tensorlake_nb.store import opening, signing
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.filesystem import open_filesystem
 from tensorlake_nb.store.run_log import run_ids
-from tensorlake_nb.store.signing import KEY_VARIABLE, Keys
+from tensorlake_nb.store.signing import KEY_VARIABLE, Keys, keys_of
 from tests.support.notes import Notes
-from tests.support.stores import Odd
+from tests.support.stores import Odd, swap
 
 MINE, THEIRS = "mine" * 10, "theirs" * 10
 
@@ -109,6 +112,26 @@ def test_another_user_computes_the_pickles_anew_and_is_told(notes: Notes, monkey
     assert sorted(notes.all()[before:]) == ["odd 0", "odd 1", "odd 2"]
     assert "3 of its outputs are pickles in a store that isn't trusted" in run.why("odd").summary
     assert odd_graph(notes).run(n=3).counts("odd")["replayed"] == 3
+
+
+@pytest.mark.parametrize(("node", "value"), [("odd", Odd(9)), ("held", Odd(9)), ("held", 9)])
+def test_a_signed_stream_whose_segments_somebody_swapped_is_computed_again(
+    notes: Notes, monkeypatch: pytest.MonkeyPatch, store: str, node: str, value: Any
+) -> None:
+    another_kernel(monkeypatch, MINE)
+    first = odd_graph(notes).run(n=3)
+    theirs = Store(open_filesystem(store), trusted=False, keys=keys_of(THEIRS))
+    for segment in {span.segment for span in first.outputs(node).spans}:
+        swap(theirs, segment, [value] * 3)
+
+    another_kernel(monkeypatch, MINE)
+    forecast = odd_graph(notes).plan(n=3)
+    run = odd_graph(notes).run(n=3)
+
+    assert run.result() == [0, 10, 20]
+    assert forecast.nodes[node].to_compute == run.counts(node)["computed"] == 3
+    assert [each.held for each in run.outputs("odd")] == [0, 1, 2]
+    assert odd_graph(notes).run(n=3).counts(node)["replayed"] == 3
 
 
 def test_somebody_else_s_run_can_be_looked_at_and_not_gone_on_with(

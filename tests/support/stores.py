@@ -6,6 +6,7 @@ import enum
 from collections import namedtuple
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,10 @@ from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.codec import Encoded, encode
-from tensorlake_nb.store.entry import TaskOutcome
+from tensorlake_nb.store.entry import Entry, TaskOutcome
 from tensorlake_nb.store.filesystem import open_filesystem
 from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.segment import SegmentBuilder
 from tensorlake_nb.store.writer import Writer
 
 FINGERPRINT = "5eed" * 16
@@ -98,6 +100,26 @@ def committed(
         add(writer, number, value)
     writer.close()
     return [writer.locate(key(number)).spans[0] for number in range(len(values))]
+
+
+def swap(store: Store, segment: str, values: Sequence[Any], *, refers: tuple[Span, ...] = (), first: int = 0) -> None:
+    """Put another segment, whole and of its writer's own, in the place of one: of the same tasks, as far as there are.
+
+    Parameters
+    ----------
+    refers
+        Where the outputs of one more task lie.
+    first
+        The number of the first task, if there is no segment in that place.
+    """
+    there = segment_directory(Path(store.filesystem.path("")), segment).exists()  # type: ignore[attr-defined]
+    keys = chain(store.segment(segment).all_keys() if there else (), map(key, count(first)))
+    builder = SegmentBuilder(segment, "2026-01-01T00:00:00+00:00")
+    for value in values:
+        builder.add(Entry(next(keys), BARE, (encoded(value),), None, None, 0.0, None))
+    if refers:
+        builder.add(Entry(next(keys), sum(map(len, refers)), (), None, None, 0.0, None, refers))
+    store.commit(builder.seal(keys=store.signing_keys))
 
 
 def again(store: Store) -> Store:

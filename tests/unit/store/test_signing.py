@@ -7,11 +7,14 @@ import json
 import os
 import pickle
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tensorlake_nb.core.batch import BARE
+from tensorlake_nb.core.batch import BARE, Span
+from tensorlake_nb.core.keys import stream_digest
 from tensorlake_nb.errors import InternalError, OptionError, UntrustedCheckpointError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.filesystem import open_filesystem
@@ -31,6 +34,7 @@ from tests.support.stores import (
     outcome_of,
     segment_directory,
     some_digest,
+    swap,
 )
 
 MINE, THEIRS = keys_of("m" * 64), keys_of("t" * 64)
@@ -40,6 +44,13 @@ RUN = "20260101-000000-abcdef"
 def shared(path: Path, keys: Keys = MINE) -> Store:
     """A store that isn't trusted, as somebody with these keys opens it; it remembers nothing."""
     return Store(open_filesystem(str(path)), trusted=False, keys=keys)
+
+
+def stream_over(store: Store, spans: Sequence[Span]) -> StreamRecord:
+    """The record of a stream of bare values."""
+    return StreamRecord(
+        tuple(spans), len(spans), len(spans), None, None, stream_digest([store.digests(spans)]), 1.0, RUN
+    )
 
 
 def test_a_signed_pickle_is_read_by_whom_it_is_from_and_by_nobody_else(tmp_path: Path) -> None:
@@ -134,11 +145,53 @@ def test_a_stream_over_pickles_that_nobody_vouches_for_is_a_miss(tmp_path: Path)
     for keys, number in ((MINE, 1), (THEIRS, 2)):
         store = shared(tmp_path, keys)
         spans = tuple(committed(store, [Odd(number)], name=f"w{number}"))
-        record = StreamRecord(spans, 1, 1, None, None, some_digest(0), 1.0, RUN)
-        store.put_stream(OTHER, some_digest(number), record)
+        store.put_stream(OTHER, some_digest(number), stream_over(store, spans))
 
     assert shared(tmp_path).get_stream(OTHER, some_digest(1)) is not None
     assert shared(tmp_path).get_stream(OTHER, some_digest(2)) is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["other", "values"], [1], [Odd("a"), Odd("b")], []],
+    ids=["other values", "fewer", "pickles", "none"],
+)
+def test_a_signed_stream_whose_segment_was_swapped_is_a_miss_and_so_is_what_took_its_place(
+    tmp_path: Path, values: list[Any]
+) -> None:
+    mine, theirs = shared(tmp_path), shared(tmp_path, THEIRS)
+    spans = committed(mine, ["a", "b"])
+    mine.put_stream(OTHER, some_digest(1), stream_over(mine, spans))
+    swap(theirs, spans[0].segment, values)
+
+    store = shared(tmp_path)
+
+    assert store.get_stream(OTHER, some_digest(1)) is None
+    assert "bears your signature" in store.damage[0]
+    assert [outcome_of(shared(tmp_path), number) for number in range(2)] == [None, None]
+    spans = committed(store, ["a", "b"], name="anew")
+    store.put_stream(OTHER, some_digest(1), stream_over(store, spans))
+    assert shared(tmp_path).get_stream(OTHER, some_digest(1)) == stream_over(store, spans)
+
+
+def test_a_signed_stream_over_pickles_that_somebody_else_made_is_a_miss_and_they_stay_his(tmp_path: Path) -> None:
+    theirs = shared(tmp_path, THEIRS)
+    spans = committed(theirs, [Odd(1)])
+    shared(tmp_path).put_stream(OTHER, some_digest(1), stream_over(theirs, spans))
+
+    assert shared(tmp_path).get_stream(OTHER, some_digest(1)) is None
+    assert outcome_of(shared(tmp_path, THEIRS), 0) is not None
+
+
+def test_a_task_that_refers_to_more_than_there_is_is_a_miss_and_harms_nobody(tmp_path: Path) -> None:
+    (mine,) = committed(shared(tmp_path), ["a"])
+    swap(shared(tmp_path, THEIRS), f"{FINGERPRINT}/forged~{0:022x}", [], refers=(Span(mine.segment, 0, 2),), first=1)
+
+    store = shared(tmp_path)
+
+    assert outcome_of(store, 1) is None
+    assert outcome_of(store, 0) is not None
+    assert (len(store.index(FINGERPRINT).segments), store.damage) == (2, [])
 
 
 def test_a_task_that_refers_to_somebody_else_s_pickles_is_a_miss(tmp_path: Path) -> None:
