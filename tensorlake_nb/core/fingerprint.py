@@ -89,9 +89,11 @@ def fingerprint(
     """
     decorated = getattr(type(function), "__tensorlake_function__", False)
     call = function.call if decorated else function
-    reach = _reach(function, call, options or {}, arriving, docstrings=False)
-    if reach.reads_docstrings:  # docstrings count only where something reads them
-        reach = _reach(function, call, options or {}, arriving, docstrings=True)
+    arriving, counting = tuple(arriving), frozenset[str]()
+    reach = _reach(function, call, options or {}, arriving, counting)
+    while not reach.read <= counting:  # docstrings and annotations count only where something reads them
+        counting |= reach.read
+        reach = _reach(function, call, options or {}, arriving, counting)
     version = getattr(function.options, "version", None) if decorated else None
     parts, sources, opaque = reach.parts, reach.sources, tuple(reach.opaque)
     if version is not None:  # the author's word replaces what we see
@@ -105,11 +107,11 @@ def fingerprint(
 
 
 def _reach(
-    function: Any, call: Any, options: Mapping[str, str], arriving: Iterable[type], *, docstrings: bool
+    function: Any, call: Any, options: Mapping[str, str], arriving: Iterable[type], counting: frozenset[str]
 ) -> Reach:
     inner = _innermost(call)
     home = getattr(inner, "__globals__", {}).get("__name__") or getattr(inner, "__module__", None)
-    reach = Reach(str(home), docstrings=docstrings)
+    reach = Reach(str(home), counting=counting)
     if isinstance(inner, types.FunctionType) and origin_of(inner) is Origin.PROJECT:
         reach.function_ref(inner, "code")
     elif isinstance(inner, type) and origin_of_class(inner) is Origin.PROJECT:

@@ -52,17 +52,13 @@ def origin_of_module(name: str) -> Origin:
         return Origin.OWN
     if name == "__main__":
         return Origin.PROJECT
-    if top in sys.stdlib_module_names:
-        module = sys.modules.get(name)
-        filename = getattr(module, "__file__", None)  # a project's own module may bear the name of one of Python's
+    held = getattr(sys.modules.get(name), "__dict__", {})  # a module's own ``__getattr__`` isn't asked
+    filename = held.get("__file__")
+    if top in sys.stdlib_module_names:  # a project's own module may bear the name of one of Python's
         return origin_of_file(filename) if isinstance(filename, str) else Origin.STDLIB
-    module = sys.modules.get(name)
-    if module is None:
-        return Origin.PROJECT
-    filename = getattr(module, "__file__", None)
     if isinstance(filename, str):
         return origin_of_file(filename)
-    paths = [str(path) for path in getattr(module, "__path__", ())]
+    paths = [str(path) for path in held.get("__path__", ())]
     return origin_of_file(paths[0] + "/__init__.py") if paths else Origin.PROJECT
 
 
@@ -100,6 +96,15 @@ def origin_of(value: Any) -> Origin:
         return Origin.PROJECT
     module = getattr(value, "__module__", None) or getattr(getattr(value, "__objclass__", None), "__module__", None)
     return origin_of_module(module) if isinstance(module, str) else Origin.STDLIB
+
+
+def origin_of_builtin(found: Any) -> bool:
+    """Whether a name from ``builtins`` is Python's own, rather than put there by the project."""
+    if isinstance(found, types.FunctionType | type | types.BuiltinFunctionType):
+        return origin_of(found) is not Origin.PROJECT
+    if isinstance(found, types.MethodType):
+        return origin_of(found.__func__) is not Origin.PROJECT
+    return origin_of_class(type(found)) is not Origin.PROJECT and type(found) not in (int, str, float, list)
 
 
 _DESCRIPTORS = (

@@ -18,10 +18,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.encoding import field, name_of, type_name
+from tensorlake_nb.core.encoding import field, name_of
 from tensorlake_nb.core.imports import absolute_name
 from tensorlake_nb.core.names import Reads, reads_of
-from tensorlake_nb.core.origin import Origin, origin_of, origin_of_class, origin_of_module, package_of, version_of
+from tensorlake_nb.core.origin import (
+    Origin,
+    origin_of,
+    origin_of_builtin,
+    origin_of_class,
+    origin_of_module,
+    package_of,
+    version_of,
+)
+from tensorlake_nb.core.reach_annotations import annotation_ref
 from tensorlake_nb.core.reach_classes import class_refs
 from tensorlake_nb.core.reach_imports import ImportReach
 from tensorlake_nb.core.reach_modules import follow, whole_module
@@ -50,14 +59,18 @@ _TEXT_READERS = frozenset(("query", "eval", "sql", "execute"))
 _WORD = re.compile(r"[A-Za-z_]\w*")
 #: Names of values that aren't shown in explanations.
 _SECRET = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
-_DOCSTRING_READERS = frozenset(("__doc__", "getdoc", "model_json_schema", "json_schema", "openapi"))
+#: Names of what reads docstrings, and annotations: without any of these they decide nothing.
+_READERS = {
+    "docstrings": frozenset(("__doc__", "getdoc", "model_json_schema", "json_schema", "openapi")),
+    "annotations": frozenset(("__annotations__", "get_type_hints", "get_annotations", "signature", "getfullargspec")),
+}
 _CACHED = type(functools.lru_cache(print))
 
 
 def _is_shells_own(name: str, found: Any) -> bool:
     """Whether a global is a builtin in IPython's wrapping: cells have its ``open``, scripts the plain one."""
-    wrapped = getattr(found, "__wrapped__", None)
-    if wrapped is None or wrapped is not getattr(builtins, name, None):
+    own = getattr(builtins, name, None)
+    if own is None or getattr(found, "__wrapped__", None) is not own:
         return False
     return str(getattr(found, "__globals__", {}).get("__name__", "")).startswith("IPython.")
 
@@ -77,16 +90,18 @@ class Reach:
         The project's own classes, by module and qualified name.
     modules
         The project's own modules that something was taken from.
+    read
+        Of ``"docstrings"`` and ``"annotations"``, what something that was reached reads.
     """
 
-    def __init__(self, home: str, *, docstrings: bool = False) -> None:
-        self.home, self.docstrings = home, docstrings
+    def __init__(self, home: str, *, counting: frozenset[str] = frozenset()) -> None:
+        self.home, self.counting = home, counting
         self.parts: dict[str, str] = {}
         self.sources: dict[str, str] = {}
         self.opaque: dict[str, None] = {}
         self.classes: dict[tuple[str, str], type] = {}
         self.modules: set[str] = set()
-        self.reads_docstrings = False
+        self.read: set[str] = set()
         self.imports = ImportReach(self)
         self._labels: dict[int | tuple[int, str], str] = {}
         self._kept: list[Any] = []
@@ -222,6 +237,7 @@ class Reach:
                 self.package(package_of(module, code.co_filename))
             if hasattr(function, "registry") and hasattr(function, "dispatch"):
                 return self._dispatch_ref(function)
+            self._looks(code.co_qualname)
             if function.__closure__ is None:
                 return name
             taken = self._new_label(label or f"wrapper {code.co_qualname}", id(function), function)
@@ -243,6 +259,8 @@ class Reach:
 
     def _wrapper(self, function: types.FunctionType, label: str, name: str) -> None:
         """A closure of somebody else's code: its version counts, and what the project gave it to hold."""
+        if origin_of(function) is Origin.INSTALLED:
+            self.read.add("annotations")  # decorators that check or convert arguments do
         owner = label.partition(" ")[2]
         refs = self._closure(function, owner)
         refs.update(self._defaults(function, owner))
@@ -279,11 +297,19 @@ class Reach:
                 self.imports.perhaps(name)
         for found in reads.imports:
             self.imports.follow(absolute_name(found.module, found.level, package), found)
-        if reads.attributes & _DOCSTRING_READERS or reads.globals.keys() & _DOCSTRING_READERS:
-            self.reads_docstrings = True
-        if self.docstrings:
+        imported = [name for found in reads.imports for name, _ in found.names or ()]
+        self._looks(*reads.attributes, *reads.globals, *imported)
+        if "docstrings" in self.counting:
             refs["docstring"] = repr(function.__doc__)
+        if "annotations" in self.counting:
+            for name, annotation in function.__annotations__.items():
+                wanted = f"annotation {owner}.{name}" if owner else f"annotation {name}"
+                refs[f"annotation {name}"] = annotation_ref(self, annotation, namespace, wanted)
         self.text_part(label, text, refs)
+
+    def _looks(self, *names: str) -> None:
+        """Note whether one of the names that code uses reads docstrings or annotations."""
+        self.read.update(what for what, readers in _READERS.items() if not readers.isdisjoint(names))
 
     def _globals(self, reads: Reads, namespace: dict[str, Any], owner: str) -> dict[str, str]:
         refs = {}
@@ -365,7 +391,9 @@ class Reach:
 
     def _class(self, cls: type, label: str) -> None:
         text, refs = class_refs(self, cls)
-        if self.docstrings:
+        meta = type(cls).__module__
+        is_read = origin_of_module(meta) is Origin.INSTALLED and package_of(meta) != "pydantic"
+        if is_read or "docstrings" in self.counting:  # a package's metaclass may make a prompt or a schema of it
             refs["docstring"] = repr(cls.__doc__)
         self.sources[label] = text
         self.text_part(label, "class", refs)
@@ -389,17 +417,3 @@ class Reach:
         """Note that something of one of the project's modules is needed."""
         if isinstance(module, str) and module != "__main__":
             self.modules.add(module)
-
-
-def origin_of_builtin(found: Any) -> bool:
-    """Whether a name from ``builtins`` is Python's own, rather than put there by the project."""
-    if isinstance(found, types.FunctionType | type | types.BuiltinFunctionType):
-        return origin_of(found) is not Origin.PROJECT
-    if isinstance(found, types.MethodType):
-        return origin_of(found.__func__) is not Origin.PROJECT
-    return origin_of_class(type(found)) is not Origin.PROJECT and type_name(found) not in (
-        "int",
-        "str",
-        "float",
-        "list",
-    )

@@ -7,6 +7,7 @@ follows from the fields.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import enum
 import sys
@@ -28,7 +29,7 @@ _SKIPPED = frozenset(
     """
     __module__ __qualname__ __doc__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__
     __annotate__ __annotate_func__ __annotations_cache__ __dataclass_fields__ __dataclass_params__
-    __match_args__ __abstractmethods__ _abc_impl __parameters__ __orig_bases__ __signature__ __class_vars__
+    __abstractmethods__ _abc_impl __parameters__ __orig_bases__ __signature__ __class_vars__
     __private_attributes__ __attrs_attrs__ __attrs_own_setattr__ __attrs_props__ __protocol_attrs__
     __non_callable_proto_members__ __weakrefoffset__ __slotnames__ model_fields model_computed_fields
     _member_names_ _member_map_ _value2member_map_ _unhashable_values_ _hashable_values_ _new_member_ _use_args_
@@ -45,7 +46,8 @@ _CLASS_OPTIONS = frozenset(
 _FIELD_INFO_SKIPPED = frozenset(
     ("_attributes_set", "_original_annotation", "_original_assignment", "_complete", "_qualifiers")
 )
-_MEMBER_NAMES = frozenset(("_name_", "_value_", "__objclass__", "_sort_order_"))
+#: What every member of an enum has; the last is kept by the first ``~member``.
+_MEMBER_NAMES = frozenset(("_name_", "_value_", "__objclass__", "_sort_order_", "_inverted_"))
 _GENERATED_NAMES = ("__create_fn__.", "_no_init_or_replace_init")
 _GENERATED_FILES = ("<attrs generated",)
 
@@ -60,7 +62,11 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
         base.__module__.partition(".")[0] == OWN and base.__name__ == "TensorlakeCompute" for base in cls.__mro__
     )
     for attribute, value in sorted(own.items()):
-        if attribute in _SKIPPED or attribute.startswith("__pydantic_") or _is_generated(value):
+        if attribute in _SKIPPED or _is_generated(value):
+            continue
+        if attribute.startswith("__pydantic_") and attribute != "__pydantic_config__":
+            continue
+        if attribute == "__match_args__" and value == _match_args_of_fields(cls):
             continue
         if is_function and attribute in _CLASS_OPTIONS:
             continue
@@ -74,6 +80,9 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
             continue
         refs[f"attribute {attribute}"] = reach.ref(value, f"attribute {name}.{attribute}")
     refs.update(_fields(reach, cls, name))
+    if isinstance(cls, abc.ABCMeta):
+        registered = [below() for below in abc._get_dump(cls)[0]]  # type: ignore[attr-defined]
+        refs.update({f"registered {name_of(below)}": reach.class_ref(below) for below in registered if below})
     annotations = own.get("__annotations__") or {}
     namespace = getattr(sys.modules.get(cls.__module__), "__dict__", {})
     for i, (attribute, annotation) in enumerate(annotations.items()):
@@ -81,6 +90,16 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
         refs[f"annotation {attribute}"] = f"{i} {ref}"  # the order of fields is that of their annotations
     shown = class_source(cls, [item.__code__ for item in own.values() if isinstance(item, types.FunctionType)])
     return shown or "\n".join([f"class {name}", *(f"    {key}: {refs[key]}" for key in sorted(refs))]), refs
+
+
+def _match_args_of_fields(cls: type) -> tuple[str, ...] | None:
+    """What a decorator or a base has put into ``__match_args__``, as far as it follows from fields."""
+    if dataclasses.is_dataclass(cls):
+        return tuple(item.name for item in dataclasses.fields(cls) if item.init and not item.kw_only)
+    if "__attrs_attrs__" in vars(cls):
+        return tuple(item.name for item in vars(cls)["__attrs_attrs__"] if item.init and not item.kw_only)
+    fields = vars(cls).get("_fields")
+    return fields if isinstance(fields, tuple) else None
 
 
 def _is_generated(value: Any) -> bool:
@@ -110,9 +129,7 @@ def _fields(reach: Reach, cls: type, name: str) -> dict[str, str]:
         refs["attrs"] = reach.encode(tuple(own["__attrs_attrs__"]), f"fields {name}").hex()
     if issubclass(cls, enum.Enum):
         for i, (key, member) in enumerate(cls.__members__.items()):
-            extra = {
-                k: v for k, v in vars(member).items() if k not in ("_name_", "_value_", "__objclass__", "_sort_order_")
-            }
+            extra = {k: v for k, v in vars(member).items() if k not in _MEMBER_NAMES}
             held = (i, member._name_, member._value_, sorted(extra.items()))
             refs[f"member {key}"] = reach.value_ref(held[2:] if extra else member._value_, f"member {name}.{key}")
             refs[f"member {key}"] += f" {i} {member._name_}"

@@ -427,6 +427,54 @@ RECOMPUTED: dict[str, tuple[str, str]] = {
         "class M(BaseModel):\n a: int\nT = TypeAdapter(list[M])\ndef f(x): return T.validate_python(x)",
         "class M(BaseModel):\n a: str\nT = TypeAdapter(list[M])\ndef f(x): return T.validate_python(x)",
     ),
+    "a model that a helper below validate_call takes": (
+        "class M(BaseModel):\n a: int = 1\n@validate_call\ndef g(m: M): return m\ndef f(x): return g({})",
+        "class M(BaseModel):\n a: int = 2\n@validate_call\ndef g(m: M): return m\ndef f(x): return g({})",
+    ),
+    "what a helper below validate_call returns": (
+        "@validate_call(validate_return=True)\ndef g(x) -> int: return x\ndef f(x): return g('3')",
+        "@validate_call(validate_return=True)\ndef g(x) -> str: return x\ndef f(x): return g('3')",
+    ),
+    "what the function itself returns below validate_call": (
+        "@validate_call(validate_return=True)\ndef f(x) -> int: return x",
+        "@validate_call(validate_return=True)\ndef f(x) -> str: return x",
+    ),
+    "an alias that a decorator of one's own reads": (
+        "def to(g):\n def call(x): return g.__annotations__['x'](x)\n return call\nA = int\n@to\ndef g(x: A): return x\ndef f(x): return g(x)",
+        "def to(g):\n def call(x): return g.__annotations__['x'](x)\n return call\nA = float\n@to\ndef g(x: A): return x\ndef f(x): return g(x)",
+    ),
+    "an annotation that is read under another name": (
+        "from typing import get_type_hints as hints\ndef g() -> int: pass\ndef f(x): return hints(g)",
+        "from typing import get_type_hints as hints\ndef g() -> str: pass\ndef f(x): return hints(g)",
+    ),
+    "an annotation that is read by what is imported in the function": (
+        "def g() -> int: pass\ndef f(x):\n from inspect import signature as s\n return s(g)",
+        "def g() -> str: pass\ndef f(x):\n from inspect import signature as s\n return s(g)",
+    ),
+    "the configuration of a pydantic dataclass": (
+        "import pydantic.dataclasses as d\n@d.dataclass(config=ConfigDict(str_to_upper=True))\nclass A:\n a: str\ndef f(x): return A(x)",
+        "import pydantic.dataclasses as d\n@d.dataclass(config=ConfigDict(str_to_upper=False))\nclass A:\n a: str\ndef f(x): return A(x)",
+    ),
+    "the order in which a class is matched": (
+        "class C:\n __match_args__ = ('a', 'b')\ndef f(x):\n match x:\n  case C(y): return y",
+        "class C:\n __match_args__ = ('b', 'a')\ndef f(x):\n match x:\n  case C(y): return y",
+    ),
+    "the order in which a dataclass is matched": (
+        "@dataclasses.dataclass\nclass C:\n a: int\n b: int\n __match_args__ = ('a',)\ndef f(x):\n match x:\n  case C(y): return y",
+        "@dataclasses.dataclass\nclass C:\n a: int\n b: int\n __match_args__ = ('b',)\ndef f(x):\n match x:\n  case C(y): return y",
+    ),
+    "what a module answers for names that it hasn't": (
+        "import types\nm = types.ModuleType('m')\nm.__getattr__ = lambda name: 1\ndef f(x): return m.a",
+        "import types\nm = types.ModuleType('m')\nm.__getattr__ = lambda name: 2\ndef f(x): return m.a",
+    ),
+    "an object that answers no question": (
+        "class C:\n def __getattr__(self, name): raise RuntimeError(name)\nc = C()\ndef f(x): return c(x)",
+        "class C:\n def __getattr__(self, name): raise OSError(name)\nc = C()\ndef f(x): return c(x)",
+    ),
+    "a class that is registered with an abstract one": (
+        "import abc\nclass A(abc.ABC): pass\nclass B: pass\ndef f(x): return isinstance(B(), A)",
+        "import abc\nclass A(abc.ABC): pass\nclass B: pass\nA.register(B)\ndef f(x): return isinstance(B(), A)",
+    ),
     "a decorator that is a class": (
         "class D:\n def __init__(self, g): self.g = g\n def __call__(self, x): return self.g(x)\n@D\ndef f(x): return x",
         "class D:\n def __init__(self, g): self.g = g\n def __call__(self, x): return -self.g(x)\n@D\ndef f(x): return x",
@@ -531,6 +579,18 @@ KEPT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "comments": (("def f(x):\n return x",), ("# a\ndef f(x):  # b\n # c\n return x  # d",)),
     "a docstring": (("def f(x): return x",), ("def f(x):\n '''doc'''\n return x",)),
     "another docstring": (("def f(x):\n 'a'\n return x",), ("def f(x):\n '''b\n c'''\n return x",)),
+    "an annotation that nothing reads": (
+        ("def g(x: int) -> int: return x\ndef f(x): return g(x)",),
+        ("def g(x: int) -> float: return x\ndef f(x): return g(x)",),
+    ),
+    "a flag that was turned round": (
+        ("class F(enum.Flag):\n A = 1\n B = 2\ndef f(x): return F.A",),
+        ("class F(enum.Flag):\n A = 1\n B = 2\ndef f(x): return F.A", "~F.A"),
+    ),
+    "an abstract class that was asked about others": (
+        ("import abc\nclass A(abc.ABC): pass\ndef f(x): return isinstance(x, A)",),
+        ("import abc\nclass A(abc.ABC): pass\ndef f(x): return isinstance(x, A)", "f(1)"),
+    ),
     "a docstring of a helper": (("def g(): return 1\ndef f(x): return g()",), ("def g():\n 'd'\n return 1\ndef f(x): return g()",)),
     "a docstring of a class and its method": (
         ("class C:\n def m(self): return 1\ndef f(x): return C().m()",),
