@@ -13,6 +13,7 @@ import pickle
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
+from weakref import WeakSet
 
 import cloudpickle
 
@@ -20,14 +21,25 @@ from tensorlake_nb.errors import SerializationError
 from tensorlake_nb.store.classes import ClassResolver, find_class
 
 _CLASS = "tensorlake_nb class"
+#: Up to this size every pickle is read back when it is made.
+_SMALL_BYTES = 1 << 20
+_read_back: WeakSet[type] = WeakSet()
 _DEEPEST = 6
 _WIDEST = 1000
 
 
 def pickled(value: Any, resolver: ClassResolver) -> bytes:
-    """The pickle of a value; `SerializationError` names the part of it that can't be pickled."""
+    """The pickle of a value; `SerializationError` names the part of it that can't be pickled or read back.
+
+    Many an exception with arguments of its own can be pickled and not be read: in the store it would look like damage
+    for ever. So what is small is read back at once, and what is large if it holds anything of a class that wasn't yet.
+    """
     try:
-        return _pickle(value, resolver)
+        data, classes = _pickle(value, resolver)
+        if len(data) <= _SMALL_BYTES or not all(cls in _read_back for cls in classes):
+            unpickled(data, resolver)
+            _read_back.update(classes)
+        return data
     except Exception as error:
         path, part, reason = _culprit(value, "value", resolver, error, _DEEPEST)
         raise SerializationError(
@@ -46,8 +58,10 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, file: io.BytesIO, resolver: ClassResolver) -> None:
         super().__init__(file, protocol=5)
         self._resolver = resolver
+        self.classes: set[type] = set()
 
     def persistent_id(self, value: Any) -> Any:
+        self.classes.add(type(value))
         if isinstance(value, type):
             name = self._resolver.name_of(value)
             if name is not None:
@@ -66,10 +80,12 @@ class _Unpickler(pickle.Unpickler):
         return find_class(pid[1], pid[2], resolver=self._resolver, trusted=True)
 
 
-def _pickle(value: Any, resolver: ClassResolver) -> bytes:
+def _pickle(value: Any, resolver: ClassResolver) -> tuple[bytes, set[type]]:
+    """The pickle, and the classes of all that is in it."""
     file = io.BytesIO()
-    _Pickler(file, resolver).dump(value)
-    return file.getvalue()
+    pickler = _Pickler(file, resolver)
+    pickler.dump(value)
+    return file.getvalue(), pickler.classes
 
 
 def _culprit(
@@ -79,7 +95,7 @@ def _culprit(
     if depth:
         for step, part in islice(_parts(value), _WIDEST):
             try:
-                _pickle(part, resolver)
+                unpickled(_pickle(part, resolver)[0], resolver)
             except Exception as reason:
                 return _culprit(part, path + step, resolver, reason, depth - 1)
     return path, value, error

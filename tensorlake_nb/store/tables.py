@@ -29,6 +29,8 @@ def to_arrow(value: Any) -> tuple[str, bytes] | None:
     kind = f"{library}.{cls.__name__}"
     if kind not in _READERS or getattr(sys.modules[library], cls.__name__, None) is not cls:
         return None
+    if library == "pandas" and value.columns.inferred_type.startswith("mixed"):
+        return None  # Arrow would make text of all names, and warn
     try:
         if library == "polars":
             frame = value.to_frame() if kind == "polars.Series" else value

@@ -31,6 +31,14 @@ from tensorlake_nb.store.codec import Encoded, decode, encode, through_json
 from tests.support.stores import Colour, Odd, Page, Pair, Plain, Point, Right, Size, encoded
 
 
+class Unreadable(Exception):
+    """Like many an exception: pickle makes it again of its text alone."""
+
+    def __init__(self, text: str, *, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 def page() -> Page:
     made = Page(url="u", best=Point(1, 2.0))
     made._seen = 3
@@ -176,6 +184,15 @@ def test_a_frame_that_arrow_changes_is_pickled() -> None:
     assert same(decode(stored.codec, stored.data), value)
 
 
+def test_a_frame_with_names_of_mixed_types_is_pickled_without_a_warning() -> None:
+    value = pd.DataFrame([[1, 2]], columns=["a", 1])
+
+    stored = encoded(value)
+
+    assert stored.codec == "pickle"
+    assert same(decode(stored.codec, stored.data), value)
+
+
 def test_a_frame_that_came_back_can_be_changed() -> None:
     stored = encoded(pd.DataFrame({"a": [1.0, 2.0]}))
 
@@ -282,8 +299,10 @@ def test_an_untrusted_store_does_not_choose_what_is_imported() -> None:
         ({"a": [1, threading.Lock()]}, r"value\['a'\]\[1\] is a _thread.lock"),
         (Odd(Odd(threading.Lock())), r"value\.held\.held is a _thread\.lock"),
         ((number for number in range(1)), r"value is a builtins\.generator"),
+        ([1, Unreadable("why", code=3)], r"value\[1\] is a .*Unreadable.* missing 1 required keyword-only argument"),
+        (Odd([Unreadable("why" * (1 << 20), code=3)]), r"value\.held\[0\] is a .*Unreadable"),
     ],
-    ids=["in a list", "in an attribute", "itself"],
+    ids=["in a list", "in an attribute", "itself", "what can't be read back", "what is large and can't be read back"],
 )
 def test_what_cannot_be_stored_is_named(value: Any, where: str) -> None:
     with pytest.raises(SerializationError, match=where):
