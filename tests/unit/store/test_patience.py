@@ -87,7 +87,7 @@ def test_where_a_result_is_at_risk_it_is_waited_for_as_long_as_asked_and_then_sa
     with patient(clock.patience(300.0)), pytest.raises(StoreUnavailableError) as raised:
         persistently("write", "/store/object", ask)
 
-    assert 285 <= asked[-1] <= 300
+    assert 285 <= asked[-1] <= 300 + 1e-6  # the clock adds up floats
     assert max(later - earlier for earlier, later in pairwise(asked)) <= 10
     assert 30 <= len(asked) <= 70
     assert "can't write /store/object" in str(raised.value)
