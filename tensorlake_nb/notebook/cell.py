@@ -69,6 +69,6 @@ def _opens(statement: ast.stmt) -> bool:
                 args=[ast.Constant(value="tensorlake"), ast.Constant(value=str(line))],
             )
         ):
-            return line.split(None, 1)[0] == OPENING
+            return line.split(None, 1)[:1] == [OPENING]
         case _:
             return False
