@@ -51,7 +51,13 @@ def readable(text: str) -> str:
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
-def _shown_in_cell(error: TensorlakeError) -> list[str]:
+def tell_in_cell(error: BaseException, message: str) -> None:
+    """Let a notebook show an exception of Python's own as one of ours: a message, and no frames of this package."""
+    error.args = (message,)
+    vars(error)["_render_traceback_"] = lambda: _shown_in_cell(error)  # the name IPython asks for
+
+
+def _shown_in_cell(error: BaseException) -> list[str]:
     """The message, with the line of the cell that it comes from after its first line."""
     step = error.__traceback__
     while step is not None and step.tb_frame.f_globals.get("__name__") != "__main__":
@@ -64,9 +70,7 @@ def _shown_in_cell(error: TensorlakeError) -> list[str]:
 class UsageError(TensorlakeError, ValueError):
     """Something to change in the cell: shown in a notebook as its message alone, with the line of the cell."""
 
-    def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows instead of a traceback, whose frames would all be ours."""
-        return _shown_in_cell(self)
+    _render_traceback_ = _shown_in_cell  # what IPython shows instead of a traceback, whose frames would all be ours
 
 
 class GraphError(UsageError):
@@ -106,6 +110,8 @@ class SerializationError(UsageError):
 class StoreError(TensorlakeError):
     """The checkpoint store can't do what was asked."""
 
+    _render_traceback_ = _shown_in_cell
+
 
 class CheckpointNotFoundError(StoreError, LookupError):
     """No committed checkpoint under that key or name."""
@@ -132,9 +138,7 @@ class RunError(TensorlakeError):
 
     run: Run | None = None
 
-    def _render_traceback_(self) -> list[str]:
-        """Return what IPython shows: the frames here are ours, and the message has those of the call that failed."""
-        return _shown_in_cell(self)
+    _render_traceback_ = _shown_in_cell  # the frames here are ours, and the message has those of the call that failed
 
 
 class TaskFailedError(RunError):
@@ -210,6 +214,8 @@ class RunCancelledError(RunError):
 
 class ClusterError(TensorlakeError):
     """The Dask cluster can't be reached, started or used."""
+
+    _render_traceback_ = _shown_in_cell
 
 
 class InternalError(TensorlakeError):

@@ -171,7 +171,11 @@ class Planned:
             store.recover()  # what dead writers have finished isn't left over
         self._collection = Collection(store, retention, _Watch(session).is_live, _is_leased)
         notes = list(self._collection.notes)
-        self.shown = Collected(_rows(self._collection), self._collection.dropped, is_dry=True, notes=tuple(notes))
+        rows = _rows(self._collection)
+        if rows and not any(row.freed for row in rows):
+            options = "" if retention.drops_runs else "every run stays without keep_runs, older_than or max_bytes, and "
+            notes.append(f"nothing to free: {options}what is younger than {retention.grace_s / 3600:g} h (grace) stays")
+        self.shown = Collected(rows, self._collection.dropped, is_dry=True, notes=tuple(notes))
         if retention.max_bytes is not None and self.shown.kept_bytes > retention.max_bytes:
             notes.append(
                 f"more than {format_bytes(retention.max_bytes)} stay: no other run may go, since those left are under "

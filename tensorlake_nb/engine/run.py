@@ -38,6 +38,7 @@ from tensorlake_nb.errors import (
     TaskFailedError,
     UntrustedCheckpointError,
     UsageError,
+    tell_in_cell,
 )
 from tensorlake_nb.store.classes import ClassResolver
 from tensorlake_nb.store.codec import HOW_TO_TRUST
@@ -125,7 +126,10 @@ class Run(RecordedRun):
         found = [known for known in run_ids(store) if known.endswith(run_id)]
         if len(found) != 1:
             what = "several runs end" if found else "no run ends"
-            raise RunNotFoundError(f"{what} with {run_id!r} in {store.url}. Run.list() shows them all.")
+            raise RunNotFoundError(
+                f"{what} with {run_id!r} in {store.url}. Run.list() shows the runs of this store; for one of another "
+                "store, first run the cell that chooses it: configure(store=...) or %tensorlake store"
+            )
         header, is_vouched = RunLog(store, found[0]).read_header()
         blueprint = from_json(header)
         run = cls(session, blueprint, stored_resolver(store, blueprint.calls.values(), vouched=is_vouched))
@@ -191,24 +195,34 @@ class Run(RecordedRun):
                 if time.monotonic() >= until:
                     raise TimeoutError(f"run {self.id} of {self.graph!r} didn't end within {timeout} s; it goes on")
             done.result()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             while True:
                 try:
                     self.cancel()
+                    tell_in_cell(stop, self._stopped("is cancelled, and what is finished is kept", "goes on with it"))
                     break
                 except KeyboardInterrupt:  # pressed again: the run is cancelled all the same
                     continue
-            with suppress(FutureTimeout):  # a cluster that doesn't answer: the cell ends all the same
+            with suppress(FutureTimeout, KeyboardInterrupt):  # pressed again, or a cluster that doesn't answer
                 done.result(_DRAIN_S)
             raise
 
     def _follow(self, timeout: float | None) -> None:
         """Wait for a run that another kernel drives."""
         end = None if timeout is None else time.monotonic() + timeout
-        while self.status == "running":
-            if end is not None and time.monotonic() > end:
-                raise TimeoutError(f"run {self.id} of {self.graph!r} didn't end within {timeout} s; it goes on")
-            time.sleep(FOLLOW_S)
+        try:
+            while self.status == "running":
+                if end is not None and time.monotonic() > end:
+                    raise TimeoutError(f"run {self.id} of {self.graph!r} didn't end within {timeout} s; it goes on")
+                time.sleep(FOLLOW_S)
+        except KeyboardInterrupt as stop:
+            tell_in_cell(stop, self._stopped("goes on, since this kernel doesn't drive it", "cancels it"))
+            raise
+
+    def _stopped(self, what: str, then: str) -> str:
+        """What a cell says that was stopped while it waited: its ``run = ...`` hasn't taken place."""
+        call = "resume" if then.startswith("goes on") else "cancel"
+        return f'run {self.id} of {self.graph!r} {what}; Run.open("{self.id.rpartition("-")[2]}").{call}() {then}'
 
     def __await__(self) -> Generator[Any, None, Run]:
         return self._awaited().__await__()

@@ -200,7 +200,7 @@ def _command_parser() -> tuple[Parser, dict[str, Parser]]:
     for verb in ("run", "start", "plan", "verify"):
         by_verb[verb].add_argument("subject", metavar="GRAPH", help="a graph's name, or its variable")
         by_verb[verb].add_argument(
-            "inputs", nargs="*", metavar="k=v", help="a Python literal, else text; $name expands"
+            "inputs", nargs="*", default=[], metavar="k=v", help="a Python literal, else text; $name expands"
         )
     by_verb["start"].add_argument("--detach", action="store_true", help="let the cluster drive it: the kernel may end")
     by_verb["verify"].add_argument("--sample", type=float, default=0.01, metavar="F", help="how much of each (0.01)")

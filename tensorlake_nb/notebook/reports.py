@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dask.utils import format_bytes
+
 from tensorlake_nb.engine import session
 from tensorlake_nb.engine.collection import Collected, Planned
 from tensorlake_nb.engine.reasons import Reasons
@@ -127,11 +129,13 @@ def html_of_verification(found: Verification) -> str:
 
 
 def collected(options: Mapping[str, Any]) -> Collected:
-    """Collect with the options of `tensorlake_nb.collect`; what would go is printed before it goes."""
+    """Collect with the options of `tensorlake_nb.collect`; how much goes is printed before it goes."""
     planned = Planned(**options)
+    shown = planned.shown
     if options["dry_run"]:
-        return planned.shown
-    print(planned.shown, flush=True)
+        return shown
+    if shown.freed_bytes:
+        print(f"freeing {format_bytes(shown.freed_bytes)}; {format_bytes(shown.kept_bytes)} stay", flush=True)
     return planned.carry_out()
 
 

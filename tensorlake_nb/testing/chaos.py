@@ -103,6 +103,10 @@ class ChaosReport:
         ]
         return "\n".join([*lines, *([f"  error        {self.error}"] if self.error else [])])
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a cell shows."""
+        printer.text(str(self))
+
 
 def chaos(
     graph: Graph,

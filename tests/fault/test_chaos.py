@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from IPython.lib.pretty import pretty
 
 from tensorlake_nb import Graph, OptionError, tensorlake_function
 from tensorlake_nb.testing import ChaosReport, Faults, chaos, faulty_url
@@ -73,6 +74,7 @@ def test_parts_of_a_list_that_was_begun_twice_are_not_counted(tmp_path: Path) ->
 def test_a_report_is_read_by_people() -> None:
     report = ChaosReport("pages", 7, 300, again={"fetch": 2}, kills={"worker": 1}, leftovers=("process 12",))
 
+    assert pretty(report) == str(report)
     assert str(report).splitlines()[0] == "chaos on 'pages', seed 7: something is wrong"
     assert "computed again after that: 2 fetch" in str(report)
     assert "process 12" in str(report)

@@ -86,6 +86,23 @@ def test_a_stopped_run_is_cancelled_keeps_what_is_finished_and_goes_on(notebook:
     assert "'replayed': 0" not in resumed.stdout, "what had finished before the stop is replayed"
 
 
+def test_a_stopped_cell_shows_what_became_of_the_run_and_no_frames_of_ours(notebook: Kernel, tmp_path: Path) -> None:
+    cell = notebook.begin("n = 60\nrun = graph.run(n=n, seconds=0.05)")
+    while not (tmp_path / "begun-4").exists():
+        pass
+    notebook.interrupt()
+    stopped = notebook.finish(cell)
+    (shown,) = stopped.tracebacks
+    going_on = shown.partition("; ")[2].partition(" goes on")[0]
+    resumed = notebook.run(f"run = {going_on}; print(run.status, run.output(work) == list(range(60)))")
+
+    assert shown.startswith("KeyboardInterrupt: run ")
+    assert shown.endswith(
+        " of 'stop' is cancelled, and what is finished is kept; " + going_on + " goes on with it (line 2 of the cell)"
+    )
+    assert resumed.stdout.strip() == "succeeded True"
+
+
 def test_workers_are_deaf_to_the_interrupt_and_go_on(notebook: Kernel, tmp_path: Path) -> None:
     before = pids(notebook)
 

@@ -22,6 +22,7 @@ class Reply:
     status: str
     stdout: str = ""
     errors: list[str] = field(default_factory=list)
+    tracebacks: list[str] = field(default_factory=list)
     displayed: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -68,6 +69,7 @@ class Kernel:
                 case "error":
                     reply.status = "error"
                     reply.errors.append(f"{content['ename']}: {content['evalue']}")
+                    reply.tracebacks.append("\n".join(content["traceback"]))
                 case "display_data" | "execute_result" | "update_display_data":
                     reply.displayed.append(content["data"])
                 case "status" if content["execution_state"] == "idle":

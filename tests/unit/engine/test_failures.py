@@ -13,7 +13,7 @@ import pytest
 
 from tensorlake_nb.engine import failures
 from tensorlake_nb.engine.failures import short_repr
-from tensorlake_nb.errors import TaskFailedError
+from tensorlake_nb.errors import ClusterError, RunError, StoreError, TaskFailedError, TensorlakeError, UsageError
 
 
 class Endless:
@@ -70,6 +70,13 @@ def test_a_repr_that_never_ends_or_fails_is_said_to(monkeypatch: pytest.MonkeyPa
     while threading.active_count() > before and time.monotonic() < until:
         threading.Event().wait(0.01)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("kind", [StoreError, ClusterError, RunError, UsageError])
+def test_an_error_of_store_cluster_run_or_use_shows_its_message_and_no_frames(kind: type[TensorlakeError]) -> None:
+    (shown,) = kind("what happened, and what to do")._render_traceback_()  # type: ignore[attr-defined]
+
+    assert shown == f"{kind.__name__}: what happened, and what to do"
 
 
 def test_hostile_text_of_an_error_is_spelled_out_in_the_cell() -> None:

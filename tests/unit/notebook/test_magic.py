@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 
 import pytest
 from IPython.core.error import UsageError as ShellUsageError
@@ -288,12 +289,35 @@ def test_a_collection_says_what_would_go_before_it_goes(shell: Shell) -> None:
     assert len(shell.good("Run.list()")) == 2
     freed = shell.good("%tensorlake gc --keep-runs 1 --grace 0s")
 
-    assert shell.out.startswith(planned)
+    assert shell.out.startswith("freeing ")
+    assert shell.out.count("keeps") == 1, "the table comes once, as the result"
     assert planned.splitlines()[0].split() == ["would", "free", "bytes", "keeps", "bytes"]
     assert planned.splitlines()[1].startswith("runs of pipeline  ")
     assert repr(freed).splitlines()[0].split() == ["freed", "bytes", "keeps", "bytes"]
     assert [run.id for run in shell.good("Run.list()")] == [newer]
     assert freed.runs == (older,)
+
+
+def test_a_collection_that_frees_nothing_says_why(shell: Shell) -> None:
+    shell.good(f"%%tensorlake pipeline --run n=4\n{GRAPH}")
+
+    default = repr(shell.good("%tensorlake gc"))
+    chosen = repr(shell.good("%tensorlake gc --keep-runs 0"))
+
+    assert "freeing" not in shell.out
+    reason = "what is younger than 2 h (grace) stays"
+    assert default.endswith(
+        f"nothing to free: every run stays without keep_runs, older_than or max_bytes, and {reason}"
+    )
+    assert chosen.endswith(f"nothing to free: {reason}")
+
+
+def test_a_mistaken_magic_leaves_the_next_cells_alone(shell: Shell) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "VERB" in str(shell.bad("%tensorlake"))
+
+    assert shell.good(f"%%tensorlake pipeline\n{GRAPH}") is shell.names["g"]
 
 
 @pytest.mark.parametrize(

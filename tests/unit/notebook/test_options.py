@@ -108,6 +108,7 @@ def test_a_wrong_option_of_a_cell_is_one_line(line: str, said: str) -> None:
         ("resume", "required: RUN"),
         ("gc --keep-runs few", "invalid int value: 'few'"),
         ("gc pipeline", "unrecognized arguments: pipeline"),
+        ("verify", "verify: the following arguments are required: GRAPH."),
         ("why a b c", "unrecognized arguments: c"),
     ],
 )
