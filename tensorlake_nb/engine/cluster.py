@@ -114,6 +114,13 @@ class Connection:
         found: Mapping[str, int] = self._client.nthreads()
         return found
 
+    def placed(self) -> Mapping[Any, str]:
+        """Which worker of an embedded cluster each Dask task was handed to; of another cluster nothing is told."""
+        if self._cluster is None or self._cluster.scheduler is None:
+            return {}
+        workers = list(self._cluster.scheduler.workers.items())  # of another thread, as all that it holds
+        return {task.key: address for address, worker in workers for task in list(worker.processing)}
+
     def resources(self) -> list[Mapping[str, float]]:
         """The Dask resources that each worker declares."""
         declared: list[Mapping[str, float]] = self._client.run_on_scheduler(_declared)
@@ -232,7 +239,8 @@ def _embedded(workers: int | None, memory_limit: str | float | None) -> Connecti
             host=_LOOPBACK,
             worker_class=QuietNanny,
             dashboard_address=f"{_LOOPBACK}:0",  # without one, it would take port 8787
-            preload=["tensorlake_nb.engine.worker_setup"],
+            # The second is what the first batch would import, a quarter of a second on each worker, one by one.
+            preload=["tensorlake_nb.engine.worker_setup", "tensorlake_nb.engine.execute"],
             config=config,
             silence_logs=logging.CRITICAL,
             **options,

@@ -253,8 +253,13 @@ class DaskBackend:
         if self._connection is None:
             return
         self._tell(self._connection, request_cancel if interrupt else request_stop)
+        silent = self._silent(self._connection)
         with self._lock:
-            waiting = {number: self._futures[number] for number in self._futures if number not in self._workers}
+            waiting = {
+                number: future
+                for number, future in self._futures.items()
+                if number not in self._workers and number not in silent
+            }
         # A batch that no worker has begun is withdrawn; one that begins just now returns at once by itself.
         self._withdraw(waiting, "it was withdrawn before it began")
 
@@ -275,11 +280,24 @@ class DaskBackend:
             return
         with self._lock:
             left = {number: self._futures[number] for number in numbers if number in self._futures}
-        workers = {self._workers[number][0] for number in left if number in self._workers}
+            workers = {self._workers[number][0] for number in left if number in self._workers}
+        workers.update(worker for number, worker in self._silent(connection).items() if number in left)
         self._withdraw(left, "it was cancelled while it ran")
         if connection.is_embedded and connection.has_processes:
             for worker in workers:
                 connection.kill_worker(worker)
+
+    def _silent(self, connection: Connection) -> dict[int, str]:
+        """Batches that may have begun without a word, and where: whoever keeps the interpreter at once can't say so.
+
+        Their worker can be ended, has nothing of other runs, and isn't known to be at another batch of this one.
+        """
+        placed = connection.placed() if connection.has_processes else {}
+        with self._lock:
+            numbers = {future.key: number for number, future in self._futures.items()}
+            known = {self._workers[number][0] for number in numbers.values() if number in self._workers}
+        known.update(worker for key, worker in placed.items() if key not in numbers)
+        return {numbers[key]: worker for key, worker in placed.items() if worker not in known}
 
     def _withdraw(self, futures: Mapping[int, Future[Any]], reason: str) -> None:
         if not futures:

@@ -42,7 +42,7 @@ _MOST_RESTARTS = 3
 #: After how long a silence the cluster is looked at (s).
 _LOOK_AFTER_S = 2.0
 #: How long running calls may take to end after a cancellation (s) before their workers are ended.
-CANCEL_GRACE_S = 0.4
+CANCEL_GRACE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 from tests.support.kernels import Kernel, kernel
 
 SET_UP = """
-import time
+import ctypes, time
 from tensorlake_nb import *
 configure(store="store", workers=2)
 
@@ -21,6 +21,8 @@ def numbers(n: int, seconds: float) -> list[tuple[int, float]]:
 @tensorlake_function()
 def work(i: int, seconds: float) -> int:
     open(f"{FOLDER}/begun-{i}", "a").close()
+    if seconds < 0:
+        ctypes.PyDLL(None).sleep(100)  # keeps the interpreter: its worker says nothing more, not even that it began
     time.sleep(seconds)
     return i
 
@@ -64,7 +66,7 @@ def pids(notebook: Kernel) -> str:
     ).stdout
 
 
-@pytest.mark.parametrize("seconds", [0.05, 30.0], ids=["short calls", "calls that hang"])
+@pytest.mark.parametrize("seconds", [0.05, 30.0, -1.0], ids=["short", "hanging", "locked"])
 def test_the_next_run_works_soon_after_a_stop(notebook: Kernel, tmp_path: Path, seconds: float) -> None:
     interrupt_when_begun(notebook, tmp_path, f"graph.run(n=500, seconds={seconds})")
 
