@@ -41,6 +41,8 @@ class FunctionPrint:
         The project's own classes that were reached, by module and qualified name.
     modules
         The project's own modules that the function needs where it runs, ``__main__`` apart.
+    versions
+        Each class that was reached → a digest of it and of all that it reaches in turn.
     """
 
     fingerprint: Fingerprint
@@ -49,6 +51,7 @@ class FunctionPrint:
     opaque: tuple[str, ...]
     classes: Mapping[tuple[str, str], type]
     modules: tuple[str, ...]
+    versions: Mapping[type, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,15 @@ def fingerprint(
         opaque = ()
     fields = [text.encode("utf-8", "surrogatepass") for item in sorted(parts.items()) for text in item]
     whole = digest(b"fingerprint/1" + b"".join(map(field, fields)))
-    return FunctionPrint(Fingerprint(whole.hex()), parts, sources, opaque, reach.classes, tuple(sorted(reach.modules)))
+    return FunctionPrint(
+        Fingerprint(whole.hex()),
+        parts,
+        sources,
+        opaque,
+        reach.classes,
+        tuple(sorted(reach.modules)),
+        reach.versions(),
+    )
 
 
 def _reach(

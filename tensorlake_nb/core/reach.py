@@ -13,12 +13,10 @@ import functools
 import inspect
 import re
 import types
-from collections import deque
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.encoding import field, name_of
+from tensorlake_nb.core.encoding import name_of
 from tensorlake_nb.core.imports import absolute_name
 from tensorlake_nb.core.names import Reads, reads_of
 from tensorlake_nb.core.origin import (
@@ -33,6 +31,7 @@ from tensorlake_nb.core.origin import (
 from tensorlake_nb.core.reach_annotations import annotation_ref
 from tensorlake_nb.core.reach_classes import class_refs
 from tensorlake_nb.core.reach_imports import ImportReach
+from tensorlake_nb.core.reach_labels import Labels
 from tensorlake_nb.core.reach_modules import follow, whole_module
 from tensorlake_nb.core.reach_values import short_repr, value_part
 from tensorlake_nb.core.source import code_digest, function_source, has_text
@@ -75,13 +74,11 @@ def _is_shells_own(name: str, found: Any) -> bool:
     return str(getattr(found, "__globals__", {}).get("__name__", "")).startswith("IPython.")
 
 
-class Reach:
+class Reach(Labels):
     """Collects everything that some functions reach.
 
     Attributes
     ----------
-    parts
-        Label → digest as hex, label of another part, or version.
     sources
         Label → canonical source or short repr.
     opaque
@@ -95,36 +92,26 @@ class Reach:
     """
 
     def __init__(self, home: str, *, counting: frozenset[str] = frozenset()) -> None:
+        super().__init__()
         self.home, self.counting = home, counting
-        self.parts: dict[str, str] = {}
         self.sources: dict[str, str] = {}
         self.opaque: dict[str, None] = {}
         self.classes: dict[tuple[str, str], type] = {}
         self.modules: set[str] = set()
         self.read: set[str] = set()
         self.imports = ImportReach(self)
-        self._labels: dict[int | tuple[int, str], str] = {}
-        self._kept: list[Any] = []
-        self._queue: deque[Callable[[], None]] = deque()
 
     def finish(self) -> None:
         """Follow everything that was found until nothing new turns up."""
         while self._queue:
-            while self._queue:
-                self._queue.popleft()()
+            self.fill_all()
             self.imports.finish()
 
-    # ----------------------------------------------------------------------------------------------------- labels
+    def versions(self) -> dict[type, str]:
+        """Of each of the project's classes, what it does as a whole."""
+        return {cls: self.version(id(cls)) for cls in self._kept if isinstance(cls, type) and id(cls) in self._labels}
 
-    def _new_label(self, wanted: str, key: int | tuple[int, str], obj: Any) -> str:
-        label, n = wanted, 1
-        while label in self.parts:
-            n += 1
-            label = f"{wanted} ({n})"
-        self.parts[label] = ""  # taken; filled when its turn comes
-        self._labels[key] = label
-        self._kept.append(obj)
-        return label
+    # ----------------------------------------------------------------------------------------------------- labels
 
     def name_in(self, module: str | None, name: str) -> str:
         """A name as seen from the function that is fingerprinted."""
@@ -141,13 +128,6 @@ class Reach:
         self.sources.setdefault(label, self.parts[label])
         return label
 
-    def text_part(self, label: str, text: str, refs: Mapping[str, str]) -> None:
-        """Fill a part from its text and what the names in it stand for."""
-        fields = [text.encode("utf-8", "surrogatepass")]
-        for name in sorted(refs):
-            fields += [name.encode("utf-8", "surrogatepass"), refs[name].encode("utf-8", "surrogatepass")]
-        self.parts[label] = digest(b"part/1" + b"".join(map(field, fields))).hex()
-
     # ------------------------------------------------------------------------------------------------- references
 
     def ref(self, obj: Any, label: str) -> str:
@@ -158,13 +138,15 @@ class Reach:
     def value_ref(self, value: Any, label: str) -> str:
         """The label of a value, which becomes a part."""
         key = (id(value), label)
-        if key in self._labels:
-            return self._labels[key]
+        held = self.known(key)
+        if held is not None:
+            return held
         module = inspect.getattr_static(value, "__module__", None) if callable(value) else None
         if isinstance(module, str):
             self.installed(module)
-        taken = self._new_label(label, key, value)
-        self.parts[taken] = value_part(self, value, label).hex()
+        taken = self.new_label(label, key, value)
+        with self.filling(taken):
+            self.parts[taken] = value_part(self, value, label).hex()
         self.sources[taken] = "(not shown)" if _SECRET.search(label) else short_repr(value)
         return taken
 
@@ -226,7 +208,7 @@ class Reach:
 
     def function_ref(self, function: types.FunctionType, label: str | None = None) -> str:
         """The label of a function; what it reaches is followed later."""
-        held = self._labels.get(id(function))
+        held = self.known(id(function))
         if held is not None:
             return held
         origin, code = origin_of(function), function.__code__
@@ -240,16 +222,16 @@ class Reach:
             self._looks(code.co_qualname)
             if function.__closure__ is None:
                 return name
-            taken = self._new_label(label or f"wrapper {code.co_qualname}", id(function), function)
-            self._queue.append(lambda: self._wrapper(function, taken, name))
+            taken = self.new_label(label or f"wrapper {code.co_qualname}", id(function), function)
+            self.later(taken, lambda: self._wrapper(function, taken, name))
             return taken
         self.took_from(function.__globals__.get("__name__"))
         if label is None:
             parent = code.co_qualname.rpartition(".")[0]
             kind = "method" if parent and not parent.endswith("<locals>") else "helper"
             label = f"{kind} {self.name_in(function.__globals__.get('__name__'), code.co_qualname)}"
-        taken = self._new_label(label, id(function), function)
-        self._queue.append(lambda: self._function(function, taken))
+        taken = self.new_label(label, id(function), function)
+        self.later(taken, lambda: self._function(function, taken))
         return taken
 
     def _dispatch_ref(self, function: Any) -> str:
@@ -374,7 +356,7 @@ class Reach:
 
     def class_ref(self, cls: type, label: str | None = None) -> str:
         """The label of a class; what it reaches is followed later."""
-        held = self._labels.get(id(cls))
+        held = self.known(id(cls))
         if held is not None:
             return held
         origin = origin_of_class(cls)
@@ -383,10 +365,10 @@ class Reach:
                 self.package(package_of(cls.__module__))
             return f"{origin.value} {name_of(cls)}"
         wanted = label or f"class {self.name_in(cls.__module__, cls.__qualname__)}"
-        taken = self._new_label(wanted, id(cls), cls)
+        taken = self.new_label(wanted, id(cls), cls)
         self.took_from(cls.__module__)
         self.classes.setdefault((cls.__module__, cls.__qualname__), cls)
-        self._queue.append(lambda: self._class(cls, taken))
+        self.later(taken, lambda: self._class(cls, taken))
         return taken
 
     def _class(self, cls: type, label: str) -> None:
@@ -405,12 +387,12 @@ class Reach:
             self.package(package_of(module.__name__))
         if origin is not Origin.PROJECT:
             return f"{origin.value} module {module.__name__}"
-        held = self._labels.get(id(module))
+        held = self.known(id(module))
         if held is not None:
             return held
         self.took_from(module.__name__)
-        label = self._new_label(f"module {module.__name__}", id(module), module)
-        self._queue.append(lambda: whole_module(self, module, label))
+        label = self.new_label(f"module {module.__name__}", id(module), module)
+        self.later(label, lambda: whole_module(self, module, label))
         return label
 
     def took_from(self, module: Any) -> None:

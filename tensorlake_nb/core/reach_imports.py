@@ -84,6 +84,7 @@ class ImportReach:
         if location.origin is not Origin.PROJECT:
             return
         self._reach.took_from(module)
+        self._reach.met(f"module {module}")
         held = self._needed.get(module, set())
         if held is None or (module in self._needed and name in held):
             return
@@ -101,7 +102,9 @@ class ImportReach:
     def finish(self) -> None:
         """Make or renew the part of every module that something new is needed of."""
         while self._fresh:
-            self._module(self._fresh.pop())
+            module = self._fresh.pop()
+            with self._reach.filling(f"module {module}"):
+                self._module(module)
 
     def _module(self, module: str) -> None:
         location, label = self._locate(module), f"module {module}"

@@ -61,14 +61,11 @@ def pack(function_print: FunctionPrint, function: Function) -> bytes:
     SerializationError
         It reaches something that can't be pickled: the message names it and who holds it.
     """
-    versions = {
-        name.removeprefix("class "): digest
-        for name, digest in function_print.parts.items()
-        if name.startswith("class ")
-    }
     classes = dict(function_print.classes)
     try:
-        data, sources = travel.dumps((function, classes), versions=versions, resolved=_annotations(function))
+        data, sources = travel.dumps(
+            (function, classes), versions=function_print.versions, resolved=_annotations(function)
+        )
     except Exception as error:
         raise SerializationError(_complaint(function, classes, error)) from error
     is_exact = not function_print.opaque and function.options.version is None

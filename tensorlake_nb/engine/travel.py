@@ -16,7 +16,7 @@ import sys
 import threading
 import types
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 from weakref import WeakValueDictionary
@@ -42,14 +42,15 @@ def is_own_module(module: object) -> bool:
 
 
 def dumps(
-    obj: Any, *, versions: dict[str, str] | None = None, resolved: dict[int, dict[str, Any]] | None = None
+    obj: Any, *, versions: Mapping[type, str] | None = None, resolved: dict[int, dict[str, Any]] | None = None
 ) -> tuple[bytes, dict[str, str]]:
     """Pickle an object; also give the sources that its functions came from, by file name.
 
     Parameters
     ----------
     versions
-        A digest per class qualname. A class that was changed in place since it last travelled is a new class there.
+        Class → a digest of all that it does. A class that does something else than when it last travelled, be it that a
+        base or a helper was edited, is a new class there. One without a digest is made anew each time.
     resolved
         Parameter annotations to send instead of a function's own, by the function's ``id``.
     """
@@ -119,7 +120,7 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
         self,
         file: io.BytesIO,
         *,
-        versions: dict[str, str],
+        versions: Mapping[type, str],
         resolved: dict[int, dict[str, Any]],
         verdicts: dict[int, tuple[Any, bool]] | None = None,
     ) -> None:
@@ -190,7 +191,7 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
         make, args, state, *_ = reduced
         if getattr(cls, "__tensorlake_compute__", False) is True and isinstance(state, tuple):
             state = ({name: value for name, value in state[0].items() if name != "next"}, *state[1:])
-        version = self._versions.get(cls.__qualname__, "")
+        version = self._versions.get(cls, "")
         return _make_class, (PROCESS, version, make, args), state, None, None, _fill_class
 
     def _sendable(self, module: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -299,7 +300,7 @@ def _make_class(process: str, version: str, make: Callable[..., type], args: tup
     if process == PROCESS and identity in internals._DYNAMIC_CLASS_TRACKER_BY_ID:
         return internals._DYNAMIC_CLASS_TRACKER_BY_ID[identity]  # type: ignore[no-any-return]
     key = (process, identity, version)
-    made = _classes.get(key)
+    made = _classes.get(key) if version else None
     if made is None:
         made = _classes[key] = make(*front, None, extra)
         _unfilled.add(made)

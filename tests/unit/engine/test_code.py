@@ -327,6 +327,42 @@ def test_a_class_changed_in_place_is_a_new_class_there(tmp_path: Path) -> None:
     assert elsewhere(first, expression, tmp_path) == ["hello", "HELLO", "hello"]
 
 
+def test_a_class_is_a_new_one_there_when_what_it_reaches_was_edited(tmp_path: Path, project: Path) -> None:
+    module = write(
+        project,
+        "helpers_e",
+        """
+LIMIT = 1
+def helper(): return 1
+class Base:
+    def of_base(self): return 1
+class Reads(Base):
+    def of_helper(self): return helper()
+    def of_global(self): return LIMIT
+""",
+    )
+
+    @tensorlake_function
+    def reads(x: int) -> Any:
+        it = module.Reads()
+        return [it.of_base(), it.of_helper(), it.of_global()]
+
+    first = packed(reads)
+    (tmp_path / "0").write_bytes(first)
+    edit: Any = module
+    edit.Base.of_base = lambda self: 2
+    (tmp_path / "1").write_bytes(packed(reads))
+    edit.helper = lambda: 2
+    (tmp_path / "2").write_bytes(packed(reads))
+    edit.LIMIT = 2
+    (tmp_path / "3").write_bytes(packed(reads))
+    expression = "[unpack(open(str(n), 'rb').read()).function(1) for n in (0, 1, 2, 3)] + [f(1)]"
+
+    results = elsewhere(first, expression, tmp_path)
+
+    assert results == [[1, 1, 1], [2, 1, 1], [2, 2, 1], [2, 2, 2], [1, 1, 1]]
+
+
 def test_a_class_table_finds_classes_by_name_and_names_by_class() -> None:
     table = ClassTable({("__main__", "Total"): Total})
 
