@@ -70,7 +70,9 @@ def _find_spec(name: str, path: Any) -> ModuleSpec | None:
             continue
         if spec is not None:
             return spec  # type: ignore[no-any-return]
-    return None
+    # Not found any more, as after os.chdir() away from a notebook's folder: what is loaded is what an import gives.
+    held = getattr(sys.modules.get(name), "__dict__", {}).get("__spec__")
+    return held if isinstance(held, ModuleSpec) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,23 @@ def test_an_import_inside_a_function_is_not_run_by_fingerprinting(project: Proje
     assert "loud" not in sys.modules
 
 
+def test_a_loaded_module_is_followed_also_after_the_notebook_went_to_another_folder(
+    project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = "def f(x):\n from pkg.sub import low\n return low(x)"
+    project.write(pkg__="", pkg__sub="from .deep import low", pkg__deep="def low(x): return x")
+    monkeypatch.setattr(sys, "path", ["", *(each for each in sys.path if each != str(project.folder))])
+    monkeypatch.chdir(project.folder)
+    importlib.import_module("pkg.sub")
+    before = project.print(cell)
+
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+
+    assert project.print(cell).parts == before.parts
+    project.write(pkg__deep="def low(x): return -x")
+    assert project.print(cell).fingerprint != before.fingerprint
+
+
 def test_a_function_loaded_before_its_file_was_edited_is_known_by_its_bytecode(project: Project) -> None:
     cell = "from tools import clean\ndef f(x): return clean(x)"
     project.write(tools=TOOLS)
