@@ -68,12 +68,13 @@ class Finished:
 class Lost:
     """A batch won't come back: its worker died, or it was given up.
 
-    ``kind`` is what this means for the element that was being computed.
+    ``kind`` is what this means for the element that was being computed, unless that ``is_blameless``.
     """
 
     number: int
     reason: str
     kind: FailureKind = FailureKind.WORKER_LOST
+    is_blameless: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from tensorlake_nb.engine.cluster import Connection, death_of
 from tensorlake_nb.engine.execute import run_batch
 from tensorlake_nb.engine.functions import forget_listed
 from tensorlake_nb.engine.lowering import batch_key
-from tensorlake_nb.engine.nannies import TIMED_OUT
+from tensorlake_nb.engine.nannies import STOOD_STILL, TIMED_OUT
 from tensorlake_nb.engine.placing import required
 from tensorlake_nb.engine.secrets import install_secrets
 from tensorlake_nb.engine.stopping import forget_run, request_cancel, request_stop
@@ -220,6 +220,8 @@ class DaskBackend:
         if death == TIMED_OUT:
             reason = "TaskTimeoutError: it took longer than its timeout, and its worker process was ended"
             return be.Lost(number, reason, FailureKind.TIMEOUT)
+        if death == STOOD_STILL:
+            return be.Lost(number, "its worker process was paused (SIGSTOP) for too long", is_blameless=True)
         if death is not None:
             return be.Lost(number, f"its worker process ended ({death})")
         if future.status == "cancelled":

@@ -54,7 +54,7 @@ from tensorlake_nb.store.classes import ClassResolver
 from tensorlake_nb.store.entry import TaskOutcome
 from tensorlake_nb.store.streams import StreamRecord
 
-#: How often a batch may be lost before any of its elements was begun.
+#: How often a batch may be lost at nobody's cost: before any of its elements was begun, or blamelessly.
 _MOST_WAITS = 3
 
 #: A fold emits one output, at this address.
@@ -277,9 +277,11 @@ class Desk:
     def recover(self, lost: Lost, at: float, is_stopping: bool) -> Event:
         """Find out what a batch that won't come back had committed, and which element may have killed its worker.
 
-        Nothing is suspected when the run ``is_stopping``: then the batch was withdrawn, or its worker ended, by us.
+        Nothing is suspected when the run ``is_stopping``: then the batch was withdrawn, or its worker ended, by us. Nor
+        when the loss is blameless, unless that comes again and again.
         """
         order, batch = self._submitted.pop(lost.number)
+        is_charged = not is_stopping and not (lost.is_blameless and self._waits_again(order))
         call, *chain = batch.calls
         for after in chain:  # what it has finished of these is found when they are asked for
             self._claimant.may_hold(after.node)
@@ -288,7 +290,7 @@ class Desk:
         interrupted = set(writer.interrupted())
         writer.close()
         if batch.fold is not None and batch.fold.groups is None:
-            return self._recover_fold(order, batch, known, bool(interrupted) and not is_stopping, lost, at)
+            return self._recover_fold(order, batch, known, bool(interrupted) and is_charged, lost, at)
         keys = [task_key(call.fingerprint, digest) for digest in one_by_one(batch.given)]
         chunks: list[Chunk] = []
         open_: list[int] = []
@@ -304,7 +306,7 @@ class Desk:
                 data = _without_first(data, sum(part.n_out for part in parts))
             data.slice, data.computed, data.replayed = where, 1, 0
             chunks.append(self.streams.add(order.node, where.address(len(parts)), data))
-        culprits = [] if is_stopping else self._culprits(order, open_, [i for i in open_ if keys[i] in interrupted])
+        culprits = self._culprits(order, open_, [i for i in open_ if keys[i] in interrupted]) if is_charged else []
         suspects = tuple(
             self._failure(
                 order.node,
@@ -324,9 +326,13 @@ class Desk:
         """
         if begun:
             return begun
+        return [] if self._waits_again(order) else open_
+
+    def _waits_again(self, order: Submit) -> bool:
+        """Whether a batch may be lost once more at nobody's cost."""
         first = take(order.slices, 0, 1)[0].order if order.slices else ()
         self._waited[order.node, first] += 1
-        return open_ if self._waited[order.node, first] > _MOST_WAITS else []
+        return self._waited[order.node, first] <= _MOST_WAITS
 
     def _input_repr(self, name: str, slices: tuple[Slice, ...], offset: int) -> str:
         """A short form of what an element was given, if it can be read."""

@@ -6,6 +6,7 @@ This file deals with parts of distributed that have no public interface: `Any` s
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing.spawn
 import os
 import signal
@@ -16,18 +17,27 @@ from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import Any
 
+import psutil
 from distributed import LocalCluster, Nanny, Scheduler, Worker
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.diagnostics.plugin import SchedulerPlugin
+from tornado.ioloop import PeriodicCallback
 
 from tensorlake_nb.engine.watchdog import EXIT_OVERRUN
+
+logger = logging.getLogger(__name__)
 
 _MOST_DEATHS = 1000
 #: Starts in a row that may fail before a nanny gives up.
 _MOST_FAILED_STARTS = 20
 #: The cause of death of a worker that was ended because a call overran its timeout.
 TIMED_OUT = "timeout"
+#: The cause of death of a worker that was ended because it was paused.
+STOOD_STILL = "SIGSTOP"
+#: How often workers are looked at (s), and how often in a row one may be found paused: somebody may be looking into it.
+_LOOK_EVERY_S = 1.0
+MOST_PAUSED_LOOKS = 30
 _SIGALRM = int(getattr(signal, "SIGALRM", 14))
 _WORKER_PROCESS = "Dask Worker process (from Nanny)"
 
@@ -65,6 +75,27 @@ class QuietNanny(Nanny):
     _failed_starts = 0
     _starting: asyncio.Lock | None = None
     _worker_pid: int | None = None
+    #: The process that was paused when it was last looked at, and for how many looks by now.
+    _paused: tuple[int | None, int] = (None, 0)
+
+    async def start_unsafe(self) -> Any:
+        self.periodic_callbacks["paused"] = PeriodicCallback(self._look, _LOOK_EVERY_S * 1000)
+        return await super().start_unsafe()  # type: ignore[no-untyped-call]
+
+    def _look(self) -> None:
+        """End a worker that stays paused (SIGSTOP): nobody else would for minutes, and its own watchdog is paused, too.
+
+        Looks are counted, not seconds: a kernel that was asleep itself, with the whole machine or by Ctrl-Z, ends
+        nobody. A process that a debugger holds isn't paused in this sense.
+        """
+        pid = self.pid
+        with suppress(psutil.Error):
+            is_paused = pid is not None and psutil.Process(pid).status() == psutil.STATUS_STOPPED
+            self._paused = (pid, self._paused[1] + 1 if self._paused[0] == pid else 1) if is_paused else (None, 0)
+            if self._paused[1] == MOST_PAUSED_LOOKS:
+                seconds = MOST_PAUSED_LOOKS * _LOOK_EVERY_S
+                logger.warning("worker process %s has been paused for %.0f s: it is ended and replaced", pid, seconds)
+                end_left([self])
 
     async def instantiate(self) -> Status:
         if self.is_ending:
@@ -106,6 +137,8 @@ class QuietNanny(Nanny):
 
     def _cause(self, exit_code: int) -> str:
         cause = cause_of(exit_code)
+        if self._paused[0] == self._worker_pid and self._paused[1] >= MOST_PAUSED_LOOKS:
+            return STOOD_STILL
         if self.memory_manager._last_terminated_pid == self._worker_pid:
             limit = (self.memory_manager.memory_limit or 0) / 2**20
             return f"{cause}: it used more than its {limit:.0f} MiB of memory"

@@ -263,6 +263,17 @@ def test_a_batch_that_is_lost_and_comes_back_all_the_same_is_settled_once(made: 
     assert made.outputs(driver, "double") == [2]
 
 
+def test_what_is_lost_blamelessly_costs_no_attempt_unless_it_is_lost_again_and_again(made: Bench) -> None:
+    def lost(cluster: Cluster, order: Order) -> list[Message]:
+        return [be.Lost(order.number, "its worker was paused", is_blameless=True)]
+
+    few, many = Cluster([lost, lost, lost, computed]), Cluster([lost])
+
+    assert drive(made.driver(Graph("few", double), few, x=1)).status == "succeeded"
+    assert drive(made.driver(Graph("many", double), many, x=2)).status == "failed"
+    assert len(many.orders) == 4
+
+
 def test_messages_of_an_unknown_batch_are_ignored(made: Bench) -> None:
     strange = Receipt("nobody", "double", 1, ())
 
