@@ -19,6 +19,7 @@ export class BoxView {
   private readonly status: SVGTextElement;
   private readonly time: SVGTextElement;
   private readonly numbers: SVGTextElement;
+  private readonly note: SVGGElement;
   private readonly bar: SVGGElement;
   private drawnBar = '';
 
@@ -31,6 +32,12 @@ export class BoxView {
     this.status = svg('text', { x, y: y + 37, class: 'tlk-status' });
     this.time = svg('text', { x: right, y: y + 37, class: 'tlk-time', 'text-anchor': 'end' });
     this.numbers = svg('text', { x, y: y + 51, class: 'tlk-numbers' });
+    this.note = svg(
+      'g',
+      { class: 'tlk-note', transform: `translate(${right - 6} ${y + 16})` },
+      svg('circle', { r: 6 }),
+      svg('text', { y: 3.5, 'text-anchor': 'middle' }, 'i')
+    );
     this.bar = svg('g', { class: 'tlk-bar', transform: `translate(${x} ${y + 55.5})` });
     this.element = svg(
       'g',
@@ -49,6 +56,7 @@ export class BoxView {
       this.status,
       this.time,
       this.numbers,
+      this.note,
       this.bar
     );
     this.update(box);
@@ -62,7 +70,9 @@ export class BoxView {
     setText(this.status, box.status);
     setText(this.time, box.time);
     setText(this.numbers, box.numbers);
-    setText(this.title, [plain(box.name).slice(0, 400), plain(box.node.about).slice(0, 400)].filter(Boolean).join('\n'));
+    setAttribute(this.note, 'display', box.notes.length && !box.retries ? null : 'none'); // ticks of retries stand there
+    const told = [box.name, box.node.about, ...box.notes].map(text => plain(text).slice(0, 400));
+    setText(this.title, told.filter(Boolean).join('\n'));
     this.drawBar(box);
   }
 

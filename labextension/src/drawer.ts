@@ -6,6 +6,7 @@ import { ElementList } from './elementList';
 import type { Action, ElementFilter, FailureDetail, NodeDetail, PanelState, Replies, Request, RequestKind, Standing } from './messages';
 import { type Pane, type PaneContext, hasNotebook, tell } from './panes';
 import { Pager } from './pager';
+import { MOST_NOTES } from './viewModel';
 import { GLYPHS, bounded, count, duration, oneLine, plain, plural } from './words';
 
 const AFRESH_MS = 1_000;
@@ -186,7 +187,7 @@ class Drawer implements Pane {
       if (standing.savedBy || standing.savedSeconds >= 0.001)
         facts.push(['replayed', [standing.savedBy ? `from run ${standing.savedBy}` : '', standing.savedSeconds >= 0.001 ? `saved ${duration(standing.savedSeconds)}` : ''].filter(Boolean).join(', ')]);
       if (standing.progress) facts.push(['this call', `${count(standing.progress.current)} of ${count(standing.progress.total)}`]);
-      for (const note of standing.notes.slice(0, 5)) facts.push(['note', note]);
+      for (const note of standing.notes.slice(0, MOST_NOTES)) facts.push(['note', note]);
     }
     const key = JSON.stringify(facts);
     if (this.facts.dataset['key'] === key) return;

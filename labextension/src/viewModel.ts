@@ -27,11 +27,14 @@ export interface Box {
   readonly progress: number | null;
   readonly retries: number;
   readonly isCritical: boolean;
+  /** What there is to know beside its state: that another run shares it, that it can't have a key of its own. */
+  readonly notes: readonly string[];
   /** What a screen reader says. */
   readonly spoken: string;
 }
 
 export const LABEL_LENGTH = 24;
+export const MOST_NOTES = 5;
 
 export function toBoxes(state: PanelState, plan: Plan | null): readonly Box[] {
   const critical = new Set(state.run?.criticalPath ?? []);
@@ -55,13 +58,15 @@ function toBox(node: GraphNode, panel: PanelState, plan: Plan | null, isCritical
     numbers = countWords(standing);
     time = timeWords(standing, panel.at);
   }
+  const notes = panel.run === null ? [] : (standing?.notes.slice(0, MOST_NOTES) ?? []);
   const spoken = [
     `${name}, ${isShown && state !== null ? state : node.kind}`,
     node.kind === 'function' || !isShown ? '' : node.kind,
     numbers,
     time,
     standing?.error ? oneLine(standing.error, 120) : '',
-    standing?.stale ? oneLine(standing.stale, 120) : ''
+    standing?.stale ? oneLine(standing.stale, 120) : '',
+    ...notes.map(note => oneLine(note, 120))
   ]
     .filter(Boolean)
     .join(', ');
@@ -77,6 +82,7 @@ function toBox(node: GraphNode, panel: PanelState, plan: Plan | null, isCritical
     progress: standing?.progress ? fraction(standing.progress.current, standing.progress.total) : null,
     retries: standing?.retries ?? 0,
     isCritical,
+    notes,
     spoken
   };
 }
@@ -108,8 +114,7 @@ function timeWords(standing: Standing, now: number): string {
   if (state === 'replayed') return savedSeconds >= 0.001 ? `saved ${duration(savedSeconds)}` : '';
   if (startedAt === null) return '';
   if (state === 'running' || state === 'queued') {
-    const lasting = duration(now - startedAt);
-    return etaSeconds === null ? lasting : `${lasting} · ${duration(etaSeconds)} left`;
+    return etaSeconds === null ? duration(now - startedAt) : `${duration(etaSeconds)} left`; // both don't fit
   }
   return endedAt === null ? '' : duration(endedAt - startedAt);
 }

@@ -15,6 +15,8 @@ export class Viewport {
   private x = 0;
   private y = 0;
   private isTouched = false;
+  /** What has to be in view, as far as nobody has moved the drawing since: it stays so when the frame changes its size. */
+  private wanted: readonly [x: number, y: number, marginX: number, marginY: number] | null = null;
   private size = { width: 0, height: 0 };
 
   constructor(
@@ -38,7 +40,9 @@ export class Viewport {
     frame.addEventListener('wheel', event => this.onWheel(event), { signal, passive: false });
     this.listenToDrag(signal);
     const observer = new ResizeObserver(() => {
-      if (!this.isTouched) this.reset();
+      if (this.isTouched) return;
+      this.reset();
+      this.bringWanted();
     });
     observer.observe(frame);
     signal.addEventListener('abort', () => observer.disconnect());
@@ -49,6 +53,7 @@ export class Viewport {
     if (this.size.width === width && this.size.height === height) return;
     this.size = { width, height };
     this.isTouched = false;
+    this.wanted = null;
     this.reset();
   }
 
@@ -86,9 +91,16 @@ export class Viewport {
     this.apply();
   }
 
-  /** Bring a point of the drawing into view, if it isn't. */
+  /** Bring a point of the drawing into view, if it isn't; of a drawing that isn't on the page yet, once it is. */
   reveal(x: number, y: number, marginX: number, marginY: number): void {
+    this.wanted = [x, y, marginX, marginY];
+    this.bringWanted();
+  }
+
+  private bringWanted(): void {
     const [across, down] = [this.frame.clientWidth, this.drawing.clientHeight];
+    if (this.wanted === null || across === 0 || down === 0) return;
+    const [x, y, marginX, marginY] = this.wanted;
     const shift = (at: number, room: number, margin: number): number => {
       if (room < 2 * margin) return room / 2 - at;
       if (at < margin) return margin - at;
@@ -99,7 +111,6 @@ export class Viewport {
     if (dx === 0 && dy === 0) return;
     this.x += dx;
     this.y += dy;
-    this.isTouched = true;
     this.apply();
   }
 

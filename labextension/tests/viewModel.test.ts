@@ -30,6 +30,20 @@ describe('a box', () => {
     expect([box?.status, box?.numbers, box?.time]).toEqual(['↺ replayed', '', 'saved 42 s']);
   });
 
+  it('says how long a running function still takes, or how long it has run: both have no room', () => {
+    const running = standing({ state: 'running', total: 9, startedAt: 108 }, { running: 2 });
+    const [first] = toBoxes(chain({ a: running }), null);
+    const [later] = toBoxes(chain({ a: { ...running, etaSeconds: 7 } }), null);
+    expect([first?.time, later?.time]).toEqual(['2.0 s', '7.0 s left']);
+  });
+
+  it('tells what there is to know beside its state', () => {
+    const shared = 'shared with run 1, which computes the same at the same time';
+    const [box] = toBoxes(chain({ a: standing({ state: 'waiting', total: 4, notes: [shared] }, { waiting: 4 }) }), null);
+    expect(box?.notes).toEqual([shared]);
+    expect(box?.spoken).toContain(shared);
+  });
+
   it('says what a run would do, once that was asked', () => {
     const plan = { nodes: { a: { replayed: 3, toCompute: 5, isOpen: true, seconds: 4 } }, seconds: 4, wallSeconds: 2 };
     const [box] = toBoxes(chain({ a: standing() }, { run: null }), plan);

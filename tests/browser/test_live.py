@@ -70,6 +70,26 @@ def test_a_value_is_opened_in_a_cell_and_its_function_is_found(notebook: Open, t
     expect(opened.cell(1)).to_have_class(re.compile("jp-mod-active"))
 
 
+def test_a_function_whose_details_open_by_themselves_is_in_view(notebook: Open, tmp_path: Path) -> None:
+    failing = cells.NUMBERS.replace("return 2 * x", 'if x == 3: raise ValueError("three is unlucky")\n    return 2 * x')
+    opened = notebook(cells.setup(tmp_path / "store") + failing, "graph.run(n=5)", "Run.list()[0]")
+    opened.run(0)
+    opened.run(1)
+    opened.run(2)
+
+    for index in (1, 2):  # while the run goes on, and of one that is shown when all is over
+        panel = opened.panel(index)
+        expect(panel.locator(".tlk-drawer")).to_have_attribute("data-node", "double")
+        frame, box = (panel.locator(where).first.bounding_box() for where in ("svg", ".tlk-box[data-node=double]"))
+        assert frame is not None
+        assert box is not None
+        assert frame["x"] <= box["x"], (frame, box)
+        assert box["x"] + box["width"] <= frame["x"] + frame["width"], (frame, box)
+        assert frame["y"] <= box["y"], (frame, box)
+        assert box["y"] + box["height"] <= frame["y"] + frame["height"], (frame, box)
+    opened.shot("in-view")
+
+
 def test_a_failure_shows_itself_first(notebook: Open, tmp_path: Path) -> None:
     failing = cells.NUMBERS.replace("return 2 * x", 'if x == 3: raise ValueError("three is unlucky")\n    return 2 * x')
     opened = notebook(cells.setup(tmp_path / "store") + failing, "graph.run(n=5)")
