@@ -397,5 +397,7 @@ def _is_exiting() -> bool:
 def _quietly(work: Callable[[], None]) -> None:
     try:
         work()
-    except Exception:
-        logger.warning("the cluster or the store didn't take a message about a run", exc_info=True)
+    except Exception as error:
+        kind = type(error).__name__
+        logger.warning("the cluster or the store didn't take a message about a run (%s: %s)", kind, error)
+        logger.debug("where that was", exc_info=True)

@@ -163,7 +163,11 @@ def persistently(
             if wait_s is None:
                 raise unavailable(doing, where, error, patience.waited_s if tries else 0.0) from error
             tries += 1
-            logger.warning("%s Asked again in %g s.", unavailable(doing, where, error), wait_s)
+            if tries == 1:  # a cell shows what is logged: once is enough
+                most_s = max(patience.most_s, sum(WAITS_S))
+                logger.warning("%s Asked again for up to %.0f s.", unavailable(doing, where, error), most_s)
+            else:
+                logger.debug("%s Asked again in %.1f s.", unavailable(doing, where, error), wait_s)
             patience.wait(wait_s)
         else:
             if tries:
