@@ -105,6 +105,49 @@ def test_hostile_text_is_shown_as_text(notebook: Open, tmp_path: Path) -> None:
     assert not opened.cell(1).evaluate(r"node => /[\u001b\u202e]/.test(node.textContent)")
 
 
+HOSTILE_HTML = """
+OUTSIDE = {outside!r}
+EVIL = "<b>as HTML</b><script>top.pwned = 1; fetch(OUTSIDE)</script>"
+EVIL += "<img src='" + OUTSIDE + "/i' onerror='top.pwned = 2'>"
+EVIL += "<base href='" + OUTSIDE + "' target='_top'><meta http-equiv='refresh' content='0;url=" + OUTSIDE + "/m'>"
+EVIL += "<link rel=stylesheet href='" + OUTSIDE + "/c'>"
+EVIL += "<style>@import url('" + OUTSIDE + "/s'); body {{ color: red }}</style>"
+EVIL += "<iframe src='" + OUTSIDE + "/f'></iframe><object data='" + OUTSIDE + "/o'></object>"
+EVIL += "<form action='" + OUTSIDE + "/p'><input autofocus onfocus='top.pwned = 3'></form><a href='/l'>a link</a>"
+EVIL += "</iframe></body></html><script>top.pwned = 4</script>"
+
+class Odd:
+    def _repr_html_(self): return EVIL
+
+@tensorlake_function()
+def odd(n: int) -> Odd:
+    return Odd()
+
+graph = Graph("odd", start_node=odd)
+"""
+
+
+def test_html_of_a_value_runs_nothing_and_asks_nobody(notebook: Open, tmp_path: Path) -> None:
+    outside = "http://outside.invalid"
+    asked: list[str] = []
+    source = cells.setup(tmp_path / "store") + HOSTILE_HTML.format(outside=outside)
+    opened = notebook(source, "graph.run(n=1)")
+    opened.page.on("request", lambda request: asked.append(request.url))
+    opened.run(0)
+    opened.run(1)
+    panel = opened.panel(1)
+    panel.locator(".tlk-box[data-node=odd]").click()
+    frame = panel.frame_locator("iframe.tlk-frame")
+
+    expect(frame.locator("b")).to_have_text("as HTML")
+    here = opened.page.url
+    frame.locator("a").click()
+    opened.shot("hostile-html")
+    assert opened.page.url == here
+    assert opened.page.evaluate("() => window.pwned") is None
+    assert [url for url in asked if url.startswith(outside)] == []
+
+
 def test_a_message_of_another_version_says_which_side_to_upgrade(notebook: Open, tmp_path: Path) -> None:
     opened = notebook("""
 from IPython.display import display
