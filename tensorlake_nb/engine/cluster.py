@@ -45,6 +45,9 @@ _DEATH_NOTICE_S = 1.0
 #: In another version of these, what one side sends can't be understood by the other.
 _MUST_AGREE = ("dask", "distributed", "cloudpickle")
 
+#: How Dask calls the processes of its workers.
+_WORKER = "Dask Worker process"
+
 _EMBEDDED: dict[str, Any] = {
     # A worker that dies takes only what it computed: which element that was is found out by the driver.
     "distributed.scheduler.allowed-failures": 0,
@@ -223,7 +226,8 @@ def _n_workers(workers: int | None) -> int:
 
 
 def _embedded(workers: int | None, memory_limit: str | float | None) -> Connection:
-    if multiprocessing.current_process().daemon or getattr(multiprocessing.current_process(), "_inheriting", False):
+    process = multiprocessing.current_process()
+    if process.daemon or process.name.startswith(_WORKER) or getattr(process, "_inheriting", False):
         raise ClusterError(
             "no cluster can be started in a process that another one has started for its work. Start the run from "
             'the notebook or script itself (there below `if __name__ == "__main__":`), or use cluster="threads".'

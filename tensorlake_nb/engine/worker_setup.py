@@ -7,6 +7,7 @@ kernel, however that ends and whatever it is doing.
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
@@ -41,9 +42,20 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
+def allow_children() -> None:
+    """Let calls start processes of their own: a pool, a loader of data.
+
+    Dask's workers are daemons, so that they end with the process that started them, and a daemon may not have children.
+    Its parent goes on to see one.
+    """
+    config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    config["daemon"] = False
+
+
 def dask_setup(worker: Any) -> None:
     """What Dask calls of a preloaded module."""
     deafen()
+    allow_children()
 
 
 deafen()

@@ -246,6 +246,23 @@ def test_a_process_that_multiprocessing_started_is_refused_a_cluster(tmp_path: P
     assert done.stdout == "ClusterError\n"
 
 
+def test_a_call_may_start_processes_of_its_own_and_no_cluster(tmp_path: Path) -> None:
+    done = script(
+        tmp_path,
+        "import multiprocessing as mp\n"
+        "from tensorlake_nb.engine.cluster import connect\n"
+        "def in_a_pool():\n"
+        "    with mp.get_context('fork').Pool(2) as pool:\n        return pool.map(abs, [-1, -2])\n"
+        "def nested():\n"
+        "    try:\n        connect('embedded')\n    except Exception as error:\n        return type(error).__name__\n"
+        "if __name__ == '__main__':\n"
+        "    client = connect('embedded', workers=1).client\n"
+        "    print(client.submit(in_a_pool).result(), client.submit(nested).result())\n",
+    )
+
+    assert (done.stdout, done.stderr, done.returncode) == ("[1, 2] ClusterError\n", "", 0)
+
+
 def test_stop_pressed_while_the_cluster_starts_leaves_the_workers_alive(tmp_path: Path) -> None:
     text = """
 import os, signal, threading, time
