@@ -6,13 +6,16 @@ elsewhere, and the run goes on with what is missing. It is asked to stop through
 
 from __future__ import annotations
 
+import ipaddress
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from distributed import Client, Security, fire_and_forget, get_worker, secede
+from distributed.comm.addressing import get_address_host_port
 
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.engine.cluster import Connection
@@ -32,18 +35,31 @@ logger = logging.getLogger(__name__)
 #: How often a driver looks whether its run is to stop (s).
 LISTEN_S = 1.0
 _LOOK_S = 0.02
+#: How long a scheduler may take to answer (s) before nothing can be said of it.
+_ANSWER_S = 1.0
 #: Stands before the address of the cluster that drives a run, where the host of a process would.
 _CLUSTER = "cluster "
 
 
 def owner(connection: Connection) -> dict[str, str | int | float]:
     """What stands for the driver's process until it has begun and names itself."""
-    return {"host": f"{_CLUSTER}{connection.address}", "pid": 0, "created": 0.0}
+    return {"host": f"{_CLUSTER}{connection.address}", "pid": 0, "created": 0.0, "named_on": socket.gethostname()}
 
 
 def is_owner(owner: Mapping[str, object]) -> bool:
     """Whether a run is driven by a cluster."""
     return str(owner.get("host", "")).startswith(_CLUSTER)
+
+
+def in_words(owner: Mapping[str, object]) -> str:
+    """Who drives a run, and what can be done about it."""
+    if not is_owner(owner):
+        return f"by process {owner.get('pid')} of {owner.get('host')}"
+    address = _address(owner)
+    return (
+        f"by the cluster at {address}, as far as can be seen from here. configure(cluster={address!r}) looks closer; "
+        "if it is gone for good, run the graph anew: what is finished is replayed"
+    )
 
 
 def detach(session: Session, run_id: RunId, secrets: Mapping[str, str]) -> None:
@@ -87,15 +103,38 @@ def drive_here(run_id: RunId, store: Store, chosen: Mapping[str, Any]) -> str:
 def is_driven(session: Session, owner: Mapping[str, object], run_id: RunId) -> bool:
     """Whether a cluster still has a run's driver, at work or waiting for a worker.
 
-    A session on another cluster, or on none, can't tell: then it is taken to be there.
+    A session on another cluster, or on none, can't tell more than whether anybody answers at its address.
     """
-    if session.settings.starts_cluster:
-        return True
+    address = _address(owner)
+    if not session.is_on(address):
+        if _is_deserted(owner):
+            return False
+        if session.settings.starts_cluster or session.connection().address != address:
+            return True
     connection = session.connection()
-    if owner["host"] != f"{_CLUSTER}{connection.address}":
-        return True
     state = connection.client.run_on_scheduler(_state_of, key=_key(run_id))
     return state in ("queued", "no-worker", "waiting", "processing")
+
+
+def _address(owner: Mapping[str, object]) -> str:
+    return str(owner["host"]).removeprefix(_CLUSTER)
+
+
+def _is_deserted(owner: Mapping[str, object]) -> bool:
+    """Whether it is certain that no scheduler is at a cluster's address any more: the connection is refused.
+
+    Whoever doesn't answer at all may be behind a firewall; and a loopback address says nothing on another host.
+    """
+    try:
+        host, port = get_address_host_port(_address(owner))
+        if owner.get("named_on") != socket.gethostname() and ipaddress.ip_address(host).is_loopback:
+            return False
+        socket.create_connection((host, port), _ANSWER_S).close()
+    except ConnectionRefusedError:
+        return True
+    except (OSError, ValueError):
+        pass
+    return False
 
 
 def _state_of(key: str, dask_scheduler: Any) -> str | None:

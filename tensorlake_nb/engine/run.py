@@ -289,7 +289,7 @@ class Run(RecordedRun):
                 if detached.is_owner(self._owner()):
                     self._log.ask("force" if force else "cancel")
                     return
-                raise UsageError(f"run {self.id} is driven by another process: {self._owner()}. Cancel it there.")
+                raise UsageError(f"run {self.id} is driven {detached.in_words(self._owner())}. Cancel it there.")
             return
         self._driver.cancel(force=force)
 
@@ -333,7 +333,7 @@ class Run(RecordedRun):
         """
         if self.status == "running":
             if self._driver is None:
-                raise UsageError(f"run {self.id} is driven by another process: {self._owner()}.")
+                raise UsageError(f"run {self.id} is driven {detached.in_words(self._owner())}.")
         else:
             self._session.check()
             self._store.recover()

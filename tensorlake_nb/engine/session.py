@@ -54,6 +54,12 @@ class Session:
                 self._connection = connect(self.settings.cluster, workers=self.settings.workers)
             return self._connection
 
+    def is_on(self, address: str) -> bool:
+        """Whether it is connected to the cluster of an address."""
+        with self._lock:
+            connection = self._connection
+            return connection is not None and connection.loss is None and connection.address == address
+
     def check(self, *, detach: bool = False) -> None:
         """Refuse settings that can't work, before a run begins.
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
-from tensorlake_nb import ClusterError, Graph, Run, configure, tensorlake_function
+from tensorlake_nb import ClusterError, Graph, Run, UsageError, configure, tensorlake_function
 from tensorlake_nb.engine.session import current
 from tests.support.clusters import Cluster, kill_group
 from tests.support.notes import Notes
@@ -103,6 +105,73 @@ def test_a_run_ends_when_its_scheduler_dies_and_goes_on_with_another(tmp_path: P
         configure(cluster="threads", workers=2)
         for cluster in clusters:
             cluster.close()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster that may be killed, for a session that knows its address."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    made = Cluster(folder)
+    try:
+        made.add_workers(2)
+        with dask.config.set(made.tls_config()):
+            configure(cluster=made.address)
+            yield made
+    finally:
+        configure(cluster="threads", workers=2)
+        made.close()
+
+
+def kill(cluster: Cluster) -> None:
+    """Workers and scheduler at once, as when their machine goes."""
+    processes = [*cluster.workers, cluster.scheduler]
+    for process in processes:
+        os.killpg(process.pid, signal.SIGKILL)
+    for process in processes:
+        process.wait(PATIENCE_S)
+
+
+def test_a_session_goes_on_when_its_scheduler_is_back_at_the_same_address(
+    cluster: Cluster, tmp_path: Path, notes: Notes
+) -> None:
+    gate = tmp_path / "gate"
+    graph = work_graph(notes, gate)
+    run = begun(graph, notes)
+    kill(cluster)
+    is_told(run, "its scheduler doesn't answer any more")
+    with pytest.raises(ClusterError, match="no Dask scheduler answers"):
+        run.resume()
+
+    gate.touch()
+    cluster.start_scheduler()
+    cluster.add_workers(1)
+
+    assert graph.run(n=12).output("work") == [2 * x for x in range(12)]
+    goes_on(run, notes)
+    assert [notes.all().count(f"done {x}") for x in range(12)] == [1] * 12, "one of the two found what the other did"
+
+
+def test_a_detached_run_is_left_to_its_cluster_while_that_may_live_and_goes_on_elsewhere_when_it_was_killed(
+    cluster: Cluster, tmp_path: Path, notes: Notes
+) -> None:
+    gate = tmp_path / "gate"
+    run = work_graph(notes, gate).start(n=12, detach=True)
+    for x in range(10):
+        notes.wait_for(f"done {x}")
+    notes.wait_for("begun 10")
+    configure(cluster="threads", workers=2)
+    opened = Run.open(run.id)
+
+    assert opened.status == "running"
+    with pytest.raises(UsageError, match=rf"driven by the cluster at {cluster.address}.*configure.*run the graph anew"):
+        opened.resume()
+
+    kill(cluster)
+    gate.touch()
+
+    assert opened.status == "interrupted"
+    goes_on(opened, notes)
 
 
 def test_a_run_ends_when_somebody_closes_its_client(tmp_path: Path, notes: Notes) -> None:

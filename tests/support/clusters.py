@@ -49,13 +49,19 @@ class Cluster:
         )
         self._clients: list[Any] = []
         self._processes: list[subprocess.Popen[bytes]] = []
-        at = folder / "scheduler.json"
+        self.address = ""
+        self.start_scheduler()
+
+    def start_scheduler(self) -> None:
+        """Start its scheduler, again at the same address if there was one before."""
+        at = self.folder / f"scheduler-{len(self._processes)}.json"
+        port = self.address.rpartition(":")[2] or "0"
         self.scheduler = self._start(
             "scheduler",
-            ["--protocol", "tls", "--host", "tls://127.0.0.1", "--port", "0", "--no-dashboard"],
+            ["--protocol", "tls", "--host", "tls://127.0.0.1", "--port", port, "--no-dashboard"],
             ["--scheduler-file", str(at)],
         )
-        self.address = _address(at, self.scheduler, folder)
+        self.address = _address(at, self.scheduler, self.folder)
 
     def add_worker(
         self, *options: str, name: str | None = None, cwd: Path | None = None, environment: dict[str, str] | None = None
@@ -89,6 +95,16 @@ class Cluster:
             found[f"{prefix}TLS__{role}__CERT"] = self._tls["cert"]
             found[f"{prefix}TLS__{role}__KEY"] = self._tls["key"]
         return found
+
+    def tls_config(self) -> dict[str, str | bool]:
+        """Settings with which this process's Dask reaches it."""
+        keys = self._tls
+        return {
+            "distributed.comm.require-encryption": True,
+            "distributed.comm.tls.ca-file": keys["ca"],
+            "distributed.comm.tls.client.cert": keys["cert"],
+            "distributed.comm.tls.client.key": keys["key"],
+        }
 
     @property
     def workers(self) -> list[subprocess.Popen[bytes]]:
