@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -115,16 +116,23 @@ class Filesystem(Protocol):
         """Remove objects, as far as they are there, and the directories that are empty then."""
 
 
+#: What would make a folder "s3:" here; one letter is a drive.
+_ONE_SLASH = re.compile(r"([a-z][a-z0-9+.-]+):/")
+
+
 def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> Filesystem:
     """The filesystem of a URL or a plain path (``~`` is understood); nothing is read or written yet.
 
     Raises
     ------
     StoreUnavailableError
-        Unknown protocol, or a driver that isn't installed.
+        Unknown protocol, a URL with a slash too few, or a driver that isn't installed.
     """
     protocol, separator, rest = url.partition("://")
     if not separator:
+        if mistyped := _ONE_SLASH.match(url):
+            meant = f"{mistyped[1]}://{url[mistyped.end() :]}"
+            raise StoreUnavailableError(f"{url!r} is no URL: write {meant}, or ./{url} for a folder of that name")
         return LocalFilesystem(Path(url))
     own = _OWN.get(protocol.partition("+")[0]) if "+" in protocol else None
     if own is not None:

@@ -187,7 +187,7 @@ def test_a_store_of_an_unknown_kind_and_one_that_cannot_be_written(tmp_path: Pat
     file = tmp_path / "file"
     file.write_text("not a folder")
 
-    for url in ("nosuchscheme://somewhere", str(file), str(file / "below"), "/proc/store"):
+    for url in ("nosuchscheme://somewhere", "s3:/bucket", str(file), str(file / "below"), "/proc/store"):
         with pytest.raises(StoreUnavailableError) as raised:
             configure(store=url)
         assert url.rpartition("/")[2] in str(raised.value)
