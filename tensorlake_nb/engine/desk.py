@@ -389,7 +389,7 @@ class Desk:
             counts=None if (counts == BARE).all() else counts.tobytes(),
             routes=targets_of(whole_routes(chunks), sum(data.n_out for data in chunks)),
             digest=stream_digest(data.all_digests() for data in chunks),
-            seconds=node.seconds,
+            seconds=node.seconds + (node.mean_s or 0.0) * node.replayed,
             run_id=self.run_id,
             extra=self._prober.effects(name) or None,
         )

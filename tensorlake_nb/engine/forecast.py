@@ -56,13 +56,17 @@ class Forecast:
     def __str__(self) -> str:
         rows = [("function", "replayed", "to compute", "about")]
         for name, node in self.nodes.items():
-            about = "" if node.seconds is None else f"{node.seconds:.3g} s"
+            about = "" if node.seconds is None else _duration(node.seconds)
             to_compute = f"{node.to_compute}{' or more' if node.is_open else ''}"
             rows.append((name, str(node.replayed), to_compute, about))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         return "\n".join("  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows)
 
     __repr__ = __str__
+
+
+def _duration(seconds: float) -> str:
+    return "< 1 ms" if 0 < seconds < 0.001 else f"{seconds:.3g} s"
 
 
 def forecast(plan: Plan, make_desk: Callable[[], Desk], means_s: Mapping[str, float]) -> Forecast:

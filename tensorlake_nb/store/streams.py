@@ -32,7 +32,7 @@ class StreamRecord:
     digest
         Digest of the output stream.
     seconds
-        Compute that it took.
+        Compute that it took; for what was replayed when this was settled, as much per call as for the rest.
     run_id
         The run that settled it.
     extra

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
 
 from tensorlake_nb import Graph, Run, tensorlake_function
+from tensorlake_nb.engine.forecast import Forecast, NodeForecast
 from tests.support.notes import Notes
 
 
@@ -101,3 +103,29 @@ def test_why_is_known_of_a_run_opened_again(notes: Notes) -> None:
 
 def test_why_of_a_node_that_nothing_came_to(notes: Notes) -> None:
     assert pipeline(notes).run(items=[]).why("scale").summary == "nothing came to it"
+
+
+def test_a_plan_tells_no_fractions_of_a_millisecond() -> None:
+    nodes = {"quick": NodeForecast(0, 3, False, 0.000183), "slow": NodeForecast(0, 3, False, 2.041)}
+
+    assert [line.split("  ")[-1].strip() for line in str(Forecast("planned", nodes)).splitlines()] == [
+        "about",
+        "< 1 ms",
+        "2.04 s",
+    ]
+
+
+def test_a_replay_saves_what_all_its_calls_cost_whoever_made_them() -> None:
+    @tensorlake_function()
+    def slow(x: int) -> int:
+        time.sleep(0.05)
+        return x
+
+    graph = Graph("slow", spread).add_edge(spread, slow)
+    graph.run(items=[1, 2, 3])
+    graph.run(items=[1, 2, 3, 4])  # one call, and three that were paid for before
+
+    replayed = graph.run(items=[1, 2, 3, 4]).standings()["slow"]
+
+    assert (replayed.replayed, replayed.computed) == (4, 0)
+    assert replayed.saved_seconds >= 4 * 0.05
