@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 import threading
@@ -45,6 +46,8 @@ class Soak:
     kills: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     twice: int = 0
+    #: What the runs in which a call was made twice say of themselves.
+    repeating: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
 
@@ -54,7 +57,9 @@ class Soak:
         self.tasks += report.tasks
         self.kills.update(report.kills)
         self.faults.update(report.faults)
-        self.twice += sum(report.again.values())
+        if report.again:
+            self.twice += sum(report.again.values())
+            self.repeating.append(str(report))
         self.leftovers += report.leftovers
         if report.error or report.differing:
             self.wrong.append(str(report))
@@ -69,7 +74,7 @@ class Soak:
             f"{self.rounds} runs, {self.edits} of them after an edit, by {self.drivers} drivers; {self.tasks} tasks\n"
             f"kills {kills} {dict(self.kills)}\nstore faults {faults} {dict(self.faults)}\n"
             f"calls twice {self.twice}\nwrong results {len(self.wrong)}\nleftovers {len(self.leftovers)}"
-            + "".join(f"\n{each}" for each in [*self.wrong, *self.leftovers])
+            + "".join(f"\n{each}" for each in [*self.repeating, *self.wrong, *self.leftovers])
         )
 
 
@@ -129,11 +134,12 @@ def once(soak: Soak, graph: Graph, wanted: dict[str, list[Any]], value: Any, fol
             soak.wrong.append(f"seed {seed}: {name} gave {got!r:.300} instead of {outputs!r:.300}")
 
 
-def main(seconds: float, seed: int) -> Soak:
-    """Run rounds until the time is up; at least one."""
+def main(seconds: float, seed: int, keep: Path | None = None) -> Soak:
+    """Run rounds until the time is up; at least one. Stores of rounds in which something was wrong can be kept."""
     draw, soak = random.Random(seed), Soak()
     process, until = psutil.Process(), time.monotonic() + seconds
     threads: int | None = None
+    found = 0
     before = _listening(process)
     while soak.rounds == 0 or time.monotonic() < until:
         specs, value = drawn(draw), [draw.randrange(9) for _ in range(_ITEMS)]
@@ -146,6 +152,9 @@ def main(seconds: float, seed: int) -> Soak:
             if after is not None and time.monotonic() < until:
                 soak.edits += 1
                 once(soak, *after, value, Path(folder), draw.randrange(2**31))
+            found, before_this = len(soak.repeating) + len(soak.wrong) + len(soak.leftovers), found
+            if keep is not None and found > before_this:
+                shutil.copytree(folder, keep / f"seed-{seed}-run-{soak.rounds}")
         # What the first round has started and every other one uses again isn't left over.
         threads = threads if threads is not None else threading.active_count()
         if threading.active_count() > threads + 2:
@@ -164,7 +173,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="a folder for the stores of rounds in which something was wrong")
     asked = parser.parse_args()
-    outcome = main(asked.minutes * 60, asked.seed)
+    outcome = main(asked.minutes * 60, asked.seed, asked.keep)
     print(outcome)
     sys.exit(0 if outcome.is_good else 1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import linecache
+import logging
 import os
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import types
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,12 +27,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tensorlake_nb import Graph, Run, collect
-from tensorlake_nb.engine import functions, loop_thread, session
+from tensorlake_nb.engine import driver, functions, loop_thread, session
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.engine.settings import read_settings
 from tensorlake_nb.store import opening
 from tests.support.damage import DAMAGES, harm
 from tests.support.local_backend import Place, runs_here
+from tests.support.notes import Notes
 from tests.support.pipeline_model import Call, Code, Expected, Kept, Ledger, expected
 
 EXAMPLES = int(os.environ["TENSORLAKE_NB_MODEL_EXAMPLES"]) if "TENSORLAKE_NB_MODEL_EXAMPLES" in os.environ else None
@@ -46,10 +49,11 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_harmed = False
         self._ends = ExitStack()
         folder = Path(self._ends.enter_context(tempfile.TemporaryDirectory()))
         self.root, self.ledger = folder / "store", Ledger(str(folder / "ledger"))
+        #: What a killed run was about to do anew because of damage.
+        self.met = Notes(str(folder / "met"))
         self.place = Place()
         self._ends.enter_context(runs_here(self.place))
         self._ends.callback(_put_back, sys.modules["__main__"], session._session)
@@ -135,9 +139,8 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         assert set(made) <= self.kept.most(wanted), "something was called that is kept"
         twice = {call for call, count in Counter(made).items() if count > 1 and call[0] != "grouped"}
         # Where damage is met, planning begins again, and what is just being computed then may be computed twice.
-        # A run that was killed before its first events were written says nothing of what it met.
-        has_met_damage = run._state.damage or (self.is_harmed and not run._state.started_at)
-        assert not twice or has_met_damage, f"called twice in one run: {twice}"
+        # What it met last may not have come into its events: a run that is killed notes it beside the ledger.
+        assert not twice or run._state.damage or self.met.all(), f"called twice in one run: {twice}"
 
     def expect(self, run: Run, code: Code, given: Sequence[int]) -> Expected:
         wanted = expected(code, given, run.id)
@@ -174,7 +177,7 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         Path(f"{self.ledger.path}.limit").write_text(str(calls))
         child = os.fork()
         if not child:
-            _run_and_die(self.graph, self.items)
+            _run_and_die(self.graph, self.items, self.met)
         _, status = os.waitpid(child, 0)
         Path(f"{self.ledger.path}.limit").unlink()
         run = Run.open(Run.list(limit=1)[0].id)
@@ -182,6 +185,7 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         assert died in (0, 9)
         assert (run.status, died) in (("succeeded", 0), ("interrupted", 9))
         self.stop(run, lost=int(died == 9))
+        self.met.take()
 
     def stop(self, run: Run, *, lost: int) -> None:
         """A run was to be stopped before its end; the last calls that it made are lost."""
@@ -218,7 +222,6 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         if not paths:
             return
         path = paths[which % len(paths)]
-        self.is_harmed = True
         harm(path, damage, seed)
         kind, *parts = path.relative_to(self.root).parts
         fingerprint, name = parts[:2] if kind == "spool" else parts[1:3]
@@ -242,14 +245,20 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         self._ends.close()
 
 
-def _run_and_die(graph: Graph, given: list[int]) -> None:
+def _run_and_die(graph: Graph, given: list[int], met: Notes) -> None:
     """In a forked process: threads are gone, so what was on them is made anew; nothing of pytest's is run."""
     try:
         loop_thread._loop = None
+        driver.logger.addFilter(partial(_noted, met))
         graph.run(items=given)
         os._exit(0)
     except BaseException:
         os._exit(1)
+
+
+def _noted(met: Notes, record: logging.LogRecord) -> bool:
+    met.add(record.getMessage())
+    return True
 
 
 def _put_back(main: Any, before: Session | None) -> None:
