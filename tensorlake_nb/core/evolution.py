@@ -326,7 +326,7 @@ def _held(state: RunState, event: ev.BatchHeld) -> None:
 def _failed(state: RunState, node: NodeState, failures: Iterable[ElementFailed], at: float) -> None:
     for failure in failures:
         piece = failure.slice
-        if failure.kind.retryable and piece.attempt < node.plan.retries.max_attempts:
+        if node.plan.tries_again(failure.kind, piece.attempt):
             again = Slice(piece.source, piece.start, piece.stop, piece.attempt + 1)
             due = at + _delay(state, node.plan, again, again.attempt)
             node.open.add(again.order)

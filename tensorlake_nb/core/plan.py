@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tensorlake_nb.core.batch import FailureKind
 from tensorlake_nb.core.graph import Edge, FrozenGraph, Node
 from tensorlake_nb.core.policy import Retries
 
@@ -72,6 +73,10 @@ class PlanNode:
     @property
     def is_virtual(self) -> bool:
         return self.name != self.of
+
+    def tries_again(self, kind: FailureKind, attempt: int) -> bool:
+        """Whether an element that has failed in its n-th attempt is tried once more."""
+        return kind.retryable and attempt < self.retries.max_attempts
 
 
 @dataclass(frozen=True, slots=True)

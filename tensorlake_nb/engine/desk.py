@@ -6,7 +6,7 @@ All of it runs on one thread of its own, away from the driver's loop, so the tab
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -230,6 +230,7 @@ class Desk:
                 chunks.append(self.streams.add(name, data.slice.address(), data))
         self._prober.happened(name, receipt.effects)
         failures = tuple(self._failure(name, slices, failure) for failure in receipt.failures)
+        self._give_up(name, failures)
         return _outcome(name, tuple(chunks), failures, receipt)
 
     def _is_taken_whole(self, name: str) -> bool:
@@ -255,9 +256,14 @@ class Desk:
 
     def _failure(self, name: str, slices: tuple[Slice, ...], failure: Failure) -> ElementFailed:
         (where,) = take(slices, failure.offset, failure.offset + 1)
-        self._prober.failed(name, where)
         position = self.position(name, where)
         return ElementFailed(where, failure.kind, failure.error, failure.input_repr, failure.traceback_text, position)
+
+    def _give_up(self, name: str, failures: Iterable[ElementFailed]) -> None:
+        """Elements that have failed for good won't give anything to those that equal them."""
+        for failure in failures:
+            if not self._plan.nodes[name].tries_again(failure.kind, failure.slice.attempt):
+                self._prober.failed(name, failure.slice)
 
     def position(self, name: str, where: Slice) -> int:
         """Where an element is in its node's input stream, as far as that is known now."""
@@ -315,6 +321,8 @@ class Desk:
             )
             for i in culprits
         )
+        if len(suspects) == 1:  # else each of them is tried by itself first
+            self._give_up(order.node, suspects)
         left = [take(order.slices, i, i + 1)[0] for i in open_ if i not in set(culprits)]
         return BatchLost(lost.number, lost.reason, at, tuple(chunks), suspects, tuple(left))
 

@@ -201,6 +201,32 @@ def test_equal_elements_fail_together_and_are_counted_each() -> None:
     assert sorted(failure.index for failure in run.failures) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("comes", ["while it waits for its second attempt", "after that"])
+def test_an_element_equal_to_one_that_failed_once_is_not_computed_again(comes: str, notes: Notes) -> None:
+    @tensorlake_function()
+    def early(x: int) -> int:
+        return x
+
+    @tensorlake_function()
+    def late(x: int) -> int:
+        notes.wait_for("failed" if comes.startswith("while") else "done")
+        return x
+
+    @tensorlake_function(retries=Retries(max_retries=1, initial_delay=0.5))
+    def paid(x: int) -> int:
+        if not notes.all():
+            notes.add("failed")
+            raise ValueError("the service is busy")
+        notes.add("done")
+        return x + 1
+
+    graph = Graph("equal_to_one_that_failed", spread)
+    graph.add_edge(spread, early).add_edge(spread, late).add_edge(early, paid).add_edge(late, paid)
+
+    assert graph.run(items=[1]).output(paid) == [2, 2]
+    assert notes.all() == ["failed", "done"]
+
+
 def test_a_generator_that_fails_midway_is_tried_again_and_gives_each_item_once(notes: Notes) -> None:
     @tensorlake_function(retries=SOON)
     def source():  # type: ignore[no-untyped-def]
