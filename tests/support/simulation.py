@@ -47,6 +47,8 @@ class World:
         Seconds of work per element.
     failing, dying
         Chances that an element's attempt fails, and that it takes its worker with it.
+    failing_at
+        The only node whose elements fail; all by default.
     crowded
         Chance that another run on the same store has claimed something of a batch; half of that it also computes.
     """
@@ -57,6 +59,7 @@ class World:
     outputs_of: dict[str, int] = field(default_factory=dict)
     element_s: float = 0.0005
     failing: float = 0.0
+    failing_at: str = ""
     dying: float = 0.0
     crowded: float = 0.0
 
@@ -65,6 +68,8 @@ class World:
         self.now = 0.0
         self.called: Counter[tuple[str, tuple[int, ...]]] = Counter()
         self.instructions: list[Instruction] = []
+        self.submitted: list[tuple[float, Submit]] = []
+        self.ended_at: dict[int, float] = {}
         self.lost = 0
         self.held: list[Slice] = []
         self._random = random.Random(self.seed)
@@ -117,6 +122,7 @@ class World:
             case Submit() if self.crowded and self._random.random() < self.crowded:
                 self._hold(instruction)
             case Submit():
+                self.submitted.append((self.now, instruction))
                 self._compute(instruction)
             case Halt() | End():
                 pass
@@ -146,7 +152,7 @@ class World:
                     self._die(order, one, done, settled, worker, at)
                     return
                 done += 1
-                if self._random.random() < self.failing:
+                if self._random.random() < self.failing and self.failing_at in ("", order.node):
                     failures.append(ElementFailed(one, FailureKind.ERROR, "ValueError: by chance", "x"))
                     if self.plan.nodes[order.node].kind == "fold":
                         done -= 1
@@ -157,7 +163,7 @@ class World:
             else:
                 continue
             break
-        self._free_at[worker] = at
+        self._free_at[worker] = self.ended_at[order.number] = at
         event = self._ended(order, settled, failures, done, at)
         self._later(at + DASK_S, lambda: event)
 

@@ -189,6 +189,45 @@ def test_a_retry_waits_for_its_delay_without_holding_a_worker() -> None:
     assert 30.0 <= world.now < 30.0 * 2 * 3 + 1, "the retries waited side by side"
 
 
+def waits(world: World, node: str) -> list[float]:
+    """How long after the end of one attempt the next one was submitted, of each retry of a node's elements."""
+    found: list[float] = []
+    ended: dict[object, float] = {}
+    for at, order in world.submitted:
+        if order.node != node:
+            continue
+        elements = [piece.order for piece in order.slices]
+        if order.attempt > 1:
+            found += [at - ended[element] for element in elements]
+        ended.update(dict.fromkeys(elements, world.ended_at[order.number]))
+    return found
+
+
+@pytest.mark.parametrize("node", ["work", "total"])
+def test_each_retry_waits_exactly_for_its_own_delay(node: str) -> None:
+    retries = Retries(max_retries=4, initial_delay=1.0, max_delay=5.0, delay_multiplier=2.0, jitter=0.0)
+    graph = GraphBuilder(name="exact", start_node=items, retries=retries).add_edge(items, work).add_edge(work, total)
+    world = World(plan_graph(graph.freeze()), seed=1, failing=1.0, failing_at=node)
+
+    state = world.run()
+
+    assert state.status == "failed"
+    assert waits(world, node) == pytest.approx([1.0, 2.0, 4.0, 5.0])
+
+
+def test_jitter_spreads_retries_within_its_bounds() -> None:
+    retries = Retries(max_retries=1, initial_delay=10.0, jitter=0.25)
+    graph = GraphBuilder(name="spread", start_node=items, retries=retries, on_error="continue").add_edge(items, work)
+    plan = plan_graph(graph.freeze())
+    world = World(plan, seed=1, outputs_of={"items": 60}, element_s=2.0, failing=1.0, failing_at="work", workers=60)
+
+    world.run()
+
+    found = waits(world, "work")
+    assert len(found) == 60
+    assert 7.5 <= min(found) < 8.5 < 11.5 < max(found) < 12.5 + 0.01
+
+
 def test_slices_sort_like_the_streams_that_they_are_cut_from() -> None:
     parent = Slice((0,), 0, 4)
     early, late = parent.cut(0, 2), parent.cut(2, 4)
