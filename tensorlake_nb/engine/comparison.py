@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,12 +63,39 @@ class NodeDifference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two runs side by side."""
+    """Two runs side by side; ``str()`` says what differs, from left to right."""
 
     left: RunSummary
     right: RunSummary
     inputs: tuple[InputDifference, ...]
     nodes: tuple[NodeDifference, ...]
+
+    def __str__(self) -> str:
+        runs = " -> ".join(f"run {run.id} of {run.graph!r} ({run.status})" for run in (self.left, self.right))
+        inputs = [f"input {each.name}: {each.left or 'none'} -> {each.right or 'none'}" for each in self.inputs]
+        code = [f"{node.node}: {' and '.join(map(str, node.changes))}" for node in self.nodes if node.changes]
+        rows = [("function", "computed", "replayed", "failed", "in calls"), *map(_row, self.nodes)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([runs, *inputs, *code, *table])
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a cell shows."""
+        printer.text(str(self))
+
+
+def _row(node: NodeDifference) -> tuple[str, str, str, str, str]:
+    def sides(show: Callable[[NodeNumbers], str]) -> str:
+        left, right = ("none" if side is None else show(side) for side in (node.left, node.right))
+        return left if left == right else f"{left} -> {right}"
+
+    return (
+        node.node,
+        sides(lambda side: str(side.computed)),
+        sides(lambda side: str(side.replayed)),
+        sides(lambda side: str(side.failed)),
+        sides(lambda side: f"{side.seconds:.1f} s"),
+    )
 
 
 def outdated(before: Mapping[str, Part], now: Mapping[str, FunctionPrint], plan: Plan) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from IPython.lib.pretty import pretty
 
 from tensorlake_nb import Graph, Run, tensorlake_function, tensorlake_router
 from tensorlake_nb.engine.elements import ElementRow
@@ -272,3 +273,22 @@ def test_two_runs_differ_in_what_was_given_and_counted(notes: Notes) -> None:
     numbers = {each.node: (each.left, each.right) for each in found.nodes}["step"]
     assert [(each.computed, each.replayed) for each in numbers if each is not None] == [(2, 0), (1, 2)]
     assert all(each.changes == () for each in found.nodes)
+
+
+def test_what_differs_between_two_runs_reads_well_in_a_cell(notes: Notes) -> None:
+    left = drifting(notes).run(items=[1, 2])
+
+    @tensorlake_function()
+    def step(x: int) -> int:
+        return x * 11
+
+    right = Graph("drifting", spread).add_edge(spread, step).run(items=[1, 2, 3])
+    runs, given, code, titles, *rows = pretty(left.compare(right)).splitlines()
+
+    assert runs == f"run {left.id} of 'drifting' (succeeded) -> run {right.id} of 'drifting' (succeeded)"
+    assert given == "input items: [1, 2] -> [1, 2, 3]"
+    assert code.startswith("step: its code changed")
+    assert titles.split() == ["function", "computed", "replayed", "failed", "in", "calls"]
+    assert [row.split("  ")[0] for row in rows] == ["spread", "step", "total"]
+    assert " ".join(rows[1].split()).startswith("step 2 -> 3 0 0 ")
+    assert "2 -> none" in rows[2]
