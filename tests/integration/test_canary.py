@@ -8,12 +8,16 @@ import pickle
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import cloudpickle
+import nbformat
 import pytest
 import zstandard
 from distributed import Client
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
 
 from tensorlake_nb import Graph, OptionError, Run, TaskFailedError, configure, tensorlake_function
 from tensorlake_nb.engine import session
@@ -113,6 +117,68 @@ def test_a_canary_is_nowhere_after_a_run_that_fails_with_it(store: str, monkeypa
     everything = {**files, **{name: text.encode() for name, text in shown(run, failed.value).items()}}
     everything["sent"], everything["pickled"] = b"".join(sent), pickle.dumps(failed.value.args)
     assert {name: found for name, data in everything.items() if (found := traces(data))} == {}
+
+
+CELLS = (
+    """
+    import json, logging, os
+    from base64 import b64encode
+    logging.basicConfig(filename="kernel.log", level=logging.DEBUG)
+    %load_ext tensorlake_nb
+    from tensorlake_nb import Graph, configure, tensorlake_function
+    configure(store="store", workers=1)
+
+    @tensorlake_function
+    def numbers(n: int) -> list[int]:
+        return list(range(n))
+
+    @tensorlake_function(secrets=["TENSORLAKE_NB_TEST_CANARY"])
+    def uses(number: int) -> int:
+        key = os.environ["TENSORLAKE_NB_TEST_CANARY"]
+        print("my key is", key, repr(key), json.dumps({"key": key}), b64encode(key.encode()).decode())
+        logging.getLogger("mine").warning("used %s", key)
+        if number == 3:
+            raise ValueError(f"refused as {key} in {[key]}")
+        return len(key)
+
+    graph = Graph("canary", start_node=numbers).add_edge(numbers, uses)
+    graph
+    """,
+    "run = graph.run(n=3)",
+    "run = graph.run(n=6)",
+    "run = graph.start(n=7)\nrun.wait_quietly(60)\nrun",
+    "print(run.failures, *run.logs('uses'), *run.events(), run.why('uses'))\nrun.wait()",
+    "%tensorlake show",
+    "%tensorlake why canary uses",
+)
+
+
+@pytest.mark.usefixtures("secret")
+def test_a_canary_is_nowhere_in_a_notebook_that_was_saved_after_runs_that_use_it_and_fail_with_it(
+    tmp_path: Path,
+) -> None:
+    session.current().close()  # the kernel has a cluster of its own
+    notebook: Any = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(dedent(text).strip()) for text in CELLS])
+    NotebookClient(
+        notebook,
+        timeout=90,
+        kernel_name="python3",
+        allow_errors=True,
+        store_widget_state=True,
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    saved = tmp_path / "saved.ipynb"
+    nbformat.write(notebook, saved)
+    export: Any = HTMLExporter
+    html, _ = export().from_notebook_node(notebook)
+    (tmp_path / "saved.html").write_text(html)
+
+    errors = [output.ename for cell in notebook.cells for output in cell.outputs if output.output_type == "error"]
+    assert errors == ["TaskFailedError", "TaskFailedError"], "the runs, and nothing else"
+    assert saved.read_text().count("refused as ***") > 2, "what is searched holds what was said"
+    assert notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    assert "distributed" in (tmp_path / "kernel.log").read_text()
+    assert {path: found for path, data in contents(tmp_path) if (found := traces(data))} == {}
 
 
 @pytest.mark.usefixtures("secret")
