@@ -33,10 +33,11 @@ class Aside:
         except FileNotFoundError:
             return self._behind.get_writable(path)
 
-    def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
-        found = self._own.get_many(paths)
+    def get_many(self, paths: Sequence[str], *, most_bytes: int | None = None) -> list[bytes | None]:
+        found = self._own.get_many(paths, most_bytes=most_bytes)
         missing = [position for position, data in enumerate(found) if data is None]
-        for position, data in zip(missing, self._behind.get_many([paths[i] for i in missing]), strict=True):
+        behind = self._behind.get_many([paths[position] for position in missing], most_bytes=most_bytes)
+        for position, data in zip(missing, behind, strict=True):
             found[position] = data
         return found
 

@@ -14,6 +14,7 @@ fsspec has no types: `Any` stops here.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import secrets
@@ -41,6 +42,7 @@ _DRIVERS |= dict.fromkeys(("abfs", "abfss", "az", "adl"), "adlfs")
 #: s3fs asks for an object's size before each read, to read large ones in parts; ours are small, or cut already.
 _TUNING: dict[str, dict[str, Any]] = {"s3": {"max_concurrency": 1}, "s3a": {"max_concurrency": 1}}
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_OLD_FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_DIRECTORY = (FileNotFoundError, NotADirectoryError)
 _NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _MISSING = (FileNotFoundError,)
@@ -88,8 +90,14 @@ class Filesystem(Protocol):
     def get_writable(self, path: str) -> bytearray:
         """The whole object as memory that a value can be made of without another copy."""
 
-    def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
-        """Whole objects, ``None`` for each that is missing."""
+    def get_many(self, paths: Sequence[str], *, most_bytes: int | None = None) -> list[bytes | None]:
+        """Whole objects, ``None`` for each that is missing.
+
+        Parameters
+        ----------
+        most_bytes
+            No more than this is read of any: what is larger comes cut.
+        """
 
     def put(self, path: str, data: Buffer) -> None:
         """Write an object that nobody reads before another object lists it."""
@@ -167,11 +175,11 @@ class LocalFilesystem:
     def get_writable(self, path: str) -> bytearray:
         return self._asked("read", path, self._get_writable, path)
 
-    def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
+    def get_many(self, paths: Sequence[str], *, most_bytes: int | None = None) -> list[bytes | None]:
         found: list[bytes | None] = []
         for path in paths:
             try:
-                found.append(self.get(path))
+                found.append(self._asked("read", path, self._get, path, most_bytes))
             except FileNotFoundError:
                 found.append(None)
         return found
@@ -197,16 +205,23 @@ class LocalFilesystem:
         return [name for name in self._asked("list", path, self._list, path) if not name.startswith(".")]
 
     def walk(self, path: str) -> Iterator[Found]:
-        for name in self._asked("list", path, self._list, path):
-            below = f"{path}/{name}"
+        left = self._below(path)  # and no recursion: somebody else's directories may be deeper than that goes
+        while left:
+            where = left.pop()
             try:
-                about = os.stat(self.path(below), follow_symlinks=False)
-            except FileNotFoundError:
-                continue
+                about = os.stat(self.path(where), follow_symlinks=False)
+            except OSError as error:
+                if isinstance(error, _NO_DIRECTORY) or error.errno == errno.ENAMETOOLONG:
+                    continue
+                raise
             if stat.S_ISDIR(about.st_mode):
-                yield from self.walk(below)
+                left.extend(self._below(where))
             else:
-                yield Found(below, about.st_size, about.st_mtime)
+                yield Found(where, about.st_size, about.st_mtime)
+
+    def _below(self, path: str) -> Names:
+        """What lies directly below a path, the first one last."""
+        return [f"{path}/{name}" for name in reversed(self._asked("list", path, self._list, path))]
 
     def remove(self, path: str) -> None:
         self._asked("remove", path, self._remove, path)
@@ -252,25 +267,30 @@ class LocalFilesystem:
         missing = _MISSING if doing == "read" else ()
         return persistently(doing, self.path(path), partial(ask, *arguments), missing=missing)
 
-    def _get(self, path: str) -> bytes:
-        try:
-            with open(self.path(path), "rb", buffering=0) as file:
-                return file.read()
-        except _NO_FILE as error:
-            raise FileNotFoundError(path) from error
+    def _get(self, path: str, most_bytes: int | None = None) -> bytes:
+        with self._opened(path) as file:
+            return file.read() if most_bytes is None else file.read(most_bytes)
 
     def _get_writable(self, path: str) -> bytearray:
+        with self._opened(path) as file:
+            data = bytearray(os.fstat(file.fileno()).st_size)
+            view, position = memoryview(data), 0
+            while part := file.readinto(view[position:]):
+                position += part
+            view.release()
+            del data[position:]
+            return data
+
+    def _opened(self, path: str) -> io.FileIO:
+        """A file to read; a pipe or a device, from which nothing or no end may ever come, isn't one."""
         try:
-            with open(self.path(path), "rb", buffering=0) as file:
-                data = bytearray(os.fstat(file.fileno()).st_size)
-                view, position = memoryview(data), 0
-                while part := file.readinto(view[position:]):
-                    position += part
-                view.release()
-                del data[position:]
-                return data
+            handle = os.open(self.path(path), _OLD_FILE)
         except _NO_FILE as error:
             raise FileNotFoundError(path) from error
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise FileNotFoundError(path)
+        return io.FileIO(handle, "rb")
 
     def _put(self, path: str, data: Buffer) -> None:
         self._write(self.path(path), data)
@@ -343,21 +363,29 @@ class RemoteFilesystem:
     def get_writable(self, path: str) -> bytearray:
         return bytearray(self.get(path))
 
-    def get_many(self, paths: Sequence[str]) -> list[bytes | None]:
+    def get_many(self, paths: Sequence[str], *, most_bytes: int | None = None) -> list[bytes | None]:
         if not paths:
             return []
         wanted = [self._at(path) for path in paths]
-        found = self._asked("read", "", lambda: self._fs.cat(wanted, on_error="return"))
+        if most_bytes is None:
+            found = self._asked("read", "", lambda: self._fs.cat(wanted, on_error="return"))
+            got = [found.get(path, found.get(path.lstrip("/"))) for path in wanted]
+        else:
+            got = self._asked("read", "", lambda: self._fs.cat_ranges(wanted, 0, most_bytes, on_error="return"))
         answers: list[bytes | None] = []
-        for name, path in zip(paths, wanted, strict=True):
-            answer = found.get(path, found.get(path.lstrip("/")))
-            if isinstance(answer, Exception) and not isinstance(answer, _NO_FILE):
-                try:
-                    answer = self.get(name)  # with all the patience that one request gets
-                except FileNotFoundError:
-                    answer = None
+        for path, answer in zip(paths, got, strict=True):
+            if most_bytes is not None and isinstance(answer, OSError) and answer.errno == errno.EINVAL:
+                answer = b""  # S3 has no first bytes of an empty object
+            elif isinstance(answer, Exception) and not isinstance(answer, _NO_FILE):
+                answer = self._alone(path, most_bytes)  # with all the patience that one request gets
             answers.append(None if answer is None or isinstance(answer, Exception) else bytes(answer))
         return answers
+
+    def _alone(self, path: str, most_bytes: int | None) -> bytes | None:
+        try:
+            return self._asked("read", path, lambda: self._get(path, most_bytes), missing=_MISSING)
+        except FileNotFoundError:
+            return None
 
     def put(self, path: str, data: Buffer) -> None:
         self._asked("write", path, lambda: self._fs.pipe_file(self._at(path), bytes(data)))
@@ -389,9 +417,10 @@ class RemoteFilesystem:
             for path in paths:
                 self.remove(path)
 
-    def _get(self, path: str) -> bytes:
+    def _get(self, path: str, most_bytes: int | None = None) -> bytes:
+        part = {} if most_bytes is None else {"start": 0, "end": most_bytes}
         try:
-            return bytes(self._fs.cat_file(self._at(path)))
+            return bytes(self._fs.cat_file(self._at(path), **part))
         except _NO_FILE as error:
             raise FileNotFoundError(path) from error
 

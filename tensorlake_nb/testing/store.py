@@ -92,8 +92,8 @@ class FaultyDisk(_Meeting, LocalFilesystem):
         super().__init__(root)
         self.dice, self.url = dice, url
 
-    def _get(self, path: str) -> bytes:
-        return self.meet(lambda: LocalFilesystem._get(self, path), "stale")
+    def _get(self, path: str, most_bytes: int | None = None) -> bytes:
+        return self.meet(lambda: LocalFilesystem._get(self, path, most_bytes), "stale")
 
     def _get_writable(self, path: str) -> bytearray:
         return self.meet(lambda: LocalFilesystem._get_writable(self, path), "stale")
@@ -184,16 +184,20 @@ class _FaultyDriver(_Meeting):
     def __init__(self, driver: Any, dice: Dice) -> None:
         self._driver, self.dice = driver, dice
 
-    def cat_file(self, path: str) -> bytes:
-        return self.meet(lambda: bytes(self._driver.cat_file(path)), "stale")
+    def cat_file(self, path: str, **part: int) -> bytes:
+        return self.meet(lambda: bytes(self._driver.cat_file(path, **part)), "stale")
 
     def cat(self, paths: Sequence[str], on_error: str) -> dict[str, Any]:
-        answers: dict[str, Any] = {}
+        return dict(zip(paths, self.cat_ranges(paths, 0, None, on_error), strict=True))
+
+    def cat_ranges(self, paths: Sequence[str], start: int, end: int | None, on_error: str) -> list[Any]:
+        part = {} if end is None else {"start": start, "end": end}
+        answers: list[Any] = []
         for path in paths:
             try:
-                answers[path] = self.cat_file(path)
+                answers.append(self.cat_file(path, **part))
             except Exception as error:
-                answers[path] = error
+                answers.append(error)
         return answers
 
     def pipe_file(self, path: str, data: bytes, **how: Any) -> None:
@@ -221,8 +225,8 @@ class _Directory:
     def __init__(self, root: Path) -> None:
         self._objects = LocalFilesystem(root)
 
-    def cat_file(self, path: str) -> bytes:
-        return self._objects.get(path.lstrip("/"))
+    def cat_file(self, path: str, start: int = 0, end: int | None = None) -> bytes:
+        return self._objects.get(path.lstrip("/"))[start:end]
 
     def pipe_file(self, path: str, data: bytes, mode: str = "overwrite") -> None:
         if mode != "create":

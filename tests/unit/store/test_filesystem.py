@@ -122,6 +122,43 @@ def test_missing_things_are_missing(kind: type, tmp_path: Path) -> None:
     assert filesystem.get_many(["there"]) == [None]
 
 
+@pytest.mark.parametrize("kind", [LocalFilesystem, RemoteFilesystem])
+def test_of_many_no_more_is_read_than_is_wanted(kind: type, tmp_path: Path) -> None:
+    filesystem = LocalFilesystem(tmp_path) if kind is LocalFilesystem else open_filesystem("memory://heads")
+    for name, data in (("large", b"12345"), ("small", b"1"), ("empty", b"")):
+        filesystem.put(name, data)
+
+    assert filesystem.get_many(["large", "small", "empty", "not"], most_bytes=3) == [b"123", b"1", b"", None]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such files there")
+def test_what_is_no_file_is_missing_and_keeps_nobody_waiting(tmp_path: Path) -> None:
+    filesystem = LocalFilesystem(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "not")
+
+    assert filesystem.get_many(["pipe", "endless", "nowhere", "."]) == [None] * 4
+    with pytest.raises(FileNotFoundError):
+        filesystem.get_writable("pipe")
+
+
+def test_directories_of_any_depth_are_walked(tmp_path: Path) -> None:
+    filesystem = LocalFilesystem(tmp_path)
+    deep = "top"
+    for _ in range(1200):
+        os.mkdir(tmp_path / deep)
+        deep += "/d"
+    filesystem.put(f"{deep}/object", b"1")
+    filesystem.put("top/d/another", b"1")
+
+    found = [each.path for each in filesystem.walk("top")]
+
+    filesystem.remove_all(found)
+    assert found == ["top/d/another", f"{deep}/object"]
+    assert os.listdir(tmp_path) == ["top"]
+
+
 def test_a_file_where_a_directory_should_be_is_a_store_out_of_reach(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 
