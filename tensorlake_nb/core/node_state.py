@@ -156,6 +156,11 @@ class NodeState:
         return self.batch_s / self.batch_elements if self.batch_elements else None
 
     @property
+    def is_busy(self) -> bool:
+        """Whether something is being computed, or will be tried again after a while."""
+        return bool(self.under_way or self.delayed or self.suspects or self.fold_attempt > 1)
+
+    @property
     def n_failed(self) -> int:
         return sum(failure.slice.size for failure in self.failures)
 

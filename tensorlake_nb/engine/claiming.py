@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorlake_nb.core.batch import Batch, Call
+from tensorlake_nb.core.batch import Batch, Call, Failure
 from tensorlake_nb.core.events import BatchHeld
 from tensorlake_nb.core.instructions import Submit
 from tensorlake_nb.core.keys import Digest, fold_next, fold_start, task_key, task_keys
@@ -47,6 +47,8 @@ class Claimant:
         self._open = set(plan.nodes)
         #: Nodes of which others may have committed something since they were looked up.
         self._outdated: set[str] = set()
+        #: Since the last beat something was begun.
+        self._has_begun = False
         #: Nodes of whose function nothing was ever kept, or something was.
         self._cold: dict[str, bool] = {}
 
@@ -90,8 +92,12 @@ class Claimant:
 
     def claim(self, order: Submit, now: float) -> BatchHeld | None:
         """Claim a batch's tasks before it is handed over; an event instead, if other runs have claimed some."""
-        if self._sharing is None:
-            return None
+        held = self._claim(order, now) if self._sharing is not None else None
+        self._has_begun |= held is None
+        return held
+
+    def _claim(self, order: Submit, now: float) -> BatchHeld | None:
+        assert self._sharing is not None
         self.meet()
         name, fingerprint = order.node, self._calls[order.node].fingerprint
         folds = self._plan.nodes[name].kind == "fold"
@@ -117,10 +123,21 @@ class Claimant:
         if self._sharing is not None and all(self._calls[other].fingerprint != fingerprint for other in self._open):
             self._sharing.release(fingerprint)
 
-    def beat(self) -> None:
-        """Tell other runs that this one is driven, and what it computes."""
+    def failed(self, order: Submit, failures: Iterable[Failure]) -> None:
+        """Some elements of a batch have failed: those for good are given back, so that other runs may try them."""
+        offsets = [each.offset for each in failures if order.final or not each.kind.retryable]
+        if not offsets or self._sharing is None or not self._sharing.shares(self._calls[order.node].fingerprint):
+            return
+        names = self._folds.get(order.node)
+        if names is None:
+            names = self._names(order)[offsets]
+        self._sharing.give_back(self._calls[order.node].fingerprint, names)
+
+    def beat(self, *, is_idle: bool = False) -> None:
+        """Tell other runs that this one is driven, and what it computes; or that it computes nothing."""
         if self._sharing is not None:
-            self._sharing.beat(self._announce)
+            self._sharing.beat(self._announce, is_idle=is_idle and not self._submitted and not self._has_begun)
+        self._has_begun = False
 
     def _names(self, order: Submit) -> Names:
         """The names under which a batch's tasks are claimed; a fold is claimed by the first element that it takes."""

@@ -171,9 +171,9 @@ class Desk:
         """Claim a batch's tasks before it is handed over; an event instead, if other runs have claimed some."""
         return self._claimant.claim(order, now)
 
-    def beat(self) -> None:
-        """Tell other runs that this one is driven, and what it computes."""
-        self._claimant.beat()
+    def beat(self, *, is_idle: bool = False) -> None:
+        """Tell other runs that this one is driven, and what it computes; or that it computes nothing."""
+        self._claimant.beat(is_idle=is_idle)
 
     # -- receipts --
 
@@ -201,6 +201,7 @@ class Desk:
             for receipt in receipts[1:]:
                 (chunk,) = outcomes[-1].chunks
                 outcomes.append(self._settle_map(receipt.node, (Slice((0, *chunk.address), 0, 1),), receipt))
+        self._claimant.failed(order, first.failures)
         size = sum(piece.size for piece in order.slices)
         return BatchEnded(
             number,

@@ -207,7 +207,8 @@ class Driver:
         """Let other runs on the store know that this one is driven."""
         while self._sharing is not None:
             await asyncio.sleep(self._sharing.beat_s)
-            self._at_desk(_quietly, self._desk.beat)
+            is_idle = not any(node.is_busy for node in self.state.nodes.values())
+            self._at_desk(_quietly, partial(self._desk.beat, is_idle=is_idle))
 
     def _submit(self, desk: Desk, orders: list[Submit]) -> None:
         batches: list[tuple[Submit, Batch]] = []

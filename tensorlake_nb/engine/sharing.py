@@ -8,6 +8,10 @@ the store's size depends on claims, unless there is somebody to claim against.
 Liveness is seen, not computed from clocks: a lease that doesn't change for `EXPIRY` beats is nobody's any more, nor
 is one of a process that has died on this host. What such a run had claimed is taken over. If it was only asleep, its
 late commits hold the same values under the same keys.
+
+Nothing here may end a run, or hold it up for ever: where claims can't be written or read, or make no sense, it goes on
+as if it were alone. Runs that all wait for each other's claims, which no run of ours brings about but a damaged or
+forged ledger may, see that nobody computes anything, and one of them goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +19,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,9 +28,10 @@ from numpy.typing import NDArray
 
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.engine.ownership import Owner, is_alive, this_process
-from tensorlake_nb.errors import StoreUnavailableError
+from tensorlake_nb.errors import CorruptCheckpointError, StoreUnavailableError
 from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.claims import Lease, Ledger, Names, leases, put_lease, remove_lease
+from tensorlake_nb.store.claims import MOST_LEASES, Lease, Ledger, Names, leases, put_lease, remove_lease
+from tensorlake_nb.store.patience import Patience, patient
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +40,8 @@ BEAT_S = 0.5
 REMOTE_BEAT_S = 2.0
 #: After how many beats without a sign of life a run is given up.
 EXPIRY = 20
+#: After how many beats in which nobody computes anything claims are taken no notice of: so many for each run in turn.
+STANDSTILL = 10
 #: How often a run that waits for answers looks for them (s).
 ASK_S = 0.05
 
@@ -91,8 +99,12 @@ class Sharing:
         self._has_joined, self._may_have_lease = False, resumed
         self._stop = threading.Event()
         self._ledgers: dict[str, Ledger] = {}
-        #: The leases of others as last seen, and since when each has stood as it is.
-        self._others: dict[str, tuple[Lease, float]] = {}
+        #: The leases of others that are at work, and of all when they last changed.
+        self._others: dict[str, Lease] = {}
+        self._seen: dict[str, tuple[int, float]] = {}
+        #: Since when no run that was seen has computed anything.
+        self._idle_since: float | None = None
+        self._is_alone = False
 
     def shares(self, fingerprint: str) -> bool:
         """Whether another run computes this function, too."""
@@ -116,28 +128,36 @@ class Sharing:
             return False
         self._has_joined = self._may_have_lease = True
         _driven_here.add(self._run_id)
-        put_lease(self._store, self._lease)  # before the others' are read: of two that come at once, one sees the other
-        self.beat(announce)
-        while self._unanswered() and not self._stop.wait(ASK_S):
+        with self._tolerance():
+            put_lease(self._store, self._lease)  # before the others' are read: of two at once, one sees the other
             self.beat(announce)
+            until = self._clock() + EXPIRY * self.beat_s
+            while self._unanswered() and self._clock() < until and not self._stop.wait(ASK_S):
+                self.beat(announce)
         return True
 
-    def beat(self, announce: Callable[[str, Ledger], None]) -> None:
+    def beat(self, announce: Callable[[str, Ledger], None], *, is_idle: bool = False) -> None:
         """Say that the run is still driven, and answer runs that have come.
 
         Parameters
         ----------
         announce
             Claims everything that is being computed of a function, which from now on is shared.
+        is_idle
+            It isn't computing anything now.
 
         Raises
         ------
         StoreUnavailableError
             Nothing was said, or not all.
         """
-        if not self._has_joined:
+        if not self._has_joined or self._is_alone:
             return
-        self._look()
+        try:
+            self._look(is_idle=is_idle)
+        except CorruptCheckpointError as error:
+            self._go_alone(error)
+            return
         met = {run_id: lease.fingerprints & self._lease.fingerprints for run_id, lease in self._at_work()}
         for fingerprint in sorted(frozenset().union(*met.values()) - self._ledgers.keys()):
             ledger = Ledger(self._store, fingerprint, self._run_id)
@@ -145,32 +165,41 @@ class Sharing:
             announce(fingerprint, ledger)
             self._ledgers[fingerprint] = ledger
         answered = frozenset(run_id for run_id, common in met.items() if common)
-        self._lease = replace(self._lease, beat=self._lease.beat + 1, answered=answered)
+        self._lease = replace(self._lease, beat=self._lease.beat + 1, answered=answered, is_idle=is_idle)
         put_lease(self._store, self._lease)
 
     def claim(self, fingerprint: str, names: Names) -> Held | None:
         """Claim tasks before they are handed over; ``None`` if nobody else has claimed any."""
-        ledger = self._ledgers.get(fingerprint)
-        held = ledger.claim(names) if ledger is not None and len(names) else {}
-        if not held:
-            return None
-        self._look()
-        at_work = self._claimants_at_work(fingerprint)
-        mask = np.any([*held.values()], axis=0)
-        return Held(mask, tuple(held), bool(at_work & held.keys()))
+        with self._tolerance():
+            ledger = self._ledgers.get(fingerprint)
+            held = ledger.claim(names) if ledger is not None and len(names) else {}
+            if held:
+                self._look()
+                at_work = self._claimants_at_work(fingerprint)
+                mask = np.any([*held.values()], axis=0)
+                return Held(mask, tuple(held), bool(at_work & held.keys()))
+        return None
 
     def forget_the_gone(self, fingerprint: str) -> None:
         """Leave out claims of runs that are over: call this just before the store is asked what they gave."""
         ledger = self._ledgers.get(fingerprint)
         if ledger is not None:
-            ledger.refresh()
-            self._look()
-            ledger.forget(ledger.claimants - self._claimants_at_work(fingerprint))
+            with self._tolerance():
+                ledger.refresh()
+                self._look()
+                ledger.forget(ledger.claimants - self._claimants_at_work(fingerprint))
+
+    def give_back(self, fingerprint: str, names: Names) -> None:
+        """Tasks have failed here for good: others that wait for them may try."""
+        if fingerprint in self._ledgers and len(names):
+            with self._tolerance():
+                self._ledgers[fingerprint].give_back(names)
 
     def release(self, fingerprint: str) -> None:
         """A function's tasks are all settled here."""
         if fingerprint in self._ledgers:
-            self._ledgers[fingerprint].release()
+            with self._tolerance():
+                self._ledgers[fingerprint].release()
 
     def interrupt(self) -> None:
         """Wait for nobody any more; from any thread."""
@@ -189,28 +218,62 @@ class Sharing:
 
     # -- the others --
 
-    def _look(self) -> None:
+    def _look(self, *, is_idle: bool | None = None) -> None:
         """Read the leases of others. One of a process that has died here is removed for good."""
         now = self._clock()
-        seen: dict[str, tuple[Lease, float]] = {}
-        for lease in leases(self._store, self._run_id):
-            before = self._others.get(lease.run_id)
-            since = before[1] if before is not None and before[0].beat == lease.beat else now
-            if not _is_driven(lease) or self._is_over(since, now):
-                remove_lease(self._store, lease.run_id)
-                continue
-            seen[lease.run_id] = (lease, since)
-        self._others = seen
+        seen: dict[str, tuple[int, float]] = {}
+        self._others = {}
+        for lease in leases(self._store, self._run_id, most=MOST_LEASES):
+            beat, since = self._seen.get(lease.run_id, (None, now))
+            seen[lease.run_id] = (lease.beat, since if beat == lease.beat else now)
+            if _is_driven(lease) and now - seen[lease.run_id][1] < EXPIRY * self.beat_s:
+                self._others[lease.run_id] = lease
+            else:
+                self._remove(lease.run_id)
+        self._seen = seen
+        if is_idle is not None:
+            is_still = is_idle and all(lease.is_idle for _, lease in self._at_work())
+            if not is_still:
+                self._idle_since = None
+            elif self._idle_since is None:
+                self._idle_since = now
 
-    def _is_over(self, since: float, now: float) -> bool:
-        return now - since >= EXPIRY * self.beat_s
+    def _remove(self, run_id: str) -> None:
+        """Remove the lease of a run that is over; where only others may, it is left to them."""
+        try:
+            with patient(Patience()):
+                remove_lease(self._store, run_id)
+        except StoreUnavailableError:
+            logger.debug("can't remove the lease of run %s", run_id, exc_info=True)
+
+    @contextmanager
+    def _tolerance(self) -> Iterator[None]:
+        try:
+            yield
+        except (CorruptCheckpointError, StoreUnavailableError) as error:
+            self._go_alone(error)
+
+    def _go_alone(self, error: Exception) -> None:
+        self._is_alone = True
+        self._ledgers.clear()
+        self._others = {}
+        logger.warning("run %s takes no notice of others on the same store from now on: %s", self._run_id, error)
+
+    def _is_at_a_standstill(self) -> bool:
+        """Whether no run has computed anything for so long that it is this one's turn to begin."""
+        if self._idle_since is None:
+            return False
+        before = sum(run_id < self._run_id for run_id, _ in self._at_work())
+        return self._clock() - self._idle_since >= STANDSTILL * (1 + before) * self.beat_s
 
     def _at_work(self) -> list[tuple[str, Lease]]:
         """The other runs that may compute the same functions."""
         mine = self._lease.fingerprints
-        return [(run_id, lease) for run_id, (lease, _) in self._others.items() if lease.fingerprints & mine]
+        return [(run_id, lease) for run_id, lease in self._others.items() if lease.fingerprints & mine]
 
     def _claimants_at_work(self, fingerprint: str) -> frozenset[str]:
+        if self._is_at_a_standstill():
+            return frozenset()
         ledger = self._ledgers[fingerprint]
         return (ledger.claimants & self._others.keys()) - ledger.released
 

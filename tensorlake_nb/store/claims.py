@@ -9,23 +9,26 @@ nobody else can take, as those of a run's log are, so claims have an order that 
 part before its own has claimed.
 
 A claim saves work and guarantees nothing. One that is lost, damaged or overtaken leads to the same task being computed
-twice, and equal keys hold equal values.
+twice, and equal keys hold equal values. So nobody has to vouch for claims; but what others have written here is
+bounded before it is read, and a run meets with no claims what would take more of it than any run needs.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from tensorlake_nb.core.keys import DIGEST_SIZE
-from tensorlake_nb.errors import CorruptCheckpointError, StoreVersionError
+from tensorlake_nb.errors import CorruptCheckpointError, StoreVersionError, readable
 from tensorlake_nb.store.documents import Documents
 from tensorlake_nb.store.filesystem import Found
 from tensorlake_nb.store.frame import seal, unseal
@@ -34,8 +37,25 @@ from tensorlake_nb.store.record import base64_of, numbers_of
 
 logger = logging.getLogger(__name__)
 
+#: The largest lease, and part of a ledger, that is read, and how many of them at once.
+_MOST_BYTES = 4 * 2**20
+_AT_ONCE = 8
+#: How much all leases may hold that a run looks at.
+_MOST_LEASES_BYTES = 16 * 2**20
+#: How many leases a run looks at, how many parts of a ledger, and how many claimants and names in it.
+MOST_LEASES = 1000
+_MOST_PARTS = 100_000
+_MOST_CLAIMANTS = 1000
+_MOST_NAMES = 2**23
+_PART = re.compile("[0-9]{8}")
+
 #: Tasks are told apart by the first 64 bits of their keys: two that agree there only wait for each other.
 Names = NDArray[np.uint64]
+
+
+_NO_NAMES: Names = np.empty(0, dtype=np.uint64)
+
+_Form = TypeVar("_Form", bound=BaseModel)
 
 
 def names_of(keys: bytes) -> Names:
@@ -57,6 +77,8 @@ class Lease:
         Ids of the runs that it has seen, and to which its ledgers tell everything that it was computing then.
     owner
         The process that drives it.
+    is_idle
+        It isn't computing anything now, for whatever reason.
     """
 
     run_id: str
@@ -64,13 +86,14 @@ class Lease:
     fingerprints: frozenset[str]
     answered: frozenset[str]
     owner: Mapping[str, str | int | float]
+    is_idle: bool = False
 
 
 class _OwnerForm(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     host: str
-    pid: int
+    pid: int = Field(ge=0, lt=2**31)
     created: float
 
 
@@ -78,9 +101,10 @@ class _LeaseForm(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     beat: int
-    fingerprints: list[str]
-    answered: list[str]
+    fingerprints: Annotated[list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]], FailFast()]
+    answered: Annotated[list[str], FailFast()]
     owner: _OwnerForm
+    is_idle: bool = Field(default=False, alias="idle")
 
 
 def put_lease(store: Documents, lease: Lease) -> None:
@@ -91,6 +115,7 @@ def put_lease(store: Documents, lease: Lease) -> None:
         "fingerprints": sorted(lease.fingerprints),
         "answered": sorted(lease.answered),
         "owner": dict(lease.owner),
+        "idle": lease.is_idle,
     }
     store.filesystem.put_atomic(path, seal(path, json.dumps(stored, separators=(",", ":")).encode()))
 
@@ -100,19 +125,63 @@ def remove_lease(store: Documents, run_id: str) -> None:
     store.filesystem.remove(lease_path(run_id))
 
 
-def leases(store: Documents, but: str = "") -> Iterator[Lease]:
-    """The leases of all runs but one; a damaged one is left out: it guards nothing that is needed."""
+def leases(store: Documents, but: str = "", *, most: int | None = None) -> Iterator[Lease]:
+    """The leases of all runs but one; a damaged one is left out: it guards nothing that is needed.
+
+    Parameters
+    ----------
+    most
+        With more leases than this, or very large ones, there is something wrong.
+
+    Raises
+    ------
+    CorruptCheckpointError
+        There are.
+    """
     names = [name for name in sorted(store.filesystem.list(LEASES)) if is_part(name) and name != but]
-    paths = [lease_path(name) for name in names]
-    for name, path, raw in zip(names, paths, store.filesystem.get_many(paths), strict=True):
-        if raw is None:
-            continue
-        try:
-            form = _LeaseForm.model_validate_json(unseal(path, raw))
-        except (CorruptCheckpointError, StoreVersionError, ValidationError) as error:
-            logger.warning("left out the lease of run %s: %s", name, error)
-            continue
-        yield Lease(name, form.beat, frozenset(form.fingerprints), frozenset(form.answered), form.owner.model_dump())
+    if most is not None and len(names) > most:
+        raise CorruptCheckpointError(
+            f"{store.url} holds {len(names)} leases of runs below {LEASES}, which nobody needs"
+        )
+    size = 0
+    for name, content in zip(names, _contents(store, [lease_path(name) for name in names]), strict=True):
+        size += len(content or b"")
+        if most is not None and size > _MOST_LEASES_BYTES:
+            raise CorruptCheckpointError(f"{store.url} holds leases of more than {size} bytes below {LEASES}")
+        form = None if content is None else _valid(_LeaseForm, lease_path(name), content)
+        if form is not None:
+            known, answered = frozenset(form.fingerprints), frozenset(form.answered)
+            yield Lease(name, form.beat, known, answered, form.owner.model_dump(), form.is_idle)
+
+
+def _contents(store: Documents, paths: Sequence[str]) -> Iterator[bytes | None]:
+    """What claims hold, a few at a time; ``None`` for what is missing, damaged, or larger than a claim ever is."""
+    for start in range(0, len(paths), _AT_ONCE):
+        some = paths[start : start + _AT_ONCE]
+        for path, raw in zip(some, store.filesystem.get_many(some, most_bytes=_MOST_BYTES), strict=True):
+            try:
+                yield None if raw is None else unseal(path, raw, vouched=False)
+            except (CorruptCheckpointError, StoreVersionError) as error:
+                _leave_out(path, error)
+                yield None
+
+
+def _valid(form: type[_Form], path: str, content: bytes) -> _Form | None:
+    try:
+        return form.model_validate_json(content)
+    except ValueError as error:
+        _leave_out(path, error)
+        return None
+
+
+@lru_cache(maxsize=1000)
+def _say_left_out(path: str, why: str) -> None:
+    logger.warning("left out %s, which is no claim: %s", path, why)
+
+
+def _leave_out(path: str, error: Exception) -> None:
+    """Say so, but not each time that it is looked at."""
+    _say_left_out(path, readable(str(error)[:500]))
 
 
 def unused(store: Documents, is_alive: Callable[[Lease], bool]) -> Iterator[Found]:
@@ -130,13 +199,15 @@ class _PartForm(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    run: str
-    kind: Literal["some", "all", "none"]
+    run: str = Field(pattern="^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,199}$")
+    kind: Literal["some", "all", "failed", "none"]
     names: str = ""
 
 
 class Ledger:
     """What is claimed of one function, as far as one run has read it.
+
+    A ledger that holds more than runs ever write is given up: then nothing in it counts, and nothing is added.
 
     Attributes
     ----------
@@ -149,32 +220,33 @@ class Ledger:
         self._base = ledger_path(fingerprint)
         self._read = 0
         self._claimed: dict[str, list[Names]] = {}
-        self._all: set[str] = set()
+        #: Runs that have claimed everything, and what they gave back of it.
+        self._all: dict[str, Names] = {}
+        self._n_names = 0
+        self._is_given_up = False
         self.released: set[str] = set()
 
     @property
     def claimants(self) -> frozenset[str]:
         """Other runs that have claimed something and aren't forgotten."""
-        return (frozenset(self._claimed) | self._all) - {self._run_id}
+        return frozenset({*self._claimed, *self._all}) - {self._run_id}
 
     def refresh(self) -> None:
         """Read the parts that were added."""
-        numbers = [int(name) for name in self._store.filesystem.list(self._base) if name.isascii() and name.isdigit()]
+        if self._is_given_up:
+            return
+        numbers = [int(name) for name in self._store.filesystem.list(self._base) if _PART.fullmatch(name)]
         new = sorted(number for number in numbers if number > self._read)
-        paths = [self._part(number) for number in new]
-        for number, path, raw in zip(new, paths, self._store.filesystem.get_many(paths), strict=True):
-            self._read = number
-            try:
-                if raw is not None:
-                    self._take_in(_PartForm.model_validate_json(unseal(path, raw)))
-            except (CorruptCheckpointError, StoreVersionError, ValueError) as error:
-                logger.warning("left out a part of a ledger: %s", error)
+        if len(new) > _MOST_PARTS or (new and new[-1] > _MOST_PARTS):
+            self._give_up()
+            return
+        self._read_parts(new)
 
     def forget(self, runs: frozenset[str]) -> None:
         """Leave out what these runs have claimed: they are over, and the store is about to be asked what they gave."""
         for run_id in runs:
             self._claimed.pop(run_id, None)
-            self._all.discard(run_id)
+            self._all.pop(run_id, None)
 
     def claim(self, names: Names) -> dict[str, NDArray[np.bool_]]:
         """Claim what no other run has.
@@ -184,13 +256,12 @@ class Ledger:
         held
             Per other run which of ``names`` it has claimed; all the rest is this run's own now.
         """
+        self.refresh()
         while True:
-            self.refresh()
             held = {run_id: self._of(run_id, names) for run_id in sorted(self.claimants)}
             held = {run_id: mask for run_id, mask in held.items() if mask.any()}
             free = names[~np.any([*held.values()], axis=0)] if held else names
-            if self._run_id in self._claimed:
-                free = free[~self._of(self._run_id, free)]
+            free = free[~self._of(self._run_id, free)]
             if not len(free) or self._append("some", free):
                 return held
 
@@ -202,41 +273,85 @@ class Ledger:
         """Claim whatever this function may be called with: what that will be isn't known yet."""
         self._append_somehow("all")
 
+    def give_back(self, names: Names) -> None:
+        """Let go of tasks that have failed here, so that others may try them."""
+        self._append_somehow("failed", names)
+
     def release(self) -> None:
         """Let go of all that this run has claimed."""
         self._append_somehow("none")
 
     def _of(self, run_id: str, names: Names) -> NDArray[np.bool_]:
         if run_id in self._all:
-            return np.ones(len(names), dtype=np.bool_)
-        return np.isin(names, np.concatenate(self._claimed[run_id]))
+            return ~np.isin(names, self._all[run_id])
+        return np.isin(names, np.concatenate(self._claimed.get(run_id) or [_NO_NAMES]))
 
     def _append_somehow(self, kind: str, names: Names | None = None) -> None:
         while not self._append(kind, names):
-            self.refresh()
+            pass
 
     def _append(self, kind: str, names: Names | None = None) -> bool:
-        """Add a part after all that were read; ``False`` if another run was quicker."""
+        """Add a part after all that were read; ``False`` if another run was quicker, whose part is read then."""
+        if self._is_given_up:
+            return True
         number = self._read + 1
+        if number > _MOST_PARTS:
+            self._give_up()
+            return True
         told: dict[str, Any] = {"run": self._run_id, "kind": kind}
         if names is not None:
             told["names"] = base64_of(np.unique(names).astype("<u8"))
         path = self._part(number)
         if not self._store.filesystem.create(path, seal(path, json.dumps(told, separators=(",", ":")).encode())):
+            self._read_parts([number])
             return False
         self._read = number
         self._take_in(_PartForm.model_validate(told))
         return True
 
+    def _read_parts(self, numbers: Sequence[int]) -> None:
+        paths = [self._part(number) for number in numbers]
+        for number, path, content in zip(numbers, paths, _contents(self._store, paths), strict=True):
+            self._read = number
+            part = None if content is None else _valid(_PartForm, path, content)
+            if part is not None:
+                try:
+                    self._take_in(part)
+                except ValueError as error:
+                    _leave_out(path, error)
+            if self._n_names > _MOST_NAMES or len(self._claimed) + len(self._all) > _MOST_CLAIMANTS:
+                self._give_up()
+                return
+
     def _take_in(self, part: _PartForm) -> None:
+        names = numbers_of(part.names, "<u8").astype(np.uint64)
+        self._n_names += len(names)
         if part.kind == "none":
             self.released.add(part.run)
             return
         self.released.discard(part.run)
         if part.kind == "all":
-            self._all.add(part.run)
+            self._all[part.run] = _NO_NAMES
+        elif part.kind == "some":
+            self._claimed.setdefault(part.run, []).append(names)
+            if part.run in self._all:
+                self._all[part.run] = np.setdiff1d(self._all[part.run], names)
         else:
-            self._claimed.setdefault(part.run, []).append(numbers_of(part.names, "<u8").astype(np.uint64))
+            if part.run in self._claimed:
+                self._claimed[part.run] = [np.setdiff1d(np.concatenate(self._claimed[part.run]), names)]
+            if part.run in self._all:
+                self._all[part.run] = np.union1d(self._all[part.run], names)
+
+    def _give_up(self) -> None:
+        self._is_given_up = True
+        self._claimed.clear()
+        self._all.clear()
+        logger.warning(
+            "%s/%s holds more claims than runs ever make: what is computed of this function isn't shared. "
+            "`%%tensorlake gc` removes what no run needs.",
+            self._store.url,
+            self._base,
+        )
 
     def _part(self, number: int) -> str:
         return f"{self._base}/{number:08d}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import pytest
 from blake3 import blake3
 
 from tensorlake_nb import Graph, Run, configure, tensorlake_function
+from tensorlake_nb.engine import sharing
 from tensorlake_nb.errors import StoreVersionError, TensorlakeError
-from tensorlake_nb.store.claims import Lease, put_lease
+from tensorlake_nb.store.claims import Lease, Ledger, put_lease
 from tensorlake_nb.store.opening import open_store
 from tensorlake_nb.store.segment import LARGE_BYTES
 from tests.support.stores import add
@@ -47,19 +47,34 @@ def collect(found: list[Any], value: Any) -> list[Any]:
     return [*found, int(value.sum())]
 
 
+#: A run that somebody drove elsewhere.
+GONE = "20260102-030405-abcdef"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _soon_given_up() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharing, "BEAT_S", 0.01)
+        yield
+
+
 def graph() -> Graph:
     made = Graph(name="damaged", start_node=numbers)
     made.add_edge(numbers, square).add_edge(numbers, label).add_edge(numbers, big)
     return made.add_edge(square, collect)
 
 
-RIGHT = ([[400 * x * x for x in range(12)]], [{"x": x} for x in range(12)])
+def right(n: int) -> tuple[Any, Any]:
+    return [[400 * x * x for x in range(n)]], [{"x": x} for x in range(n)]
 
 
-def results(run: Run) -> tuple[Any, Any]:
+RIGHT = right(12)
+
+
+def results(run: Run, n: int = 12) -> tuple[Any, Any]:
     arrays = [int(array[3, 4]) for array in run.output(square)]
-    assert arrays == [x * x for x in range(12)]
-    assert [(set(data), len(data) > LARGE_BYTES) for data in run.output(big)] == [({x}, x < 2) for x in range(12)]
+    assert arrays == [x * x for x in range(n)]
+    assert [(set(data), len(data) > LARGE_BYTES) for data in run.output(big)] == [({x}, x < 2) for x in range(n)]
     return run.output(collect), run.output(label)
 
 
@@ -78,8 +93,11 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     writer = store.writer(fingerprint, "died")
     add(writer, 1, {"x": "of nobody's"})
     writer.abandon()
-    owner: dict[str, str | int | float] = {"host": socket.gethostname(), "pid": 1, "created": 1.0}
-    put_lease(store, Lease("20260102-030405-abcdef", 3, frozenset({fingerprint}), frozenset(), owner))
+    owner: dict[str, str | int | float] = {"host": "elsewhere", "pid": 1, "created": 1.0}
+    prints = frozenset(path.name for path in (folder / "store" / "segments").glob("*/*"))
+    put_lease(store, Lease(GONE, 3, prints, frozenset(), owner))
+    for fingerprint in prints:
+        Ledger(store, fingerprint, GONE).claim_everything()
     return folder / "store"
 
 
@@ -130,7 +148,7 @@ def newer(path: Path) -> None:
 
 KINDS = [
     *("segment record", "segment payload", "segment values", "segment large", "mark", "streams"),
-    *("run header", "run events", "run code", "run state", "spool", "lease"),
+    *("run header", "run events", "run code", "run state", "spool", "lease", "ledger"),
 ]
 #: Objects that say in which format they are.
 VERSIONED = [kind for kind in KINDS if not kind.startswith("segment")]
@@ -163,6 +181,23 @@ def test_damage_is_recomputed_and_never_returned(
 
     assert results(graph().run(n=12)) == RIGHT
     assert results(graph().run(n=12)) == RIGHT, "and once more"
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, newer], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("kind", ["lease", "ledger"])
+def test_a_run_that_meets_damaged_claims_is_right_and_waits_for_nobody_who_is_gone(
+    kept: Path, tmp_path: Path, kind: str, damage: Callable[[Path], None]
+) -> None:
+    damaged(kept, tmp_path / "store", kind, damage)
+    configure(store=tmp_path / "store", cluster="threads", workers=2)
+
+    run = graph().run(n=14)
+
+    assert results(run, 14) == right(14)
+    assert {name: run.counts(name)["computed"] for name in ("square", "label", "big")} == dict.fromkeys(
+        ("square", "label", "big"), 2
+    )
+    assert not any((tmp_path / "store" / "claims" / "runs").iterdir()) or kind == "lease"
 
 
 @pytest.mark.parametrize("damage", [flip, cut, empty, junk], ids=lambda damage: damage.__name__)

@@ -26,11 +26,11 @@ class Kernels:
         self.folder = folder
         self.running: list[subprocess.Popen[str]] = []
 
-    def start(self, shift_s: int = 0) -> subprocess.Popen[str]:
+    def start(self, shift_s: int = 0, pipeline: str = "shared", fails: str = "") -> subprocess.Popen[str]:
         path = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, "SHIFT_S": str(shift_s)}
+        environment = {**os.environ, "SHIFT_S": str(shift_s), "FAILS": fails}
         environment["PYTHONPATH"] = os.pathsep.join([str(SHIFTED), *path] if shift_s else path)
-        command = [sys.executable, "-m", "tests.support.shared_pipeline"]
+        command = [sys.executable, "-m", f"tests.support.{pipeline}_pipeline"]
         command += [str(self.folder / "store"), str(self.folder / "calls"), str(SIZE), str(BEAT_S)]
         process = subprocess.Popen(
             command,
@@ -131,3 +131,15 @@ def test_what_a_paused_kernel_had_claimed_is_taken_over_and_its_late_commits_do_
     assert late.startswith("right"), late
     again = said(kernels.start())
     assert again.split() == ["right", "0", str(SIZE)]
+
+
+def test_what_fails_in_one_kernel_is_tried_by_the_other_at_once(kernels: Kernels) -> None:
+    first = kernels.start(pipeline="failing", fails="7")
+    kernels.wait_for("slow 7")
+
+    second = kernels.start(pipeline="failing")
+
+    assert [said(first).split(), said(second).split()] == [["right", "but", "7"], ["right"]]
+    calls = kernels.calls()
+    assert calls.pop("slow 7") == 3, "twice in vain"
+    assert set(calls.values()) == {1}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -14,11 +15,12 @@ import psutil
 import pytest
 
 from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.engine import sharing
 from tensorlake_nb.engine.ownership import Owner, this_process
-from tensorlake_nb.engine.sharing import EXPIRY, Sharing
+from tensorlake_nb.engine.sharing import EXPIRY, STANDSTILL, Sharing
 from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.claims import Ledger, Names
+from tensorlake_nb.store.claims import Lease, Ledger, Names, put_lease
 from tests.support.stores import FINGERPRINT, OTHER, local_store
 
 
@@ -43,8 +45,8 @@ class Sharer:
     def join(self) -> bool:
         return self.sharing.join(self.announce)
 
-    def beat(self) -> None:
-        self.sharing.beat(self.announce)
+    def beat(self, *, is_idle: bool = False) -> None:
+        self.sharing.beat(self.announce, is_idle=is_idle)
 
     def claim(self, *numbers: int) -> tuple[list[bool], bool]:
         """Which of some tasks another run has claimed, and whether any such run is at work on them."""
@@ -277,3 +279,141 @@ def test_two_that_come_at_the_same_moment_answer_each_other(store: Store, clock:
 
     got = [sum(not held for held in run.claim(*range(20))[0]) for run in runs]
     assert sum(got) == 20, got
+
+
+def test_what_a_run_has_tried_in_vain_others_may_try_at_once(
+    store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer]
+) -> None:
+    first = Sharer(store, "first", clock)
+    first.join()
+    second = meet("second", first)
+    first.claim(1, 2, 3)
+
+    first.sharing.give_back(FINGERPRINT, names(2))
+
+    assert second.claim(1, 2, 3) == ([True, False, True], True)
+    assert first.claim(1, 2) == ([False, True], True), "now the other one is at it"
+
+
+def test_of_all_that_a_run_claims_others_may_try_what_it_gives_back(
+    store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer]
+) -> None:
+    first = Sharer(store, "first", clock)
+    first.join()
+    second = meet("second", first)
+    Ledger(store, FINGERPRINT, "first").claim_everything()
+
+    Ledger(store, FINGERPRINT, "first").give_back(names(2))
+    assert second.claim(1, 2) == ([True, False], True)
+
+    Ledger(store, FINGERPRINT, "first").announce(names(2))
+    assert second.claim(2, 3) == ([True, True], True)
+
+
+def crossed(store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer]) -> tuple[Sharer, Sharer]:
+    """Two runs that live, each of which is said to hold what only the other one wants."""
+    first = Sharer(store, "first", clock)
+    first.join()
+    second = meet("second", first)
+    Ledger(store, FINGERPRINT, "second").announce(names(1))
+    Ledger(store, FINGERPRINT, "first").announce(names(2))
+    assert first.claim(1) == second.claim(2) == ([True], True)
+    return first, second
+
+
+def test_runs_that_wait_for_each_other_see_it_and_one_goes_on(
+    store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer]
+) -> None:
+    first, second = crossed(store, clock, meet)
+
+    for _ in range(STANDSTILL + 2):
+        clock.now_s += first.sharing.beat_s
+        first.beat(is_idle=True)
+        second.beat(is_idle=True)
+
+    assert first.claim(1) == ([True], False), "first the store is asked what came of it"
+    first.sharing.forget_the_gone(FINGERPRINT)
+    assert first.claim(1) == ([False], False)
+    assert second.claim(2) == ([True], True), "its turn comes later"
+
+
+@pytest.mark.parametrize("busy", ["itself", "another"])
+def test_while_something_is_computed_it_is_waited_for(
+    store: Store, clock: Clock, meet: Callable[[str, Sharer], Sharer], busy: str
+) -> None:
+    first, second = crossed(store, clock, meet)
+
+    for _ in range(3 * STANDSTILL):
+        clock.now_s += first.sharing.beat_s
+        first.beat(is_idle=busy != "itself")
+        second.beat(is_idle=busy != "another")
+
+    assert first.claim(1) == ([True], True)
+
+
+def test_a_run_that_beats_and_never_answers_is_not_waited_for_for_ever(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mute = Lease("mute", 0, frozenset({FINGERPRINT}), frozenset(), {"host": "elsewhere", "pid": 1, "created": 1.0})
+    put_lease(store, mute)
+    run = Sharer(store, "run", clock)
+
+    def beats(_: float) -> bool:
+        clock.now_s += run.sharing.beat_s
+        put_lease(store, replace(mute, beat=int(clock.now_s * 10**6)))
+        return False
+
+    monkeypatch.setattr(run.sharing._stop, "wait", beats)
+
+    assert run.join()
+    assert clock.now_s == EXPIRY * run.sharing.beat_s
+
+
+def test_a_lease_that_may_not_be_removed_holds_nobody_up(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = {**this_process(), "created": 1.0}
+    put_lease(store, Lease("dead", 9999, frozenset({FINGERPRINT}), frozenset(), dead))
+    monkeypatch.setattr(store.filesystem, "remove", Mock(side_effect=StoreUnavailableError("not yours")))
+    run = Sharer(store, "run", clock)
+
+    assert run.join()
+
+    assert run.claim(1) == ([False], False)
+    assert run.sharing.shares(FINGERPRINT) is False
+
+
+@pytest.mark.parametrize("where", ["claims", "claims/runs", f"claims/{FINGERPRINT[:2]}/{FINGERPRINT}"])
+def test_where_claims_can_not_be_written_a_run_goes_on_as_if_it_were_alone(
+    store: Store, clock: Clock, tmp_path: Path, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "store" / where
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"no directory")
+    if where.endswith(FINGERPRINT):
+        Sharer(store, "first", clock).join()
+    run = Sharer(store, "second", clock)
+    run.sharing.interrupt()
+    run.computing = [1]
+
+    assert run.join()
+
+    assert run.claim(1, 2) == ([False, False], False)
+    run.beat()
+    run.sharing.release(FINGERPRINT)
+    run.sharing.leave()
+    assert "takes no notice of others" in caplog.text
+
+
+def test_leases_without_end_are_taken_no_notice_of(
+    store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sharing, "MOST_LEASES", 3)
+    for number in range(4):
+        put_lease(store, Lease(f"run-{number}", 1, frozenset({OTHER}), frozenset(), this_process()))
+    run = Sharer(store, "run", clock)
+
+    assert run.join()
+
+    assert run.claim(1) == ([False], False)
+    assert "4 leases" in caplog.text

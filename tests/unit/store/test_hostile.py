@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import tracemalloc
@@ -18,12 +19,15 @@ import pytest
 from tensorlake_nb.core.digest import digest
 from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError, UntrustedCheckpointError
+from tensorlake_nb.store import claims
 from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.claims import Ledger, leases, unused
 from tensorlake_nb.store.codec import decode, encode
 from tensorlake_nb.store.filesystem import open_filesystem
 from tensorlake_nb.store.frame import seal
+from tensorlake_nb.store.paths import ledger_path
 from tensorlake_nb.store.plain import Ext
-from tensorlake_nb.store.record import folded, read_record, write_record
+from tensorlake_nb.store.record import base64_of, folded, read_record, write_record
 from tensorlake_nb.store.segment import Segment
 from tensorlake_nb.store.signing import keys_of
 from tensorlake_nb.store.spool import _ENTRY, MAGIC, _frame, read_spool
@@ -247,3 +251,159 @@ def test_a_spool_whose_header_is_no_header_is_damage(header: Any) -> None:
 
     assert (contents.writer, contents.entries) == ("", {})
     assert contents.damage
+
+
+# Claims: nobody vouches for them, so they are bounded before they are believed.
+
+LEASE: dict[str, Any] = {
+    "beat": 1,
+    "fingerprints": [FINGERPRINT],
+    "answered": [],
+    "owner": {"host": "h", "pid": 1, "created": 1.0},
+}
+PART: dict[str, Any] = {"run": RUN, "kind": "some", "names": base64_of(np.arange(3, dtype="<u8"))}
+ANSI = "\x1b[2J<script>\u202e"
+
+
+def put_claim(store: Store, path: str, content: Any) -> None:
+    store.filesystem.put(path, seal(path, json.dumps(content).encode()))
+
+
+def huge(store: Store, path: str) -> None:
+    """A file that says it is 2 GiB long."""
+    store.filesystem.put(path, b"tensorlake_nb frame 1 raw 5")
+    with open(store.filesystem.path(path), "r+b") as file:  # type: ignore[attr-defined]
+        file.truncate(2**31)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        {**LEASE, "beat": "x" * 10**6},
+        {**LEASE, "beat": ANSI},
+        {**LEASE, "beat": 1e400},
+        {**LEASE, "fingerprints": ["../../.."]},
+        {**LEASE, "fingerprints": [ANSI]},
+        {**LEASE, "fingerprints": [1] * 10**6},
+        {**LEASE, "fingerprints": FINGERPRINT},
+        {**LEASE, "answered": [[]] * 10**6},
+        {**LEASE, "owner": {"host": "h", "pid": 10**400, "created": 1.0}},
+        {**LEASE, "owner": {"host": "h", "pid": -1, "created": 1.0}},
+        {**LEASE, "owner": ANSI},
+    ],
+    ids=range(13),
+)
+def test_a_forged_lease_is_left_out_and_its_text_is_shown_as_text(
+    tmp_path: Path, content: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = store_of(tmp_path)
+    put_claim(store, f"claims/runs/{RUN}", content)
+    put_claim(store, "claims/runs/right", LEASE)
+
+    with little_memory():
+        assert [lease.run_id for lease in leases(store)] == ["right"]
+    assert [found.name for found in unused(store, lambda lease: True)] == [RUN]
+    assert not set(ANSI) & set(caplog.text) - set("<script>[2J")
+    assert all(len(record.getMessage()) < 1000 for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        {**PART, "run": "../../x"},
+        {**PART, "run": ANSI},
+        {**PART, "run": "r" * 10**6},
+        {**PART, "kind": "every"},
+        {**PART, "names": "\u00e9"},
+        {**PART, "names": "AAAA"},
+        {**PART, "names": [1] * 10**5},
+    ],
+    ids=range(8),
+)
+def test_a_forged_part_of_a_ledger_is_left_out(tmp_path: Path, content: Any, caplog: pytest.LogCaptureFixture) -> None:
+    store = store_of(tmp_path)
+    put_claim(store, f"{ledger_path(FINGERPRINT)}/00000001", content)
+    put_claim(store, f"{ledger_path(FINGERPRINT)}/00000002", PART)
+
+    with little_memory():
+        held = Ledger(store, FINGERPRINT, "mine").claim(np.arange(5, dtype=np.uint64))
+
+    assert {run_id: mask.tolist() for run_id, mask in held.items()} == {RUN: [True, True, True, False, False]}
+    assert "\x1b" not in caplog.text
+    assert "\u202e" not in caplog.text
+
+
+@pytest.mark.parametrize("path", [f"claims/runs/{RUN}", f"{ledger_path(FINGERPRINT)}/00000001"])
+@pytest.mark.parametrize(
+    "put",
+    [
+        huge,
+        lambda store, path: store.filesystem.put(path, seal(path, bytes(64 * MEBIBYTE))),
+        lambda store, path: store.filesystem.put(path, b"\xff" * 5 * MEBIBYTE),
+        lambda store, path: store.filesystem.put(path + "/inside", b""),
+    ],
+    ids=["a huge file", "a bomb", "much", "a directory"],
+)
+def test_a_claim_larger_than_any_is_never_read_whole(
+    tmp_path: Path, path: str, put: Callable[[Store, str], None]
+) -> None:
+    store = store_of(tmp_path)
+    put(store, path)
+
+    with little_memory():
+        assert [*leases(store)] == []
+        assert Ledger(store, FINGERPRINT, "mine").claim(np.arange(5, dtype=np.uint64)) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["99999999", "9" * 255, "-0000001", "00000002.x", "\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661"]
+)
+def test_a_part_with_a_number_of_nobody_s_ends_no_claiming(tmp_path: Path, name: str) -> None:
+    store = store_of(tmp_path)
+    store.filesystem.put(f"{ledger_path(FINGERPRINT)}/{name}", b"")
+    ledger = Ledger(store, FINGERPRINT, "mine")
+
+    assert ledger.claim(np.arange(5, dtype=np.uint64)) == {}
+    ledger.announce(np.arange(9, dtype=np.uint64))
+    ledger.release()
+
+
+@pytest.mark.parametrize(
+    ("limit", "parts"),
+    [
+        ("_MOST_PARTS", [PART] * 5),
+        ("_MOST_CLAIMANTS", [{**PART, "run": f"run-{number}", "kind": "all"} for number in range(5)]),
+        ("_MOST_NAMES", [{**PART, "names": base64_of(np.arange(100, dtype="<u8"))}]),
+    ],
+)
+def test_a_ledger_of_more_than_runs_ever_claim_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, parts: list[Any]
+) -> None:
+    monkeypatch.setattr(claims, limit, 4)
+    store = store_of(tmp_path)
+    for number, part in enumerate(parts, 1):
+        put_claim(store, f"{ledger_path(FINGERPRINT)}/{number:08d}", part)
+    before = store.filesystem.list(ledger_path(FINGERPRINT))
+    ledger = Ledger(store, FINGERPRINT, "mine")
+
+    assert ledger.claim(np.arange(5, dtype=np.uint64)) == {}
+    ledger.claim_everything()
+
+    assert store.filesystem.list(ledger_path(FINGERPRINT)) == before
+    assert ledger.claimants == frozenset()
+
+
+def test_leases_without_end_are_damage_to_whoever_wants_a_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_of(tmp_path)
+    for number in range(5):
+        put_claim(store, f"claims/runs/run-{number}", LEASE)
+
+    assert len([*leases(store)]) == 5
+    with pytest.raises(CorruptCheckpointError, match="5 leases"):
+        [*leases(store, most=4)]
+    monkeypatch.setattr(claims, "_MOST_LEASES_BYTES", 400)
+    with pytest.raises(CorruptCheckpointError, match="bytes"):
+        [*leases(store, most=5)]
