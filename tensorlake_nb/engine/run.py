@@ -225,20 +225,31 @@ class Run(RecordedRun):
         return f'run {self.id} of {self.graph!r} {what}; Run.open("{self.id.rpartition("-")[2]}").{call}() {then}'
 
     def __await__(self) -> Generator[Any, None, Run]:
+        """Wait as `wait` does, and let the event loop go on."""
         return self._awaited().__await__()
 
     async def _awaited(self) -> Run:
         with ExitStack() as faces:
             for waiter in waiters:
                 faces.enter_context(waiter(self))
-            # In slices: an interrupt does not wake a loop that waits for a thread (ipykernel 6 and 7).
-            done = self._done
-            while done is not None and not done.done():
-                await asyncio.wait({asyncio.wrap_future(done)}, timeout=0.2)
-            if done is None:
+            if self._done is None:
                 await asyncio.to_thread(self._follow, None)
+            else:
+                await self._await_end(self._done)
         self._raise()
         return self
+
+    async def _await_end(self, done: Future[None]) -> None:
+        """Wait for the end; if that is cancelled, as by Stop, so is the run, as a task is that somebody awaits."""
+        try:
+            # In slices: an interrupt does not wake a loop that waits for a thread (ipykernel 6 and 7).
+            while not done.done():
+                await asyncio.wait({asyncio.wrap_future(done)}, timeout=0.2)
+        except (asyncio.CancelledError, KeyboardInterrupt) as stop:
+            self.cancel()
+            tell_in_cell(stop, self._stopped("is cancelled, and what is finished is kept", "goes on with it"))
+            await asyncio.wait({asyncio.wrap_future(done)}, timeout=_DRAIN_S)
+            raise
 
     def _raise(self) -> None:
         error = self._failure()

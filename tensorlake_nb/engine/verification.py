@@ -34,7 +34,7 @@ from tensorlake_nb.engine.node_work import DAMAGED
 from tensorlake_nb.engine.sampling import Sample, Sampler
 from tensorlake_nb.engine.secrets import with_signing_keys
 from tensorlake_nb.engine.session import Session
-from tensorlake_nb.errors import OptionError
+from tensorlake_nb.errors import OptionError, tell_in_cell
 from tensorlake_nb.store.aside import aside
 
 #: How often choosing begins anew when it meets damage: each time that is put aside.
@@ -272,6 +272,9 @@ class _Checking:
         until = time.monotonic() + time_limit_s
         try:
             self._go_on(until)
+        except KeyboardInterrupt as stop:
+            tell_in_cell(stop, "the verification was stopped before its end")
+            raise
         finally:
             self._is_stopping = True
             self._waiting.clear()

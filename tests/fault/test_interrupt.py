@@ -105,6 +105,19 @@ def test_a_stopped_cell_shows_what_became_of_the_run_and_no_frames_of_ours(noteb
     assert resumed.stdout.strip() == "succeeded True"
 
 
+def test_stop_cancels_a_run_that_is_awaited(notebook: Kernel, tmp_path: Path) -> None:
+    cell = notebook.begin("run = graph.start(n=60, seconds=0.05); await run")
+    while not (tmp_path / "begun-4").exists():
+        pass
+    notebook.interrupt()
+    (shown,) = notebook.finish(cell).tracebacks
+    state = notebook.run("print(run.wait_quietly(20), run.status)")
+
+    assert "is cancelled, and what is finished is kept" in shown
+    assert "\n" not in shown, "none of our frames"
+    assert state.stdout.strip() == "True cancelled"
+
+
 def test_workers_are_deaf_to_the_interrupt_and_go_on(notebook: Kernel, tmp_path: Path) -> None:
     before = pids(notebook)
 

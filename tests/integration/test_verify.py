@@ -567,7 +567,7 @@ def test_an_interrupt_ends_it_and_the_cluster_goes_on(store: str, tmp_path: Path
     now.touch()
     before = everything_in(store)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="the verification was stopped before its end"):
         graph.verify(items=[1], sample=1)
 
     assert everything_in(store) == before
