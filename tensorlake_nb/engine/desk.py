@@ -46,9 +46,10 @@ from tensorlake_nb.core.whole import targets_of, whole_counts, whole_routes
 from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.claiming import Claimant
 from tensorlake_nb.engine.failures import short_repr
+from tensorlake_nb.engine.node_work import DAMAGED
 from tensorlake_nb.engine.probing import Prober, chunk_of, stream_given
 from tensorlake_nb.engine.sharing import Sharing
-from tensorlake_nb.errors import JoinError
+from tensorlake_nb.errors import JoinError, RunError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.classes import ClassResolver
 from tensorlake_nb.store.entry import TaskOutcome
@@ -99,12 +100,29 @@ class Desk:
         self._plan, self._calls, self._store, self.run_id = plan, calls, store, run_id
         self._resolver, self._keeps = resolver, keeps
         self._interval_s, self._patience_s = checkpoint_interval_s, store_patience_s
+        self._inputs = inputs
         self.streams = Streams(plan, inputs, inputs_digest)
         self._submitted: dict[int, tuple[Submit, Batch]] = {}
         self._claimant = Claimant(plan, calls, self.streams, store, sharing, self._submitted)
         self._prober = Prober(plan, calls, self.streams, store, run_id, self._claimant, keeps=keeps)
         self._rolling = {name: fold_start() for name in plan.nodes}
         self._waited: Counter[tuple[str, Address]] = Counter()
+
+    def check_inputs(self) -> None:
+        """Look whether the run's inputs can still be read: nothing computes them again.
+
+        Raises
+        ------
+        RunError
+            They can't.
+        """
+        try:
+            self._store.read((self._inputs,), self._resolver)
+        except DAMAGED as error:
+            raise RunError(
+                f"the inputs of run {self.run_id} can't be read from the store any more: {error}. Give them again, "
+                "in a new run: it replays what is finished."
+            ) from error
 
     def probe(self, order: Probe) -> Event:
         """Find out which elements, or whether the whole stream, are settled already."""

@@ -369,6 +369,8 @@ class Driver:
         self._ended.clear()
         self._backend_thread.submit(_quietly, self._backend.refresh)
         self._begin(resumed=True)
+        if self._restarts[reason] > 1:  # put aside in vain: is it what nothing gives again?
+            self._at_desk(self._desk.check_inputs)
 
     def _fail(self, error: BaseException) -> None:
         self.exception = error

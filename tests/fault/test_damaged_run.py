@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
-from tensorlake_nb import Graph, Run, configure, tensorlake_function
+from tensorlake_nb import Graph, Run, RunError, TaskFailedError, configure, tensorlake_function
 from tensorlake_nb.engine import sharing
 from tensorlake_nb.errors import StoreVersionError, TensorlakeError
 from tensorlake_nb.store.claims import Lease, Ledger, put_lease
 from tensorlake_nb.store.opening import open_store
 from tensorlake_nb.store.segment import LARGE_BYTES
+from tests.support.notes import Notes
 from tests.support.stores import add
 
 
@@ -198,6 +199,51 @@ def test_a_run_that_meets_damaged_claims_is_right_and_waits_for_nobody_who_is_go
         ("square", "label", "big"), 2
     )
     assert not any((tmp_path / "store" / "claims" / "runs").iterdir()) or kind == "lease"
+
+
+@pytest.mark.parametrize("damage", [flip, empty, Path.unlink], ids=lambda damage: damage.__name__)
+def test_a_run_whose_inputs_are_damaged_asks_for_them_and_replays_what_is_finished(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    notes = Notes(str(tmp_path / "notes"))
+
+    @tensorlake_function()
+    def first(x: int) -> int:
+        notes.add("first")
+        return x + 1
+
+    @tensorlake_function()
+    def second(x: int) -> int:
+        notes.add("second")
+        if notes.all().count("second") == 1:
+            raise ValueError("not yet")
+        return x + 1
+
+    made = Graph("without_inputs", first)
+    made.add_edge(first, second)
+    configure(store=tmp_path / "store", cluster="threads", workers=1)
+    with pytest.raises(TaskFailedError):
+        made.run(x=1)
+    (run,) = Run.list()
+    shutil.copytree(tmp_path / "store", tmp_path / "found")  # as another kernel finds it
+    for path in (tmp_path / "found" / "segments").rglob("*"):
+        if path.is_file() and "-inputs~" in str(path):
+            damage(path)
+    shutil.copytree(tmp_path / "found", tmp_path / "with less")
+    for folder in ("segments", "streams"):
+        for path in (tmp_path / "with less" / folder).rglob("*"):
+            if path.is_file() and "-inputs~" not in str(path):
+                path.unlink()
+
+    configure(store=tmp_path / "found", cluster="threads", workers=1)
+    assert Run.open(run.id).resume().output(second) == [3], "what follows needs no inputs"
+    assert notes.all() == ["first", "second", "second"]
+    configure(store=tmp_path / "with less", cluster="threads", workers=1)
+    with pytest.raises(RunError, match="Give them again"):
+        Run.open(run.id).resume()
+    assert notes.all() == ["first", "second", "second"]
+
+    assert made.run(x=1).output(second) == [3]
 
 
 @pytest.mark.parametrize("damage", [flip, cut, empty, junk], ids=lambda damage: damage.__name__)

@@ -26,8 +26,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from tensorlake_nb import Graph, Run, collect
+from tensorlake_nb import Graph, Run, RunError, collect
 from tensorlake_nb.engine import driver, functions, loop_thread, session
+from tensorlake_nb.engine.launch import INPUTS_FINGERPRINT
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.engine.settings import read_settings
 from tensorlake_nb.store import opening
@@ -65,6 +66,8 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         self.needs: dict[str, dict[Call, str]] = {}
         #: Runs that were stopped halfway, with what they were to compute.
         self.stopped: dict[str, tuple[Code, list[int]]] = {}
+        #: Runs whose inputs were damaged since.
+        self.without_inputs: set[str] = set()
 
     @initialize(given=items)
     def begin(self, given: list[int]) -> None:
@@ -207,8 +210,18 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         run_id = list(self.stopped)[which % len(self.stopped)]
         run = Run.open(run_id)
 
-        run.resume()
+        said = ""
+        try:
+            run.resume()
+        except RunError as error:
+            said = str(error)
 
+        if said:  # nothing gives a run its inputs again
+            assert "Give them again" in said
+            assert run_id in self.without_inputs
+            assert not self.ledger.take()
+            del self.stopped[run_id]
+            return
         self.check(run, *self.stopped[run_id])
 
     # -- what happens to the store --
@@ -225,6 +238,8 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         harm(path, damage, seed)
         kind, *parts = path.relative_to(self.root).parts
         fingerprint, name = parts[:2] if kind == "spool" else parts[1:3]
+        if fingerprint == INPUTS_FINGERPRINT:
+            self.without_inputs |= {run_id for run_id in self.stopped if name.startswith(run_id)}
         if kind != "streams" and fingerprint in self.names:
             for run_id in {*self.kept.calls.values(), *self.kept.groups.values()}:
                 if name.startswith(run_id):
