@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from tensorlake_nb.core.events import (
     BatchEnded,
     BatchHeld,
     BatchLost,
+    BatchStarted,
     Chunk,
     ElementFailed,
     Event,
@@ -45,6 +47,8 @@ class World:
         Per node how many outputs an element gives; a node that isn't named gives one.
     element_s
         Seconds of work per element.
+    seconds_of
+        The same, told of each element of a node by its position.
     failing, dying
         Chances that an element's attempt fails, and that it takes its worker with it.
     failing_at
@@ -58,6 +62,7 @@ class World:
     workers: int = 4
     outputs_of: dict[str, int] = field(default_factory=dict)
     element_s: float = 0.0005
+    seconds_of: Callable[[str, int], float] | None = None
     failing: float = 0.0
     failing_at: str = ""
     dying: float = 0.0
@@ -70,6 +75,9 @@ class World:
         self.instructions: list[Instruction] = []
         self.submitted: list[tuple[float, Submit]] = []
         self.ended_at: dict[int, float] = {}
+        #: Per worker when each of its batches began and ended.
+        self.spells: list[list[tuple[float, float]]] = [[] for _ in range(self.workers)]
+        self._ready: list[tuple[float, int]] = []
         self.lost = 0
         self.held: list[Slice] = []
         self._random = random.Random(self.seed)
@@ -87,6 +95,7 @@ class World:
                 self.instructions.append(instruction)
                 self._fold(instruction.event(self.now))
                 self._perform(instruction)
+            self._ready.append((self.now, sum(node.n_ready for node in self.state.nodes.values())))
             due = self.state.next_due(self.now)
             if self._coming and (due is None or self._coming[0][0] <= due):
                 self.now, _, event = heapq.heappop(self._coming)
@@ -96,6 +105,19 @@ class World:
             else:
                 assert wanted, "the planner waits for nothing"
         return self.state
+
+    def idle(self) -> list[tuple[int, float]]:
+        """Which workers had nothing to do, and from when on, though an element was ready and in no batch."""
+        last = max(begin for spells in self.spells for begin, _ in spells)
+        found: list[tuple[int, float]] = []
+        for worker, spells in enumerate(self.spells):
+            begins = [begin for begin, _ in spells[1:]] + [last]
+            for (_, end), begin in zip(spells, begins, strict=True):
+                since, until = end + 3 * DASK_S, begin - 2 * DASK_S  # before and after, messages are on their way
+                first, after = (bisect(self._ready, at, key=lambda known: known[0]) for at in (since, until))
+                if since < until and any(n for _, n in self._ready[max(first - 1, 0) : after]):
+                    found.append((worker, end))
+        return found
 
     def _fold(self, event: Event) -> None:
         evolve(self.state, event)
@@ -139,6 +161,7 @@ class World:
     def _compute(self, order: Submit) -> None:
         worker = min(range(self.workers), key=lambda i: self._free_at[i])
         begin = max(self._free_at[worker], self.now) + DASK_S
+        self._later(begin, lambda: BatchStarted(order.number, f"worker {worker}", begin))
         at, done = begin, 0
         failures: list[ElementFailed] = []
         settled: list[Slice] = []
@@ -147,7 +170,8 @@ class World:
                 if at - begin > order.budget_s:
                     break
                 one = piece.cut(i, i + 1)
-                at += self.element_s * self._random.uniform(0.5, 1.5)
+                varied_s = self.element_s * self._random.uniform(0.5, 1.5)
+                at += varied_s if self.seconds_of is None else self.seconds_of(order.node, one.start)
                 if self._random.random() < self.dying:
                     self._die(order, one, done, settled, worker, at)
                     return
@@ -164,6 +188,7 @@ class World:
                 continue
             break
         self._free_at[worker] = self.ended_at[order.number] = at
+        self.spells[worker].append((begin, at))
         event = self._ended(order, settled, failures, done, at)
         self._later(at + DASK_S, lambda: event)
 

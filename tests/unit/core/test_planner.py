@@ -228,6 +228,22 @@ def test_jitter_spreads_retries_within_its_bounds() -> None:
     assert 7.5 <= min(found) < 8.5 < 11.5 < max(found) < 12.5 + 0.01
 
 
+@pytest.mark.parametrize("every", [3, 40, 200])
+def test_no_worker_idles_while_anything_is_ready_in_a_mix_of_quick_and_slow_elements(every: int) -> None:
+    graph = GraphBuilder(name="mix", start_node=items).add_edge(items, work)
+
+    def seconds(node: str, position: int) -> float:
+        return 2.0 if node == "work" and position % every == 0 else 0.005
+
+    world = World(plan_graph(graph.freeze()), seed=1, outputs_of={"items": 2_000}, seconds_of=seconds)
+
+    state = world.run()
+
+    assert state.status == "succeeded"
+    assert all(len(spells) > 2 for spells in world.spells), "every worker had some of it"
+    assert world.idle() == []
+
+
 def test_slices_sort_like_the_streams_that_they_are_cut_from() -> None:
     parent = Slice((0,), 0, 4)
     early, late = parent.cut(0, 2), parent.cut(2, 4)
