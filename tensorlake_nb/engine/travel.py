@@ -26,6 +26,7 @@ from cloudpickle import cloudpickle as internals
 
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.origin import Origin, origin_of_module
+from tensorlake_nb.engine import travel_functools
 
 #: Tells a copy in this very process from a journey to another one.
 PROCESS = uuid.uuid4().hex
@@ -140,6 +141,9 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._function_object(obj)
         if isinstance(obj, types.CodeType):
             return _code(obj)
+        made_by_library = travel_functools.reduced(obj)
+        if made_by_library is not None:
+            return made_by_library
         reduced = super().reducer_override(obj)
         if not isinstance(reduced, tuple):
             return reduced

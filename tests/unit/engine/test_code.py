@@ -363,6 +363,50 @@ class Reads(Base):
     assert results == [[1, 1, 1], [2, 1, 1], [2, 2, 1], [2, 2, 2], [1, 1, 1]]
 
 
+def test_what_functools_and_typing_make_of_functions_travels_by_value(project: Path, tmp_path_factory: Any) -> None:
+    module = write(
+        project,
+        "helpers_f",
+        """
+import functools, typing
+@functools.lru_cache(maxsize=7)
+def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
+@functools.singledispatch
+def kind(x): return "other"
+@kind.register
+def _(x: int): return "int"
+UserId = typing.NewType("UserId", int)
+class Lazy:
+    @functools.cached_property
+    def once(self): return [1]
+    @functools.singledispatchmethod
+    def kind(self, x): return "other"
+    @kind.register
+    def _(self, x: int): return "int"
+    @functools.cache
+    def kept(self): return 4
+""",
+    )
+    assert (module.fib(3), module.kind(1), module.Lazy().kind(1)) == (2, "int", "int")  # in use, caches and all
+
+    @tensorlake_function
+    def uses(x: int) -> Any:
+        it = module.Lazy()
+        return [
+            module.fib(10),
+            module.fib.cache_parameters()["maxsize"],
+            [module.kind(1), module.kind("a")],
+            module.UserId(5),
+            it.once is it.once,
+            [it.kind(1), it.kind("a")],
+            it.kept(),
+        ]
+
+    there = elsewhere(packed(uses), "f(1)", tmp_path_factory.mktemp("elsewhere"))
+
+    assert there == [55, 7, ["int", "other"], 5, True, ["int", "other"], 4]
+
+
 def test_a_class_table_finds_classes_by_name_and_names_by_class() -> None:
     table = ClassTable({("__main__", "Total"): Total})
 

@@ -1,0 +1,65 @@
+"""How what ``functools`` and ``typing`` make of the project's functions travels by value.
+
+Pickle sends these by name, or not at all: a worker would look for them in a ``__main__`` or a module of its own, find
+nothing, or what stood there before an edit.
+
+Objects of any type pass through here: `Any` stops in this file.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import types
+import typing
+from collections.abc import Callable
+from typing import Any
+
+from tensorlake_nb.core.origin import Origin, origin_of, origin_of_module
+
+_CACHED = type(functools.lru_cache(print))
+
+
+def reduced(obj: Any) -> tuple[Any, ...] | None:
+    """What makes such an object again; ``None`` for anything else, and for what isn't the project's."""
+    if isinstance(obj, _CACHED):
+        made_of = getattr(obj, "__wrapped__", None)
+        if made_of is None or origin_of(made_of) is not Origin.PROJECT:
+            return None
+        return _cached, (made_of, *obj.cache_parameters().values()), _kept(obj), None, None, _keep
+    if isinstance(obj, functools.cached_property):
+        held = {name: value for name, value in vars(obj).items() if name != "lock"}
+        return copyreg.__newobj__, (type(obj),), held, None, None, _fill_property  # type: ignore[attr-defined]
+    if isinstance(obj, types.FunctionType) and hasattr(obj, "registry") and hasattr(obj, "dispatch"):
+        return _dispatching, (obj.registry[object],), dict(obj.registry), None, None, _register
+    if isinstance(obj, typing.NewType) and origin_of_module(str(obj.__module__)) is Origin.PROJECT:
+        return typing.NewType, (obj.__name__, obj.__supertype__), {"__module__": obj.__module__}
+    return None
+
+
+def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Any:
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def _kept(obj: Any) -> dict[str, Any]:
+    """What was put on a cached function, apart from what it takes over from the one below."""
+    return {name: value for name, value in vars(obj).items() if name not in ("__wrapped__", "cache_parameters")}
+
+
+def _keep(obj: Any, held: dict[str, Any]) -> None:
+    vars(obj).update(held)
+
+
+def _fill_property(obj: functools.cached_property[Any], held: dict[str, Any]) -> None:
+    # Until Python 3.12 it holds a lock. Nobody calls `__set_name__` there, so its name comes along.
+    vars(obj).update(vars(functools.cached_property(len)) | held)
+
+
+def _dispatching(default: Callable[..., Any]) -> Any:
+    return functools.singledispatch(default)
+
+
+def _register(function: Any, implementations: dict[type, Callable[..., Any]]) -> None:
+    for cls, implementation in implementations.items():
+        if cls is not object:
+            function.register(cls, implementation)
