@@ -1,7 +1,7 @@
-"""How what ``functools`` and ``typing`` make of the project's functions travels by value.
+"""How what ``functools``, ``typing`` and pydantic make of the project's functions travels by value.
 
 Pickle sends these by name, or not at all: a worker would look for them in a ``__main__`` or a module of its own, find
-nothing, or what stood there before an edit.
+nothing, or what stood there before an edit. ``validate_call`` even holds the whole notebook.
 
 Objects of any type pass through here: `Any` stops in this file.
 """
@@ -34,7 +34,26 @@ def reduced(obj: Any) -> tuple[Any, ...] | None:
         return _dispatching, (obj.registry[object],), dict(obj.registry), None, None, _register
     if isinstance(obj, typing.NewType) and origin_of_module(str(obj.__module__)) is Origin.PROJECT:
         return typing.NewType, (obj.__name__, obj.__supertype__), {"__module__": obj.__module__}
+    if type(obj).__module__ == "pydantic._internal._validate_call" and hasattr(obj, "config_wrapper"):
+        made_of = obj.function
+        made_with = (made_of, _hints(made_of), obj.config_wrapper.config_dict, obj.validate_return)
+        return copyreg.__newobj__, (type(obj),), made_with, None, None, _validating  # type: ignore[attr-defined]
     return None
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    """Annotations with those resolved that are text, as far as their names are known here."""
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except Exception:  # a partial, or a name that isn't defined
+        return dict(getattr(function, "__annotations__", {}))
+
+
+def _validating(obj: Any, made_with: tuple[Any, ...]) -> None:
+    function, hints, config, validates_return = made_with
+    if isinstance(function, types.FunctionType):
+        function.__annotations__ = hints
+    obj.__init__(function, config, validates_return, None)
 
 
 def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> Any:

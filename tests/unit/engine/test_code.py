@@ -407,6 +407,34 @@ class Lazy:
     assert there == [55, 7, ["int", "other"], 5, True, ["int", "other"], 4]
 
 
+def test_a_function_below_validate_call_travels_without_all_that_stands_around_it(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    text = """
+from __future__ import annotations
+import threading
+from typing import Annotated
+from pydantic import AfterValidator, BaseModel, validate_call
+unsendable = threading.Lock()
+class Page(BaseModel):
+    number: int = 3
+@validate_call(validate_return=True)
+def turned(page: Page, by: Annotated[int, AfterValidator(lambda n: n * 10)] = 0) -> str:
+    return page.number + by if by > 90 else turned(page, by="91")
+def uses(x):
+    try:
+        return turned({}, by=x)
+    except ValueError as error:
+        return [(each["loc"], each["type"]) for each in error.errors()]
+"""
+    uses = tensorlake_function(write(project, "helpers_g", text).uses)
+
+    there = elsewhere(packed(uses), "[f(1), f('a')]", tmp_path_factory.mktemp("elsewhere"))
+
+    assert there == json.loads(json.dumps([uses(1), uses("a")]))
+    assert there[0] == [[[], "string_type"]]
+
+
 def test_a_class_table_finds_classes_by_name_and_names_by_class() -> None:
     table = ClassTable({("__main__", "Total"): Total})
 
