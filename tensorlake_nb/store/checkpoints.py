@@ -52,7 +52,8 @@ from tensorlake_nb.store.patience import expected, listed
 from tensorlake_nb.store.reading import Reader
 from tensorlake_nb.store.record import is_signed
 from tensorlake_nb.store.recovery import Recovery
-from tensorlake_nb.store.segment import LARGE_BYTES, SealedSegment, Segment
+from tensorlake_nb.store.segment import LARGE_BYTES, Segment
+from tensorlake_nb.store.segment_builder import SealedSegment
 from tensorlake_nb.store.signing import Keys, own_keys
 from tensorlake_nb.store.spool import SpoolContents
 from tensorlake_nb.store.streams import StreamRecord

@@ -15,7 +15,8 @@ from tensorlake_nb.store.codec import Encoded
 from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject, TaskBlock, TaskOutcome
 from tensorlake_nb.store.filesystem import LocalFilesystem
 from tensorlake_nb.store.paths import segment_path, unique_name, writer_part
-from tensorlake_nb.store.segment import LARGE_BYTES, SealedSegment, Segment, SegmentBuilder
+from tensorlake_nb.store.segment import LARGE_BYTES, Segment
+from tensorlake_nb.store.segment_builder import SealedSegment, SegmentBuilder
 from tensorlake_nb.store.spool import Spool
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from tensorlake_nb.store.codec import decode, encode
 from tensorlake_nb.store.entry import Entry
 from tensorlake_nb.store.frame import seal, unseal
 from tensorlake_nb.store.record import read_record, write_record
-from tensorlake_nb.store.segment import Segment, SegmentBuilder
+from tensorlake_nb.store.segment import Segment
+from tensorlake_nb.store.segment_builder import SegmentBuilder
 from tensorlake_nb.store.spool import MAGIC, read_spool
 from tests.support.stores import FINGERPRINT, Colour, Page, Pair, Point, Size, encoded
 

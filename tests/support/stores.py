@@ -20,7 +20,7 @@ from tensorlake_nb.store.codec import Encoded, encode
 from tensorlake_nb.store.entry import Entry, TaskOutcome
 from tensorlake_nb.store.filesystem import open_filesystem
 from tensorlake_nb.store.opening import open_store
-from tensorlake_nb.store.segment import SegmentBuilder
+from tensorlake_nb.store.segment_builder import SegmentBuilder
 from tensorlake_nb.store.writer import Writer
 
 FINGERPRINT = "5eed" * 16

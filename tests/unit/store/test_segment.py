@@ -18,7 +18,8 @@ from tensorlake_nb.store.arrays import CHUNK_BYTES, LARGE_CHUNK_BYTES, Layout, b
 from tensorlake_nb.store.codec import ZARR_DTYPES
 from tensorlake_nb.store.compression import LEVEL
 from tensorlake_nb.store.entry import Entry
-from tensorlake_nb.store.segment import Segment, SegmentBuilder
+from tensorlake_nb.store.segment import Segment
+from tensorlake_nb.store.segment_builder import SegmentBuilder
 from tests.support.stores import FINGERPRINT, encoded, key
 
 NAME = f"{FINGERPRINT}/writer~1"
