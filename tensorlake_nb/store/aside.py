@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.compression import Buffer
-from tensorlake_nb.store.filesystem import Filesystem, Found, LocalFilesystem
+from tensorlake_nb.store.filesystem import Filesystem, Found
+from tensorlake_nb.store.local import LocalFilesystem
 
 
 class Aside:

@@ -21,7 +21,8 @@ from tensorlake_nb.core.retention import Retention, Verdict, candidates, how_man
 from tensorlake_nb.store import recovery
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.claims import Lease, unused
-from tensorlake_nb.store.filesystem import Found, LocalFilesystem
+from tensorlake_nb.store.filesystem import Found
+from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.needs import NEW, NOBODY, Names, Needs, names_of, places, union
 from tensorlake_nb.store.paths import (
     BAD_SUFFIX,

@@ -6,18 +6,23 @@ import datetime as dt
 import json
 import os
 import platform
+import re
 import stat
 import threading
 from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
 
 from tensorlake_nb.errors import CorruptCheckpointError, StoreUnavailableError
 from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.filesystem import Filesystem, LocalFilesystem, open_filesystem
+from tensorlake_nb.store.filesystem import Filesystem
+from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.paths import RECORD, SEGMENTS
 from tensorlake_nb.store.record import ATTRIBUTE, read_record, write_record
+from tensorlake_nb.store.remote import RemoteFilesystem
 from tensorlake_nb.store.signing import Keys, own_keys
 
 try:
@@ -31,6 +36,33 @@ TRUST_VARIABLE = "TENSORLAKE_NB_TRUST_STORE"
 _checked: set[tuple[int, str, str]] = set()
 _open: dict[tuple[tuple[int, str, str], bool, str], Store] = {}
 _lock = threading.Lock()
+#: What would make a folder "s3:" here; one letter is a drive.
+_ONE_SLASH = re.compile(r"([a-z][a-z0-9+.-]+):/")
+#: Filesystems of our own, by the first part of a protocol: modules with an ``open_filesystem``, imported when needed.
+_OWN = {"faulty": "tensorlake_nb.testing.store"}
+
+
+def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> Filesystem:
+    """The filesystem of a URL or a plain path (``~`` is understood); nothing is read or written yet.
+
+    Raises
+    ------
+    StoreUnavailableError
+        Unknown protocol, a URL with a slash too few, or a driver that isn't installed.
+    """
+    protocol, separator, rest = url.partition("://")
+    if not separator:
+        if mistyped := _ONE_SLASH.match(url):
+            meant = f"{mistyped[1]}://{url[mistyped.end() :]}"
+            raise StoreUnavailableError(f"{url!r} is no URL: write {meant}, or ./{url} for a folder of that name")
+        return LocalFilesystem(Path(url))
+    own = _OWN.get(protocol.partition("+")[0]) if "+" in protocol else None
+    if own is not None:
+        opened: Filesystem = import_module(own).open_filesystem(url, options)
+        return opened
+    if protocol in ("file", "local"):
+        return LocalFilesystem(Path(rest[1:] if os.name == "nt" and rest[2:3] == ":" else rest))
+    return RemoteFilesystem(url, dict(options or {}))
 
 
 def open_store(

@@ -15,7 +15,7 @@ from tensorlake_nb.store.arrays import Layout, chunks_of
 from tensorlake_nb.store.codec import NDARRAY, PICKLE, Encoded
 from tensorlake_nb.store.compression import decompress
 from tensorlake_nb.store.entry import Entry, Placed, StoredObject
-from tensorlake_nb.store.filesystem import LocalFilesystem
+from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.paths import SPOOL_SUFFIX, SPOOLS, checked_fingerprint, segment_path, spools_path, writer_of
 from tensorlake_nb.store.patience import expected
 from tensorlake_nb.store.segment import Segment

@@ -32,7 +32,7 @@ from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.arrays import Layout
 from tensorlake_nb.store.codec import NDARRAY, ZARR_DTYPES, Encoded
 from tensorlake_nb.store.entry import Entry, Placed, StoredObject
-from tensorlake_nb.store.filesystem import LocalFilesystem, opened
+from tensorlake_nb.store.local import LocalFilesystem, opened
 from tensorlake_nb.store.packing import packb
 from tensorlake_nb.store.paths import (
     FORMAT_VERSION,

@@ -13,7 +13,7 @@ from tensorlake_nb.core.keys import TaskKey
 from tensorlake_nb.errors import CheckpointNotFoundError
 from tensorlake_nb.store.codec import Encoded
 from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject, TaskBlock, TaskOutcome
-from tensorlake_nb.store.filesystem import LocalFilesystem
+from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.paths import segment_path, unique_name, writer_part
 from tensorlake_nb.store.segment import LARGE_BYTES, Segment
 from tensorlake_nb.store.segment_builder import SealedSegment, SegmentBuilder

@@ -22,8 +22,7 @@ from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.keys import TaskKey
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.codec import encode
-from tensorlake_nb.store.filesystem import open_filesystem
-from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.opening import open_filesystem, open_store
 from tensorlake_nb.store.run_log import RunLog
 
 FINGERPRINT = "ab" * 32

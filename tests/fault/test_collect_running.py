@@ -25,7 +25,7 @@ from tensorlake_nb.errors import (
     TaskFailedError,
 )
 from tensorlake_nb.store.claims import Lease, put_lease
-from tensorlake_nb.store.filesystem import LocalFilesystem
+from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.run_log import RunLog
 from tests.support.collected import expected, found, graph, outputs_are_right
 from tests.support.notes import Notes
@@ -264,7 +264,7 @@ KILLED = """
 import os, signal, sys
 from tensorlake_nb import collect, configure
 from tensorlake_nb.store.claims import Lease, put_lease
-from tensorlake_nb.store.filesystem import LocalFilesystem
+from tensorlake_nb.store.local import LocalFilesystem
 configure(store=sys.argv[1], cluster="threads")
 real, left = LocalFilesystem.remove, [int(sys.argv[2])]
 def remove(filesystem, path):

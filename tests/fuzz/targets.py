@@ -23,8 +23,8 @@ from tensorlake_nb.errors import StoreError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.codec import PICKLE, decode, decode_all, encode
 from tensorlake_nb.store.compression import compress
-from tensorlake_nb.store.filesystem import LocalFilesystem
 from tensorlake_nb.store.frame import seal, unseal
+from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.record import base64_of, read_record, unfolded, write_record
 from tensorlake_nb.store.run_log import RunLog
 from tensorlake_nb.store.segment import Segment

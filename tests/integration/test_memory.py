@@ -15,7 +15,7 @@ import pytest
 
 from tensorlake_nb import Graph, configure, tensorlake_function
 from tensorlake_nb.engine.session import current
-from tensorlake_nb.store.filesystem import LocalFilesystem
+from tensorlake_nb.store.local import LocalFilesystem
 from tests.support.notes import Notes
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs getrusage")

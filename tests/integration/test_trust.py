@@ -19,7 +19,7 @@ from tensorlake_nb import (
 from tensorlake_nb.engine import functions
 from tensorlake_nb.store import opening, signing
 from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.filesystem import open_filesystem
+from tensorlake_nb.store.opening import open_filesystem
 from tensorlake_nb.store.run_log import run_ids
 from tensorlake_nb.store.signing import KEY_VARIABLE, Keys, keys_of
 from tests.support.notes import Notes

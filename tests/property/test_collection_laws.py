@@ -15,8 +15,8 @@ from tensorlake_nb.core.keys import Digest
 from tensorlake_nb.core.retention import Retention
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.collect import Collection
-from tensorlake_nb.store.filesystem import LocalFilesystem
 from tensorlake_nb.store.frame import seal
+from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.paths import bad_path, segment_path, stream_path
 from tests.support.stores import FINGERPRINT, OTHER, some_digest
 

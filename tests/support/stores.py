@@ -18,8 +18,7 @@ from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.codec import Encoded, encode
 from tensorlake_nb.store.entry import Entry, TaskOutcome
-from tensorlake_nb.store.filesystem import open_filesystem
-from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.opening import open_filesystem, open_store
 from tensorlake_nb.store.segment_builder import SegmentBuilder
 from tensorlake_nb.store.writer import Writer
 

@@ -18,7 +18,7 @@ from typing import Any
 
 #: Modules, classes and methods at which somebody may be killed.
 PLACES: dict[str, dict[str, tuple[str, ...]]] = {
-    "tensorlake_nb.store.filesystem": {"LocalFilesystem": ("_write", "put", "put_atomic", "create", "remove")},
+    "tensorlake_nb.store.local": {"LocalFilesystem": ("_write", "put", "put_atomic", "create", "remove")},
     "tensorlake_nb.store.spool": {"Spool": ("_append", "restart", "remove")},
     "tensorlake_nb.store.checkpoints": {"Store": ("commit", "recover")},
     "tensorlake_nb.store.run_log": {"RunLog": ("append",)},

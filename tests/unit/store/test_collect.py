@@ -13,7 +13,8 @@ from tensorlake_nb.core.keys import Digest
 from tensorlake_nb.core.retention import Retention
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.collect import Collection
-from tensorlake_nb.store.filesystem import Found, LocalFilesystem
+from tensorlake_nb.store.filesystem import Found
+from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.paths import segment_path
 from tensorlake_nb.store.run_log import RunLog
 from tensorlake_nb.store.streams import StreamRecord

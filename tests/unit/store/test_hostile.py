@@ -23,8 +23,8 @@ from tensorlake_nb.store import claims
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.claims import Ledger, leases, unused
 from tensorlake_nb.store.codec import decode, encode
-from tensorlake_nb.store.filesystem import open_filesystem
 from tensorlake_nb.store.frame import seal
+from tensorlake_nb.store.opening import open_filesystem
 from tensorlake_nb.store.paths import ledger_path
 from tensorlake_nb.store.plain import Ext
 from tensorlake_nb.store.record import base64_of, folded, read_record, write_record

@@ -12,7 +12,7 @@ import pytest
 
 from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store import patience as patience_module
-from tensorlake_nb.store.filesystem import LocalFilesystem
+from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.patience import Patience, expected, listed, patient, persistently
 from tensorlake_nb.store.run_log import RunLog
 from tensorlake_nb.store.spool import Spool, read_spool

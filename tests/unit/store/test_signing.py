@@ -17,8 +17,7 @@ from tensorlake_nb.core.batch import BARE, Span
 from tensorlake_nb.core.keys import stream_digest
 from tensorlake_nb.errors import InternalError, OptionError, UntrustedCheckpointError
 from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.filesystem import open_filesystem
-from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.opening import open_filesystem, open_store
 from tensorlake_nb.store.record import is_signed, read_record, write_record
 from tensorlake_nb.store.run_log import RunLog
 from tensorlake_nb.store.segment import Segment

@@ -9,7 +9,7 @@ import numpy as np
 
 from tensorlake_nb.core.batch import BARE, Span
 from tensorlake_nb.store.entry import Entry
-from tensorlake_nb.store.filesystem import LocalFilesystem
+from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.spool import Spool, read_spool, take_over
 from tests.support.stores import FINGERPRINT, Odd, digests_of, encoded, key
 
