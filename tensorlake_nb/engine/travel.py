@@ -17,9 +17,10 @@ import threading
 import types
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary
 
 import cloudpickle
 from cloudpickle import cloudpickle as internals
@@ -272,6 +273,8 @@ _shells: dict[str, types.ModuleType] = {}
 #: Classes made in this process, by where they come from, their identity there, and their version.
 _classes: WeakValueDictionary[tuple[str, str, str], type] = WeakValueDictionary()
 _unfilled: set[type] = set()
+_made: WeakSet[type] = WeakSet()
+_HOOK = "__init_subclass__"
 
 
 def _shell(name: str) -> types.ModuleType:
@@ -306,9 +309,28 @@ def _make_class(process: str, version: str, make: Callable[..., type], args: tup
     key = (process, identity, version)
     made = _classes.get(key) if version else None
     if made is None:
-        made = _classes[key] = make(*front, None, extra)
+        with _without_hooks(next(item for item in front if isinstance(item, tuple))):
+            made = _classes[key] = make(*front, None, extra)
         _unfilled.add(made)
+        _made.add(made)
     return made
+
+
+@contextmanager
+def _without_hooks(bases: tuple[type, ...]) -> Iterator[None]:
+    """While a class is made again: its bases, which came along, were told of it where it was written.
+
+    Told once more, they would register it twice, or miss the keywords that it was written with.
+    """
+    telling = dict.fromkeys(cls for base in bases for cls in base.__mro__ if cls in _made)
+    hooks = {cls: vars(cls)[_HOOK] for cls in telling if _HOOK in vars(cls)}
+    for cls in hooks:
+        delattr(cls, _HOOK)
+    try:
+        yield
+    finally:
+        for cls, hook in hooks.items():
+            setattr(cls, _HOOK, hook)
 
 
 def _fill_class(cls: type, state: Any) -> None:

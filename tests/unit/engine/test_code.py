@@ -435,6 +435,33 @@ def uses(x):
     assert there[0] == [[[], "string_type"]]
 
 
+def test_a_base_is_not_told_again_of_a_class_that_was_written_elsewhere(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    module = write(
+        project,
+        "helpers_h",
+        """
+class Base:
+    known = []
+    def __init_subclass__(cls, *, key, **more):
+        super().__init_subclass__(**more)
+        Base.known.append(key)
+class First(Base, key="first"): pass
+class Second(First, key="second"): pass
+""",
+    )
+
+    @tensorlake_function
+    def told(x: int) -> Any:
+        class Third(module.Base, key="third"):  # type: ignore[call-arg, misc, name-defined]
+            pass
+
+        return [module.Base.known, issubclass(module.Second, module.Base)]
+
+    assert elsewhere(packed(told), "f(1)", tmp_path_factory.mktemp("elsewhere")) == [["first", "second", "third"], True]
+
+
 def test_a_class_table_finds_classes_by_name_and_names_by_class() -> None:
     table = ClassTable({("__main__", "Total"): Total})
 
