@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorlake_nb.core.batch import Batch, Call, Failure
+from tensorlake_nb.core.batch import Batch, Call
 from tensorlake_nb.core.events import BatchHeld
 from tensorlake_nb.core.instructions import Submit
 from tensorlake_nb.core.keys import Digest, fold_next, fold_start, task_key, task_keys
@@ -123,15 +123,15 @@ class Claimant:
         if self._sharing is not None and all(self._calls[other].fingerprint != fingerprint for other in self._open):
             self._sharing.release(fingerprint)
 
-    def failed(self, order: Submit, failures: Iterable[Failure]) -> None:
-        """Some elements of a batch have failed: those for good are given back, so that other runs may try them."""
-        offsets = [each.offset for each in failures if order.final or not each.kind.retryable]
-        if not offsets or self._sharing is None or not self._sharing.shares(self._calls[order.node].fingerprint):
+    def failed(self, name: str, pieces: tuple[Slice, ...]) -> None:
+        """Elements have failed for good, or a fold has: they are given back, so that other runs may try them."""
+        fingerprint = self._calls[name].fingerprint
+        if not pieces or self._sharing is None or not self._sharing.shares(fingerprint):
             return
-        names = self._folds.get(order.node)
+        names = self._folds.get(name)
         if names is None:
-            names = self._names(order)[offsets]
-        self._sharing.give_back(self._calls[order.node].fingerprint, names)
+            names = names_of(task_keys(fingerprint, self._streams.given(name, pieces)))
+        self._sharing.give_back(fingerprint, names)
 
     def beat(self, *, is_idle: bool = False) -> None:
         """Tell other runs that this one is driven, and what it computes; or that it computes nothing."""

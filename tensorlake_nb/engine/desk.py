@@ -219,7 +219,6 @@ class Desk:
             for receipt in receipts[1:]:
                 (chunk,) = outcomes[-1].chunks
                 outcomes.append(self._settle_map(receipt.node, (Slice((0, *chunk.address), 0, 1),), receipt))
-        self._claimant.failed(order, first.failures)
         size = sum(piece.size for piece in order.slices)
         return BatchEnded(
             number,
@@ -265,6 +264,7 @@ class Desk:
             for piece in receipt.pieces
         )
         failures = tuple(self._failure(order.node, order.slices, failure) for failure in receipt.failures)
+        self._give_up_fold(order, failures)
         return _outcome(order.node, chunks, failures, receipt)
 
     def _roll(self, name: str, given: bytes, done: int) -> None:
@@ -279,10 +279,17 @@ class Desk:
         return ElementFailed(where, failure.kind, failure.error, failure.input_repr, failure.traceback_text, position)
 
     def _give_up(self, name: str, failures: Iterable[ElementFailed]) -> None:
-        """Elements that have failed for good won't give anything to those that equal them."""
-        for failure in failures:
-            if not self._plan.nodes[name].tries_again(failure.kind, failure.slice.attempt):
-                self._prober.failed(name, failure.slice)
+        """Elements that have failed for good won't give anything to those that equal them: others may try."""
+        node = self._plan.nodes[name]
+        lost = [each.slice for each in failures if not node.tries_again(each.kind, each.slice.attempt)]
+        for piece in lost:
+            self._prober.failed(name, piece)
+        self._claimant.failed(name, tuple(lost))
+
+    def _give_up_fold(self, order: Submit, failures: Sequence[ElementFailed]) -> None:
+        """A fold that has failed for good may be gone on with by others."""
+        if any(not self._plan.nodes[order.node].tries_again(each.kind, order.attempt) for each in failures):
+            self._claimant.failed(order.node, (failures[0].slice,))
 
     def position(self, name: str, where: Slice) -> int:
         """Where an element is in its node's input stream, as far as that is known now."""
@@ -393,6 +400,7 @@ class Desk:
         if was_folding and done < batch.size:
             failure = Failure(done, lost.kind, lost.reason, self._input_repr(order.node, order.slices, done))
             failures = (self._failure(order.node, order.slices, failure),)
+            self._give_up_fold(order, failures)
         return BatchEnded(order.number, (NodeOutcome(order.node, chunks, failures),), (), done, at)
 
     # -- the end of a stream --
