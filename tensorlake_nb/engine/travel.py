@@ -197,7 +197,7 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if getattr(cls, "__tensorlake_compute__", False) is True and isinstance(state, tuple):
             state = ({name: value for name, value in state[0].items() if name != "next"}, *state[1:])
         version = self._versions.get(cls, "")
-        return _make_class, (PROCESS, version, make, args), state, None, None, _fill_class
+        return _make_class, (PROCESS, version, cls.__qualname__, make, args), state, None, None, _fill_class
 
     def _sendable(self, module: str, values: dict[str, Any]) -> dict[str, Any]:
         """Replace what can't be pickled, such as a lock or a connection, by its name in the module, imported there."""
@@ -297,7 +297,7 @@ def _import_value(module: str, name: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _make_class(process: str, version: str, make: Callable[..., type], args: tuple[Any, ...]) -> type:
+def _make_class(process: str, version: str, qualname: str, make: Callable[..., type], args: tuple[Any, ...]) -> type:
     """Give the class that this identity and version already has here, else an empty one.
 
     cloudpickle's own table would fill the class again each time, and in the kernel's own process it would replace the
@@ -311,6 +311,7 @@ def _make_class(process: str, version: str, make: Callable[..., type], args: tup
     if made is None:
         with _without_hooks(next(item for item in front if isinstance(item, tuple))):
             made = _classes[key] = make(*front, None, extra)
+        made.__qualname__ = qualname  # digests tell A.Item and B.Item apart by it, and cloudpickle forgets it
         _unfilled.add(made)
         _made.add(made)
     return made

@@ -20,6 +20,7 @@ import zarr.storage
 from pydantic import BaseModel
 
 from tensorlake_nb import tensorlake_function
+from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.fingerprint import fingerprint
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.engine.code import ClassTable, pack, unpack
@@ -460,6 +461,22 @@ class Second(First, key="second"): pass
         return [module.Base.known, issubclass(module.Second, module.Base)]
 
     assert elsewhere(packed(told), "f(1)", tmp_path_factory.mktemp("elsewhere")) == [["first", "second", "third"], True]
+
+
+def test_classes_inside_classes_keep_the_names_that_tell_them_apart(tmp_path: Path) -> None:
+    class A:
+        class Item:
+            pass
+
+    class B:
+        class Item:
+            pass
+
+    @tensorlake_function
+    def differ(x: int) -> list[Any]:
+        return [digest(A.Item()) == digest(B.Item()), A.Item.__qualname__.removeprefix(A.__qualname__)]
+
+    assert elsewhere(packed(differ), "f(1)", tmp_path) == [False, ".Item"]
 
 
 def test_a_class_table_finds_classes_by_name_and_names_by_class() -> None:
