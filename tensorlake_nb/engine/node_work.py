@@ -70,7 +70,7 @@ class NodeWork:
         if unreadable is not None:
             self.failures = {offset: Failure(offset, FailureKind.DAMAGE, unreadable, "") for offset in range(self.size)}
         # Further along a chain the only element is committed as soon as it is there, and its batch says whose it was.
-        self.writer: Writer = store.writer(call.fingerprint, name, spooled=position == 0)
+        self.writer: Writer = store.writer(call.fingerprint, name, spooled=position == 0, renews=call.fresh)
         if self.loaded is None:
             return
         self.resolver = self.loaded.resolver

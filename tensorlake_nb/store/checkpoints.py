@@ -120,7 +120,13 @@ class Store(Documents):
     # Writing
 
     def writer(
-        self, fingerprint: str, name: str, *, resolver: ClassResolver | None = None, spooled: bool = True
+        self,
+        fingerprint: str,
+        name: str,
+        *,
+        resolver: ClassResolver | None = None,
+        spooled: bool = True,
+        renews: bool = False,
     ) -> Writer:
         """A writer of outcomes; a second one of the same name finds what the first left.
 
@@ -128,9 +134,12 @@ class Store(Documents):
         ----------
         spooled
             Without a spool nothing is safe until it is flushed: for one small task that is flushed at once.
+        renews
+            What it writes counts instead of what is there now, also where a clock was set back since.
         """
         segments_path(fingerprint)
-        return Writer(self, fingerprint, name, spooled=spooled)
+        newest = self._listed(fingerprint)[-1:] if renews else ()
+        return Writer(self, fingerprint, name, spooled=spooled, after=newest[0] if newest else None)
 
     def commit(self, sealed: SealedSegment) -> Segment:
         """Put a segment: its objects first, its record last."""

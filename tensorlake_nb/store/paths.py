@@ -41,7 +41,9 @@ SPOOL_SUFFIX = ".spool"
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _PART = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,199}")
 _RUN = re.compile(r"(\d{8}-\d{6}-[0-9a-f]{6})")
-_UNIQUE = re.compile(r".+~([0-9a-f]{14})[0-9a-f]{8}")
+#: Microseconds since the epoch in names, in hexadecimal digits.
+_TIME_DIGITS = 14
+_UNIQUE = re.compile(rf".+~([0-9a-f]{{{_TIME_DIGITS}}})[0-9a-f]{{8}}")
 _OBJECT = re.compile(_PART.pattern + r"/c(\.[0-9]{1,18})+")
 _WRITER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
@@ -137,9 +139,16 @@ def writer_part(name: str) -> str:
     return f"{readable}.{blake3(name.encode('utf-8', 'surrogatepass')).hexdigest(8)}"
 
 
-def unique_name(writer: str) -> str:
-    """A new name for something that a writer leaves: sorts by time, and no two are the same."""
-    return f"{writer}~{time.time_ns() // 1000:014x}{secrets.token_hex(4)}"
+def unique_name(writer: str, after: str | None = None) -> str:
+    """A new name for something that a writer leaves: sorts by time, and no two are the same.
+
+    Parameters
+    ----------
+    after
+        Another such name, of something older, whatever the clock says that one was made by.
+    """
+    least = 0 if after is None else int(age_of(after)[:_TIME_DIGITS], 16) + 1
+    return f"{writer}~{max(time.time_ns() // 1000, least):0{_TIME_DIGITS}x}{secrets.token_hex(4)}"
 
 
 def writer_of(name: str) -> str:

@@ -29,8 +29,11 @@ class Writer:
     On a local store what was added is safe from the process's death at once; on any other once it is flushed.
     """
 
-    def __init__(self, store: Store, fingerprint: str, name: str, *, spooled: bool = True) -> None:
+    def __init__(
+        self, store: Store, fingerprint: str, name: str, *, spooled: bool = True, after: str | None = None
+    ) -> None:
         self._store, self.fingerprint, self.name = store, fingerprint, writer_part(name)
+        self._after = after
         self._lock = threading.RLock()
         self._spool: Spool | None = None
         if spooled and isinstance(store.filesystem, LocalFilesystem):
@@ -212,7 +215,7 @@ class Writer:
 
     def _new_builder(self) -> SegmentBuilder:
         written = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
-        return SegmentBuilder(f"{self.fingerprint}/{unique_name(self.name)}", written)
+        return SegmentBuilder(f"{self.fingerprint}/{unique_name(self.name, self._after)}", written)
 
     def _kept(self, value: Encoded) -> Encoded | Placed:
         if value.size_bytes < LARGE_BYTES:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from IPython.lib.pretty import pretty
 from tensorlake_nb import Graph, Run, tensorlake_function, tensorlake_router
 from tensorlake_nb.engine.elements import ElementRow
 from tensorlake_nb.errors import TaskFailedError
+from tensorlake_nb.store import paths
 from tests.support.notes import Notes
 
 
@@ -69,6 +72,16 @@ def test_a_longer_list_replays_the_newer_values_one_by_one(notes: Notes) -> None
 
     assert longer.output("step") == [12, 22, 31]
     assert counted(longer)["step"] == (1, 2)
+
+
+def test_the_newer_values_count_also_if_the_clock_was_set_back(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = drifting(notes)
+    first = graph.run(items=[1, 2])
+    monkeypatch.setattr(paths, "time", SimpleNamespace(time_ns=lambda: time.time_ns() - 3600 * 10**9))
+
+    first.again("step")
+
+    assert graph.run(items=[1, 2, 3]).output("step") == [12, 22, 31]
 
 
 def test_outputs_for_other_inputs_stay(notes: Notes) -> None:
