@@ -16,7 +16,7 @@ from tensorlake_nb import (
     configure,
     tensorlake_function,
 )
-from tensorlake_nb.engine import functions
+from tensorlake_nb.engine import functions, session
 from tensorlake_nb.store import opening, signing
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.opening import open_filesystem
@@ -31,6 +31,7 @@ MINE, THEIRS = "mine" * 10, "theirs" * 10
 @pytest.fixture(autouse=True)
 def _alone(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
+    monkeypatch.setattr(session, "_given", dict(session._given))  # or those who configure the next store get its trust
     configure(store=store, trust_store=False)
 
 
