@@ -151,6 +151,11 @@ class Batch:
         return self.calls[0].node
 
     @property
+    def segment(self) -> str:
+        """What the names of its segments begin with; the same when Dask runs it again."""
+        return f"{self.run_id}-{self.name}"
+
+    @property
     def size(self) -> int:
         """How many elements."""
         return len(self.given) // 32 or self.elements

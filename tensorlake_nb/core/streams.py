@@ -257,6 +257,19 @@ class Streams:
         for address in self._streams[port.parent].order:
             yield (index, *address), self._select(port.parent, address, port)
 
+    def position(self, name: str, where: Slice) -> int:
+        """Where an element is in its node's input stream, as far as that is known now."""
+        node = self.plan.nodes[name]
+        if not node.ports or node.gather is not None:
+            return where.start
+        before = 0
+        for index in range(len(node.ports)):
+            for source, elements in self.port_elements(name, index):
+                if source == where.source:
+                    return before + where.start
+                before += elements.size
+        return before + where.start
+
     def digest_given(self, name: str) -> Digest:
         """The digest of a node's whole input, which has to be complete."""
         node = self.plan.nodes[name]

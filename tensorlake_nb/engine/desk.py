@@ -5,18 +5,17 @@ All of it runs on one thread of its own, away from the driver's loop, so the tab
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 
 from tensorlake_nb.core import spans as sp
-from tensorlake_nb.core.batch import BARE, Batch, Call, Failure, Fold, Piece, Receipt, Span
+from tensorlake_nb.core.batch import BARE, Batch, Call, Fold, Piece, Receipt, Span
 from tensorlake_nb.core.events import (
     BatchEnded,
     BatchHeld,
-    BatchLost,
     Chunk,
     ElementFailed,
     Event,
@@ -28,15 +27,12 @@ from tensorlake_nb.core.events import (
 from tensorlake_nb.core.gathering import group, join
 from tensorlake_nb.core.instructions import Gather, Probe, Seal, Submit
 from tensorlake_nb.core.keys import (
-    DIGEST_SIZE,
     Digest,
     RunId,
-    TaskKey,
     fold_next,
     fold_start,
     one_by_one,
     stream_digest,
-    task_key,
 )
 from tensorlake_nb.core.node_state import NodeState
 from tensorlake_nb.core.plan import Plan
@@ -45,18 +41,15 @@ from tensorlake_nb.core.streams import ChunkData, Streams, from_piece, split
 from tensorlake_nb.core.whole import targets_of, whole_counts, whole_routes
 from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.claiming import Claimant
-from tensorlake_nb.engine.failures import short_repr
+from tensorlake_nb.engine.failing import Failing
+from tensorlake_nb.engine.losses import Losses
 from tensorlake_nb.engine.node_work import DAMAGED
-from tensorlake_nb.engine.probing import Prober, chunk_of, stream_given
+from tensorlake_nb.engine.probing import Prober, stream_given
 from tensorlake_nb.engine.sharing import Sharing
 from tensorlake_nb.errors import JoinError, RunError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.classes import ClassResolver
-from tensorlake_nb.store.entry import TaskOutcome
 from tensorlake_nb.store.streams import StreamRecord
-
-#: How often a batch may be lost at nobody's cost: before any of its elements was begun, or blamelessly.
-_MOST_WAITS = 3
 
 #: A fold emits one output, at this address.
 EMITTED: Address = (0,)
@@ -105,8 +98,9 @@ class Desk:
         self._submitted: dict[int, tuple[Submit, Batch]] = {}
         self._claimant = Claimant(plan, calls, self.streams, store, sharing, self._submitted)
         self._prober = Prober(plan, calls, self.streams, store, run_id, self._claimant, keeps=keeps)
+        self._failing = Failing(plan, self.streams, self._prober, self._claimant)
+        self._losses = Losses(plan, self.streams, store, resolver, self._claimant, self._failing)
         self._rolling = {name: fold_start() for name in plan.nodes}
-        self._waited: Counter[tuple[str, Address]] = Counter()
 
     def check_inputs(self) -> None:
         """Look whether the run's inputs can still be read: nothing computes them again.
@@ -247,8 +241,8 @@ class Desk:
                 assert data.slice is not None
                 chunks.append(self.streams.add(name, data.slice.address(), data))
         self._prober.happened(name, receipt.effects)
-        failures = tuple(self._failure(name, slices, failure) for failure in receipt.failures)
-        self._give_up(name, failures)
+        failures = tuple(self._failing.placed(name, slices, failure) for failure in receipt.failures)
+        self._failing.give_up(name, failures)
         return _outcome(name, tuple(chunks), failures, receipt)
 
     def _is_taken_whole(self, name: str) -> bool:
@@ -263,145 +257,21 @@ class Desk:
             Chunk((order.number,), piece.stop - piece.start, 1, 1, piece.spans, None, piece.computed, piece.replayed)
             for piece in receipt.pieces
         )
-        failures = tuple(self._failure(order.node, order.slices, failure) for failure in receipt.failures)
-        self._give_up_fold(order, failures)
+        failures = tuple(self._failing.placed(order.node, order.slices, failure) for failure in receipt.failures)
+        self._failing.give_up_fold(order, failures)
         return _outcome(order.node, chunks, failures, receipt)
 
     def _roll(self, name: str, given: bytes, done: int) -> None:
-        rolling = self._rolling[name]
-        for i in range(done):
-            rolling = fold_next(rolling, Digest(given[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE]))
-        self._rolling[name] = rolling
-
-    def _failure(self, name: str, slices: tuple[Slice, ...], failure: Failure) -> ElementFailed:
-        (where,) = take(slices, failure.offset, failure.offset + 1)
-        position = self.position(name, where)
-        return ElementFailed(where, failure.kind, failure.error, failure.input_repr, failure.traceback_text, position)
-
-    def _give_up(self, name: str, failures: Iterable[ElementFailed]) -> None:
-        """Elements that have failed for good won't give anything to those that equal them: others may try."""
-        node = self._plan.nodes[name]
-        lost = [each.slice for each in failures if not node.tries_again(each.kind, each.slice.attempt)]
-        for piece in lost:
-            self._prober.failed(name, piece)
-        self._claimant.failed(name, tuple(lost))
-
-    def _give_up_fold(self, order: Submit, failures: Sequence[ElementFailed]) -> None:
-        """A fold that has failed for good may be gone on with by others."""
-        if any(not self._plan.nodes[order.node].tries_again(each.kind, order.attempt) for each in failures):
-            self._claimant.failed(order.node, (failures[0].slice,))
-
-    def position(self, name: str, where: Slice) -> int:
-        """Where an element is in its node's input stream, as far as that is known now."""
-        node = self._plan.nodes[name]
-        if not node.ports or node.gather is not None:
-            return where.start
-        before = 0
-        for index in range(len(node.ports)):
-            for source, elements in self.streams.port_elements(name, index):
-                if source == where.source:
-                    return before + where.start
-                before += elements.size
-        return before + where.start
-
-    # -- lost batches --
+        """A fold has taken some more elements."""
+        self._rolling[name] = reduce(fold_next, one_by_one(given)[:done], self._rolling[name])
 
     def recover(self, lost: Lost, at: float, is_stopping: bool) -> Event:
-        """Find out what a batch that won't come back had committed, and which element may have killed its worker.
-
-        Nothing is suspected when the run ``is_stopping``: then the batch was withdrawn, or its worker ended, by us. Nor
-        when the loss is blameless, unless that comes again and again.
-        """
+        """Find out what a batch that won't come back had committed, and who is suspected of the loss."""
         order, batch = self._submitted.pop(lost.number)
-        is_charged = not is_stopping and not (lost.is_blameless and self._waits_again(order))
-        call, *chain = batch.calls
-        for after in chain:  # what it has finished of these is found when they are asked for
-            self._claimant.may_hold(after.node)
-        writer = self._store.writer(call.fingerprint, segment_name(batch), resolver=self._resolver)
-        known = writer.known()
-        interrupted = set(writer.interrupted())
-        writer.close()
-        if batch.fold is not None and batch.fold.groups is None:
-            return self._recover_fold(order, batch, known, bool(interrupted) and is_charged, lost, at)
-        keys = [task_key(call.fingerprint, digest) for digest in one_by_one(batch.given)]
-        chunks: list[Chunk] = []
-        open_: list[int] = []
-        for i, key in enumerate(keys):
-            if key not in known:
-                open_.append(i)
-                continue
-            (where,) = take(order.slices, i, i + 1)
-            elements = self.streams.elements(order.node, where) if self._plan.nodes[order.node].gather is None else None
-            data = chunk_of([known[key]], elements, call.routes)
-            parts = self.streams.parts(order.node, where)
-            if parts:  # a generator that came to its end: what it emitted after the last part that has arrived
-                data = _without_first(data, sum(part.n_out for part in parts))
-            data.slice, data.computed, data.replayed = where, 1, 0
-            chunks.append(self.streams.add(order.node, where.address(len(parts)), data))
-        culprits = self._culprits(order, open_, [i for i in open_ if keys[i] in interrupted]) if is_charged else []
-        suspects = tuple(
-            self._failure(
-                order.node,
-                order.slices,
-                Failure(i, lost.kind, lost.reason, self._input_repr(order.node, order.slices, i)),
-            )
-            for i in culprits
-        )
-        if len(suspects) == 1:  # else each of them is tried by itself first
-            self._give_up(order.node, suspects)
-        left = [take(order.slices, i, i + 1)[0] for i in open_ if i not in set(culprits)]
-        return BatchLost(lost.number, lost.reason, at, tuple(chunks), suspects, tuple(left))
-
-    def _culprits(self, order: Submit, open_: list[int], begun: list[int]) -> list[int]:
-        """The elements that may have ended their worker: those that it had begun.
-
-        None was begun if the batch was only waiting at a worker that died of another one. But a worker may also die
-        before it can say what it begins, so what waited too often is suspected after all.
-        """
-        if begun:
-            return begun
-        return [] if self._waits_again(order) else open_
-
-    def _waits_again(self, order: Submit) -> bool:
-        """Whether a batch may be lost once more at nobody's cost."""
-        first = take(order.slices, 0, 1)[0].order if order.slices else ()
-        self._waited[order.node, first] += 1
-        return self._waited[order.node, first] <= _MOST_WAITS
-
-    def _input_repr(self, name: str, slices: tuple[Slice, ...], offset: int) -> str:
-        """A short form of what an element was given, if it can be read."""
-        try:
-            elements = self.streams.elements(name, take(slices, offset, offset + 1)[0])
-            values = self._store.read(elements.spans, self._resolver)
-        except Exception:  # what is said of a lost worker must not depend on what killed it
-            return ""
-        return short_repr(values[0] if elements.groups is None else values)
-
-    def _recover_fold(
-        self,
-        order: Submit,
-        batch: Batch,
-        known: Mapping[TaskKey, TaskOutcome],
-        was_folding: bool,
-        lost: Lost,
-        at: float,
-    ) -> Event:
-        rolling = self._rolling[order.node]
-        done = 0
-        spans: tuple[Span, ...] = ()
-        for i in range(batch.size):
-            rolling = fold_next(rolling, Digest(batch.given[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE]))
-            outcome = known.get(task_key(batch.calls[0].fingerprint, rolling))
-            if outcome is not None:
-                done, spans = i + 1, outcome.spans
-        self._roll(order.node, batch.given, done)
-        chunks = (Chunk((order.number,), done, 1, 1, spans, None, done, 0),) if done else ()
-        failures: tuple[ElementFailed, ...] = ()
-        if was_folding and done < batch.size:
-            failure = Failure(done, lost.kind, lost.reason, self._input_repr(order.node, order.slices, done))
-            failures = (self._failure(order.node, order.slices, failure),)
-            self._give_up_fold(order, failures)
-        return BatchEnded(order.number, (NodeOutcome(order.node, chunks, failures),), (), done, at)
+        event = self._losses.recover(order, batch, lost, at, is_stopping=is_stopping)
+        if isinstance(event, BatchEnded):  # a fold, which goes on from there
+            self._roll(order.node, batch.given, event.done)
+        return event
 
     # -- the end of a stream --
 
@@ -450,23 +320,6 @@ def in_one(parts: Sequence[Piece]) -> tuple[Piece, ...]:
     spans = sp.joined(span for part in parts for span in part.spans)
     digests = b"".join(part.digests for part in parts)
     return (replace(last, counts=counts.tobytes(), spans=spans, digests=digests, routes=routes, part=0),)
-
-
-def _without_first(data: ChunkData, size: int) -> ChunkData:
-    """A single list's outputs but for the first ones."""
-    stop = data.n_out
-    return ChunkData(
-        data.slice,
-        np.array([stop - size], dtype=np.int32),
-        sp.cut(data.spans, size, stop),
-        data.all_digests()[size * DIGEST_SIZE :],
-        None if data.routes is None else {target: mask[size:] for target, mask in data.routes.items()},
-    )
-
-
-def segment_name(batch: Batch) -> str:
-    """The name under which a batch's segments are kept; the same when Dask runs the batch again."""
-    return f"{batch.run_id}-{batch.name}"
 
 
 def _outcome(

@@ -65,7 +65,7 @@ class NodeWork:
         self._closed = False
         self.given_digests, unreadable = self._given_digests()
         self.keys = [TaskKey(key) for key in one_by_one(task_keys(call.fingerprint, self.given_digests))]
-        name = f"{batch.run_id}-{batch.name}" + (f"-{position}" if position else "")
+        name = batch.segment + (f"-{position}" if position else "")
         self.loaded = self._load() if unreadable is None else None
         if unreadable is not None:
             self.failures = {offset: Failure(offset, FailureKind.DAMAGE, unreadable, "") for offset in range(self.size)}

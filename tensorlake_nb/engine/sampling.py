@@ -161,7 +161,9 @@ class Sampler:
         name = node.plan.name
         call = replace(self._blueprint.calls[name], cold=True, fresh=False)
         position = (
-            self._desk.position(name, take(where, sum(s.size for s in where) - 1, _EVERYTHING)[0]) if where else 0
+            self._desk.streams.position(name, take(where, sum(s.size for s in where) - 1, _EVERYTHING)[0])
+            if where
+            else 0
         )
         return Check(
             run_id=self._blueprint.run_id,

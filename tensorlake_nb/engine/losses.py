@@ -1,0 +1,160 @@
+"""Batches that won't come back: what they had committed, and which element may have killed its worker."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import accumulate
+
+import numpy as np
+
+from tensorlake_nb.core import spans as sp
+from tensorlake_nb.core.batch import Batch, Call, Failure, Fold, Span
+from tensorlake_nb.core.events import BatchEnded, BatchLost, Chunk, ElementFailed, NodeOutcome
+from tensorlake_nb.core.instructions import Submit
+from tensorlake_nb.core.keys import DIGEST_SIZE, TaskKey, fold_next, one_by_one, task_key
+from tensorlake_nb.core.plan import Plan
+from tensorlake_nb.core.slices import Address, Slice, take
+from tensorlake_nb.core.streams import ChunkData, Streams
+from tensorlake_nb.engine.backend import Lost
+from tensorlake_nb.engine.claiming import Claimant
+from tensorlake_nb.engine.failing import Failing
+from tensorlake_nb.engine.failures import short_repr
+from tensorlake_nb.engine.probing import chunk_of
+from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.classes import ClassResolver
+from tensorlake_nb.store.entry import TaskOutcome
+
+#: How often a batch may be lost at nobody's cost: before any of its elements was begun, or blamelessly.
+_MOST_WAITS = 3
+
+
+class Losses:
+    """What became of one run's lost batches."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        streams: Streams,
+        store: Store,
+        resolver: ClassResolver,
+        claimant: Claimant,
+        failing: Failing,
+    ) -> None:
+        self._plan, self._streams, self._store, self._resolver = plan, streams, store, resolver
+        self._claimant, self._failing = claimant, failing
+        self._waited: Counter[tuple[str, Address]] = Counter()
+
+    def recover(
+        self, order: Submit, batch: Batch, lost: Lost, at: float, *, is_stopping: bool
+    ) -> BatchLost | BatchEnded:
+        """Find out what a batch had committed, and which element may have killed its worker.
+
+        Nothing is suspected when the run ``is_stopping``: then the batch was withdrawn, or its worker ended, by us. Nor
+        when the loss is blameless, unless that comes again and again.
+
+        Returns
+        -------
+        event
+            A fold has ended as far as it came; anything else is lost, but for what was committed.
+        """
+        is_charged = not is_stopping and not (lost.is_blameless and self._waits_again(order))
+        call, *chain = batch.calls
+        for after in chain:  # what it has finished of these is found when they are asked for
+            self._claimant.may_hold(after.node)
+        writer = self._store.writer(call.fingerprint, batch.segment, resolver=self._resolver)
+        known = writer.known()
+        interrupted = set(writer.interrupted())
+        writer.close()
+        if batch.fold is not None and batch.fold.groups is None:
+            return self._fold(order, batch, batch.fold, known, lost, at, is_charged=bool(interrupted) and is_charged)
+        keys = [task_key(call.fingerprint, digest) for digest in one_by_one(batch.given)]
+        open_ = [i for i, key in enumerate(keys) if key not in known]
+        chunks = tuple(self._kept(order, i, call, known[key]) for i, key in enumerate(keys) if key in known)
+        culprits = self._culprits(order, open_, [i for i in open_ if keys[i] in interrupted]) if is_charged else []
+        suspects = tuple(self._suspect(order, i, lost) for i in culprits)
+        if len(suspects) == 1:  # else each of them is tried by itself first
+            self._failing.give_up(order.node, suspects)
+        left = [take(order.slices, i, i + 1)[0] for i in open_ if i not in set(culprits)]
+        return BatchLost(lost.number, lost.reason, at, chunks, suspects, tuple(left))
+
+    def _kept(self, order: Submit, offset: int, call: Call, outcome: TaskOutcome) -> Chunk:
+        """Settle an element that was committed."""
+        name = order.node
+        (where,) = take(order.slices, offset, offset + 1)
+        elements = self._streams.elements(name, where) if self._plan.nodes[name].gather is None else None
+        data = chunk_of([outcome], elements, call.routes)
+        parts = self._streams.parts(name, where)
+        if parts:  # a generator that came to its end: what it emitted after the last part that has arrived
+            data = _without_first(data, sum(part.n_out for part in parts))
+        data.slice, data.computed, data.replayed = where, 1, 0
+        return self._streams.add(name, where.address(len(parts)), data)
+
+    def _fold(
+        self,
+        order: Submit,
+        batch: Batch,
+        fold: Fold,
+        known: Mapping[TaskKey, TaskOutcome],
+        lost: Lost,
+        at: float,
+        *,
+        is_charged: bool,
+    ) -> BatchEnded:
+        """A fold goes on after the last accumulator that was committed."""
+        rolling = accumulate(one_by_one(batch.given), fold_next, initial=fold.rolling)
+        done = 0
+        spans: tuple[Span, ...] = ()
+        for folded, digest in enumerate(rolling):
+            outcome = known.get(task_key(batch.calls[0].fingerprint, digest)) if folded else None
+            if outcome is not None:
+                done, spans = folded, outcome.spans
+        chunks = (Chunk((order.number,), done, 1, 1, spans, None, done, 0),) if done else ()
+        failures: tuple[ElementFailed, ...] = ()
+        if is_charged and done < batch.size:
+            failures = (self._suspect(order, done, lost),)
+            self._failing.give_up_fold(order, failures)
+        return BatchEnded(order.number, (NodeOutcome(order.node, chunks, failures),), (), done, at)
+
+    # -- who did it --
+
+    def _culprits(self, order: Submit, open_: list[int], begun: list[int]) -> list[int]:
+        """The elements that may have ended their worker: those that it had begun.
+
+        None was begun if the batch was only waiting at a worker that died of another one. But a worker may also die
+        before it can say what it begins, so what waited too often is suspected after all.
+        """
+        if begun:
+            return begun
+        return [] if self._waits_again(order) else open_
+
+    def _waits_again(self, order: Submit) -> bool:
+        """Whether a batch may be lost once more at nobody's cost."""
+        first = take(order.slices, 0, 1)[0].order if order.slices else ()
+        self._waited[order.node, first] += 1
+        return self._waited[order.node, first] <= _MOST_WAITS
+
+    def _suspect(self, order: Submit, offset: int, lost: Lost) -> ElementFailed:
+        input_repr = self._input_repr(order.node, order.slices, offset)
+        return self._failing.placed(order.node, order.slices, Failure(offset, lost.kind, lost.reason, input_repr))
+
+    def _input_repr(self, name: str, slices: tuple[Slice, ...], offset: int) -> str:
+        """A short form of what an element was given, if it can be read."""
+        try:
+            elements = self._streams.elements(name, take(slices, offset, offset + 1)[0])
+            values = self._store.read(elements.spans, self._resolver)
+        except Exception:  # what is said of a lost worker must not depend on what killed it
+            return ""
+        return short_repr(values[0] if elements.groups is None else values)
+
+
+def _without_first(data: ChunkData, size: int) -> ChunkData:
+    """A single list's outputs but for the first ones."""
+    stop = data.n_out
+    return ChunkData(
+        data.slice,
+        np.array([stop - size], dtype=np.int32),
+        sp.cut(data.spans, size, stop),
+        data.all_digests()[size * DIGEST_SIZE :],
+        None if data.routes is None else {target: mask[size:] for target, mask in data.routes.items()},
+    )
