@@ -1,75 +1,46 @@
-"""The store of checkpoints: find, read and write them, each byte verified on its way in.
+"""The store of checkpoints: write them, find them, read their values, each byte verified on its way in.
 
-Damage is never an accident of the caller's: a damaged segment is marked, so that nobody uses it again, noted in
-`Store.damage`, and raised as `CorruptCheckpointError`. What was in it is then simply not there, and is computed again.
+What is committed, and what becomes of damage, is in `committed`: here are the writers, the index over a function's
+segments and spools, and the values.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
 from tensorlake_nb.core.batch import Span
-from tensorlake_nb.core.keys import Digest, TaskKey, stream_digest
-from tensorlake_nb.errors import (
-    CheckpointNotFoundError,
-    CorruptCheckpointError,
-    StoreError,
-    StoreUnavailableError,
-    StoreVersionError,
-)
+from tensorlake_nb.core.keys import TaskKey
+from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store import recovery
 from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
 from tensorlake_nb.store.codec import HOW_TO_TRUST, NDARRAY, PICKLE, Encoded, decode, decode_all
-from tensorlake_nb.store.documents import Documents
+from tensorlake_nb.store.committed import CommittedRecords
 from tensorlake_nb.store.entry import Entry, TaskOutcome
 from tensorlake_nb.store.filesystem import Filesystem
-from tensorlake_nb.store.frame import seal, unseal
 from tensorlake_nb.store.index import Index
 from tensorlake_nb.store.memory import Recent
-from tensorlake_nb.store.paths import (
-    BAD_SUFFIX,
-    RECORD,
-    age_of,
-    bad_path,
-    is_of_run,
-    is_part,
-    segment_path,
-    segments_path,
-    stream_path,
-    streams_path,
-    writer_of,
-)
-from tensorlake_nb.store.patience import expected, listed
+from tensorlake_nb.store.paths import RECORD, is_of_run, segment_path, segments_path, streams_path
 from tensorlake_nb.store.reading import Reader
-from tensorlake_nb.store.record import is_signed
 from tensorlake_nb.store.recovery import Recovery
 from tensorlake_nb.store.segment import LARGE_BYTES, Segment
 from tensorlake_nb.store.segment_builder import SealedSegment
 from tensorlake_nb.store.signing import Keys, own_keys
 from tensorlake_nb.store.spool import SpoolContents
-from tensorlake_nb.store.streams import StreamRecord
 from tensorlake_nb.store.writer import Writer
 
-logger = logging.getLogger(__name__)
-
 _MODULES = ModuleResolver()
-_RECORDS_BYTES = 128 * 2**20
 _VALUES_BYTES = 64 * 2**20
 _CHUNKS_BYTES = 64 * 2**20
-_RECORDS_AT_ONCE = 500
 _AT_ONCE_BYTES = 8 * 2**20
 
 
-class Store(Documents):
+class Store(CommittedRecords):
     """Checkpoints, streams and runs below one URL; made by `opening.open_store`.
 
     Thread-safe. Pickling sends the URL: another process gets the store that it has open there, or opens it.
@@ -96,7 +67,6 @@ class Store(Documents):
         self.options = dict(options or {})
         #: Per function how many tasks were left out since they are pickles that nobody vouches for.
         self.distrusted: dict[str, int] = {}
-        self._records: Recent[Segment] = Recent(_RECORDS_BYTES)
         self._values: Recent[Encoded] = Recent(_VALUES_BYTES)
         self._reader = Reader(filesystem, _CHUNKS_BYTES)
         #: By function, and by the run that wrote what is looked for (None: all).
@@ -205,49 +175,6 @@ class Store(Documents):
             or bool(self.filesystem.list(streams_path(fingerprint)))
         )
 
-    def segment(self, name: str) -> Segment:
-        """A segment's record, verified.
-
-        Raises
-        ------
-        CheckpointNotFoundError
-            It was never committed.
-        CorruptCheckpointError, StoreVersionError
-            It was, and can't be used.
-        """
-        segment = self._records.get(name)
-        if segment is None:
-            path = f"{segment_path(name)}/{RECORD}"
-            try:
-                raw = expected(lambda: self.filesystem.get(path))
-            except FileNotFoundError:
-                raise CheckpointNotFoundError(f"{path} doesn't exist: {name} was never committed, or removed") from None
-            segment = self._checked(name, path, raw)
-        return segment
-
-    def segments_of(self, fingerprint: str, writer: str | None = None) -> list[Segment]:
-        """A function's readable segments, of one writer or of all, oldest first."""
-        names = self._listed(fingerprint)
-        if writer is not None:
-            names = [name for name in names if writer_of(name) == writer]
-        return [*self._usable(f"{fingerprint}/{name}" for name in names).values()]
-
-    def _usable(self, names: Iterable[str]) -> dict[str, Segment]:
-        """Segments by name, in order, without those that are missing or can't be used."""
-        found = {name: self._records.get(name) for name in names}
-        missing = [name for name, segment in found.items() if segment is None]
-        for start in range(0, len(missing), _RECORDS_AT_ONCE):
-            part = missing[start : start + _RECORDS_AT_ONCE]
-            paths = [f"{segment_path(name)}/{RECORD}" for name in part]
-            for name, path, raw in zip(part, paths, listed(self.filesystem.get_many, paths), strict=True):
-                if raw is None:  # not committed, perhaps never to be
-                    continue
-                try:
-                    found[name] = self._checked(name, path, raw)
-                except StoreError:
-                    logger.debug("left %s out", name)
-        return {name: segment for name, segment in found.items() if segment is not None}
-
     def left_by(
         self, fingerprint: str, writer: str, own_spool: str | None
     ) -> tuple[dict[TaskKey, TaskOutcome], tuple[bytes, ...]]:
@@ -265,6 +192,22 @@ class Store(Documents):
             known.update(self._outcomes(segment))
             begun.update(dict.fromkeys(segment.interrupted))
         return known, tuple(key for key in begun if key not in known)
+
+    def _copied(self, contents: SpoolContents) -> dict[TaskKey, TaskOutcome]:
+        recovery.save(self, contents)
+        known: dict[TaskKey, TaskOutcome] = {}
+        for segment in self.segments_of(contents.fingerprint, contents.writer):
+            known.update(self._outcomes(segment))
+        return known
+
+    def _distrust(self, fingerprint: str, tasks: int) -> None:
+        """Say what is left out, and how it would not be."""
+        self.distrusted[fingerprint] = tasks
+        if tasks:
+            self.report(
+                f"{self.url} holds {tasks} outputs of function {fingerprint[:8]} as pickles, which are code, without "
+                f"a signature by you: they are computed again. {HOW_TO_TRUST}"
+            )
 
     # Reading
 
@@ -307,21 +250,19 @@ class Store(Documents):
         parts = [data[low - first : high - first] for low, high in pairwise(bounds)]
         return decode_all(codecs, parts, resolver=resolver, trusted=segment.vouched)
 
-    def digests(self, spans: Iterable[Span]) -> bytes:
-        """Digests of outputs, 32 bytes each, end to end."""
-        return b"".join(self._referred(span).digests[32 * span.start : 32 * span.stop] for span in spans)
+    def _remembered(self, segment: Segment, output: int) -> Encoded | None:
+        return self._values.get(bytes(segment.digest(output)))
 
-    def completed(self, outcome: TaskOutcome) -> TaskOutcome:
-        """An outcome with its digests, where they are in the segments that it refers to.
-
-        Raises
-        ------
-        CheckpointNotFoundError, CorruptCheckpointError
-            One of those segments has gone, or is damaged.
-        """
-        if not outcome.spans or outcome.digests:
-            return outcome
-        return replace(outcome, digests=self.digests(outcome.spans))
+    def _value(self, segment: Segment, output: int, resolver: ClassResolver) -> Any:
+        remembered = self._remembered(segment, output)
+        if remembered is not None:  # written by this process, so there is nothing to trust
+            return decode(remembered.codec, remembered.data, resolver=resolver)
+        codec, stored = segment.codec(output), self._reader.stored(segment, output)
+        if not isinstance(stored, bytes):
+            if codec != NDARRAY:
+                raise CorruptCheckpointError(f"{segment.path} gives an array the codec {codec!r}")
+            return stored
+        return decode(codec, stored, resolver=resolver, trusted=segment.vouched)
 
     def open_array(self, spans: Sequence[Span]) -> Any:
         """Equal-shaped arrays, stacked along a new first axis and opened lazily.
@@ -348,75 +289,6 @@ class Store(Documents):
             self.quarantine(segment.name, str(error))
             raise
 
-    # Streams
-
-    def put_stream(self, fingerprint: str, given: Digest, record: StreamRecord, *, replaces: bool = False) -> None:
-        """Record a node's whole stream under the digest of its input stream; a readable one stays.
-
-        Parameters
-        ----------
-        replaces
-            The stream was computed anew on purpose: from now on this one is found.
-        """
-        path = stream_path(fingerprint, given)
-        data = seal(path, self.signed(path, record.to_json()))
-        if replaces:
-            self.filesystem.put_atomic(path, data)
-            return
-        if not self.filesystem.create(path, data) and self.get_stream(fingerprint, given) is None:
-            self.filesystem.put_atomic(path, data)
-
-    def get_stream(self, fingerprint: str, given: Digest) -> StreamRecord | None:
-        """A node's whole stream; ``None`` if there is none, or what it refers to is damaged, gone or something else.
-
-        One that nobody vouches for isn't believed: its elements are looked up one by one.
-        """
-        path = stream_path(fingerprint, given)
-        try:
-            content = unseal(path, self.filesystem.get(path), vouched=self.trusted)
-            if not self.vouches(path, content):
-                return None
-            record = StreamRecord.of_json(path, content)
-            there: dict[str, set[str]] = {}
-            for segment in record.segments:
-                of, _, name = segment.partition("/")
-                if of not in there:
-                    there[of] = set(self._listed(of))
-                if name not in there[of]:
-                    return None
-            if not self.trusted and not self._speaks_truly(path, record):
-                return None
-        except FileNotFoundError:
-            return None
-        except (StoreError, ValueError) as error:
-            if isinstance(error, StoreUnavailableError):
-                raise
-            self.report(str(error))
-            return None
-        return record
-
-    def _speaks_truly(self, path: str, record: StreamRecord) -> bool:
-        """Whether a stream's outputs are still what it was signed for: others may have put segments in their places."""
-        segments = self._usable(record.segments)
-        if len(segments) < len(record.segments):
-            return False
-        spans = [(segments[span.segment], span.start, span.stop) for span in record.spans]
-        if record.digest != stream_digest(segment.digests[32 * start : 32 * stop] for segment, start, stop in spans):
-            for segment in segments.values():
-                if not segment.vouched:
-                    self.quarantine(segment.name, f"{path} bears your signature, and {segment.path} isn't as it says")
-            return False
-        return all(segment.is_readable(start, stop) for segment, start, stop in spans)
-
-    def _distrust(self, fingerprint: str, tasks: int) -> None:
-        """Say what is left out, and how it would not be."""
-        self.distrusted[fingerprint] = tasks
-        if tasks:
-            self.report(
-                f"{self.url} holds {tasks} outputs of function {fingerprint[:8]} as pickles, which are code, without "
-                f"a signature by you: they are computed again. {HOW_TO_TRUST}"
-            )
-
     # Damage
 
     def recover(self) -> Recovery:
@@ -424,88 +296,16 @@ class Store(Documents):
         return recovery.recover(self)
 
     def quarantine(self, segment: str, reason: str) -> None:
-        """Mark a segment as damaged: no index finds it from now on, and what was in it is computed again."""
-        self.report(reason)
-        self._records.forget(segment)
-        with self._lock:
-            of = segment.partition("/")[0]
+        super().quarantine(segment, reason)
+        of = segment.partition("/")[0]
+        with self._lock:  # after the mark: an index that is made until then may still name the segment
             for known in [known for known in self._indexes if known[0] == of]:
                 del self._indexes[known]
-        try:
-            path = bad_path(segment)
-            self.filesystem.put_atomic(path, seal(path, reason.encode()))
-        except StoreUnavailableError:  # a store that can only be read: this object forgets it at least
-            logger.warning("can't mark %s as damaged", segment)
 
     def forget(self) -> None:
-        """Look everything up anew from now on: something was removed."""
+        super().forget()
         with self._lock:
             self._indexes.clear()
-        self._records.clear()
-
-    def _listed(self, fingerprint: str) -> Sequence[str]:
-        """Names of a function's segments that aren't marked as damaged, oldest first."""
-        names = self.filesystem.list(segments_path(fingerprint))
-        bad = {name.removesuffix(BAD_SUFFIX) for name in names if name.endswith(BAD_SUFFIX)}
-        named = (name for name in names if "~" in name and is_part(name) and not name.endswith(BAD_SUFFIX))
-        return sorted((name for name in named if name not in bad), key=age_of)
-
-    def _checked(self, name: str, path: str, raw: bytes) -> Segment:
-        try:
-            segment = self._segment(name, path, raw)
-        except CorruptCheckpointError as error:
-            self.quarantine(name, str(error))
-            raise
-        except StoreVersionError as error:
-            self.report(str(error))
-            raise
-        self._records.put(name, segment, segment.size_bytes)
-        return segment
-
-    def _segment(self, name: str, path: str, raw: bytes) -> Segment:
-        return Segment(name, path, raw, vouched=self.trusted or is_signed(raw, self.keys))
-
-    def _referred(self, span: Span) -> Segment:
-        try:
-            segment = self.segment(span.segment)
-        except CheckpointNotFoundError as error:
-            self.quarantine(span.segment, str(error))
-            raise
-        if not 0 <= span.start <= span.stop <= segment.outputs:
-            raise CorruptCheckpointError(
-                f"{span.segment} holds {segment.outputs} outputs, but {span.start} to {span.stop} are referred to"
-            )
-        return segment
-
-    def _remembered(self, segment: Segment, output: int) -> Encoded | None:
-        return self._values.get(bytes(segment.digest(output)))
-
-    def _value(self, segment: Segment, output: int, resolver: ClassResolver) -> Any:
-        remembered = self._remembered(segment, output)
-        if remembered is not None:  # written by this process, so there is nothing to trust
-            return decode(remembered.codec, remembered.data, resolver=resolver)
-        codec, stored = segment.codec(output), self._reader.stored(segment, output)
-        if not isinstance(stored, bytes):
-            if codec != NDARRAY:
-                raise CorruptCheckpointError(f"{segment.path} gives an array the codec {codec!r}")
-            return stored
-        return decode(codec, stored, resolver=resolver, trusted=segment.vouched)
-
-    def _copied(self, contents: SpoolContents) -> dict[TaskKey, TaskOutcome]:
-        recovery.save(self, contents)
-        known: dict[TaskKey, TaskOutcome] = {}
-        for segment in self.segments_of(contents.fingerprint, contents.writer):
-            known.update(self._outcomes(segment))
-        return known
-
-    def _outcomes(self, segment: Segment) -> dict[TaskKey, TaskOutcome]:
-        found = {}
-        is_simple = not segment.refers and segment.is_readable(0, segment.outputs)
-        for key, outcome in segment.outcomes().items():
-            with suppress(CheckpointNotFoundError, CorruptCheckpointError):  # what it refers to has gone
-                if is_simple or all(self._referred(s).is_readable(s.start, s.stop) for s in outcome.spans):
-                    found[key] = self.completed(outcome)
-        return found
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()
