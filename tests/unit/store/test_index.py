@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.support.stores import FINGERPRINT, add, committed, key, local_store
 
@@ -29,3 +32,21 @@ def test_segments_beside_the_outputs_are_those_that_hold_a_task_and_none_of_its_
     assert beside(1, 4) == set()
     assert beside(1, 2, 3) == {"nothing", "whole"}
     assert beside(4, 5) == {"both"}
+
+
+def test_an_index_that_is_made_while_a_segment_is_being_marked_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = local_store(tmp_path / "store")
+    (span,) = committed(store, ["value"])
+    put_atomic, meanwhile = store.filesystem.put_atomic, []
+
+    def put_while_another_looks(path: str, data: Any) -> None:
+        meanwhile.append(len(store.index(FINGERPRINT)))
+        put_atomic(path, data)
+
+    monkeypatch.setattr(store.filesystem, "put_atomic", put_while_another_looks)
+    store.quarantine(span.segment, "a test says so")
+
+    assert meanwhile == [1], "it wasn't marked yet"
+    assert store.index(FINGERPRINT).empty
