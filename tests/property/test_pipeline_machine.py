@@ -39,7 +39,11 @@ from tests.support.pipeline_model import Call, Code, Expected, Kept, Ledger, exp
 
 EXAMPLES = int(os.environ["TENSORLAKE_NB_MODEL_EXAMPLES"]) if "TENSORLAKE_NB_MODEL_EXAMPLES" in os.environ else None
 #: What a person may edit: values that the results depend on, or (nothing here) a remark.
-EDITS: list[dict[str, int]] = [{"factor": 2}, {"factor": 3}, {"step": 1}, {"step": 2}, {"border": 6}, {"mark": 1}, {}]
+EDITS: list[dict[str, int]] = [
+    *({"factor": 2}, {"factor": 3}, {"step": 1}, {"step": 2}, {"border": 6}, {"mark": 1}, {}),
+    # Of what a class reaches: a global and a helper of its method, its base, itself.
+    *({"plus": 0}, {"plus": 1}, {"weight": 1}, {"weight": 2}, {"lift": 1}, {"sign": -1}),
+]
 _numbers = itertools.count()
 
 items = st.lists(st.integers(0, 9), max_size=12)
@@ -59,6 +63,8 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         self._ends.enter_context(runs_here(self.place))
         self._ends.callback(_put_back, sys.modules["__main__"], session._session)
         self.code, self.items = Code(), list[int]()
+        #: The cells that were run in this kernel.
+        self.cells = dict[str, str]()
         self.kept = Kept()
         #: By fingerprint the function and the part of its code that names its calls.
         self.names: dict[str, tuple[str, object]] = {}
@@ -73,19 +79,29 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
     def begin(self, given: list[int]) -> None:
         self.items = given
         self.begin_session()
-        self.define()
 
     # -- what a person changes --
 
     def define(self) -> None:
-        """Run the cell that defines the functions."""
-        source = self.code.source(self.ledger.path)
+        """Run the cells that were edited; all of them in a new kernel, and after an edit of the class itself."""
+        cells = self.code.cells(self.ledger.path)
+        if self.cells.get("classes") != cells["classes"]:
+            self.cells = {}
+        for name, source in cells.items():
+            if self.cells.get(name) != source:
+                self.run_cell(source)
+        self.cells = cells
+
+    def run_cell(self, source: str) -> None:
         filename = f"/tmp/ipykernel_model/{next(_numbers)}.py"
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-        module = types.ModuleType("__main__")
-        sys.modules["__main__"] = module
-        exec(compile(source, filename, "exec", dont_inherit=True), vars(module))
-        self.graph: Graph = vars(module)["graph"]
+        exec(compile(source, filename, "exec", dont_inherit=True), vars(sys.modules["__main__"]))
+
+    @property
+    def graph(self) -> Graph:
+        found = vars(sys.modules["__main__"])["graph"]
+        assert isinstance(found, Graph)
+        return found
 
     @rule(change=st.sampled_from(EDITS))
     def edit_the_code(self, change: dict[str, int]) -> None:
@@ -108,10 +124,13 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
 
     @rule()
     def begin_session(self) -> None:
-        """As a kernel does that has just been started: it remembers nothing of the store."""
+        """As a kernel does that has just been started: it remembers nothing of the store, and all cells are run."""
         functions.clear()
         opening._open.clear()
         session._session = Session(read_settings(store=str(self.root), cluster="embedded"))
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        self.cells = {}
+        self.define()
 
     # -- runs --
 
@@ -128,6 +147,8 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         """The run is over: what it gave and what it called is what the model says."""
         wanted = self.expect(run, code, given)
         outputs = {name: run.output(name) for name in wanted.outputs}  # what is damaged is computed again by this
+        assert {type(amount) for amount in outputs["parts"]} <= {vars(sys.modules["__main__"])["Amount"]}
+        outputs["parts"] = [amount.x for amount in outputs["parts"]]
         made = self.made(wanted)
 
         assert outputs == wanted.outputs

@@ -29,7 +29,37 @@ class Ledger(Notes):
             os._exit(9)
 
 
-SOURCE = '''
+#: The cells of a notebook. The base's method is set anew in place, as what reloads edited modules does.
+CELLS = {
+    "helpers": """
+PLUS = {plus}
+
+def weighed(x):
+    # remark {remark}
+    return x * {weight} % 11
+""",
+    "classes": '''
+from dataclasses import dataclass
+
+class Base:
+    x: int
+
+@dataclass(frozen=True)
+class Amount(Base):
+    """Remark {remark}."""
+
+    x: int
+
+    def worth(self) -> int:
+        return {sign} * weighed(self.raised()) + PLUS
+''',
+    "base": """
+def raised(self):
+    return self.x + {lift}
+
+Base.raised = raised
+""",
+    "functions": '''
 from tensorlake_nb import Graph, tensorlake_function, tensorlake_router
 from tests.support.pipeline_model import Ledger
 
@@ -97,12 +127,12 @@ def grouped(acc: list, x: int) -> list:
 def parts(x: int):
     LEDGER.call("parts", x)
     for i in range(x % 3):
-        yield x * 2 + i
+        yield Amount(x * 2 + i)
 
 @tensorlake_function()
-async def waited(x: int) -> int:
-    LEDGER.call("waited", x)
-    return x + 1
+async def waited(it: Amount) -> int:
+    LEDGER.call("waited", it.x)
+    return it.worth()
 
 @tensorlake_function(cacheable=False)
 def anew(x: int) -> int:
@@ -121,7 +151,8 @@ graph.add_edge(scale, several).add_edge(several, grouped)
 graph.add_edge(several, either).route(either, [low, high]).add_edge(low, total).add_edge(high, total)
 graph.add_edge(half, parts).add_edge(parts, waited)
 graph.add_edge(half, anew).add_edge(anew, late)
-'''
+''',
+}
 
 
 @dataclass(frozen=True)
@@ -132,10 +163,22 @@ class Code:
     step: int = 1
     border: int = 4
     mark: int = 0
+    plus: int = 0
+    weight: int = 1
+    lift: int = 0
+    sign: int = 1
     remark: int = 0
 
-    def source(self, path: str) -> str:
-        return SOURCE.format(path=path, **vars(self))
+    def cells(self, path: str) -> dict[str, str]:
+        return {name: cell.format(path=path, **vars(self)) for name, cell in CELLS.items()}
+
+    @property
+    def amount(self) -> object:
+        """What names the calls of whatever reaches the class."""
+        return (self.plus, self.weight, self.lift, self.sign)
+
+    def worth(self, x: int) -> int:
+        return self.sign * ((x + self.lift) * self.weight % 11) + self.plus
 
     def edited(self, **changes: int) -> Code:
         return replace(self, **changes)
@@ -170,6 +213,8 @@ def expected(code: Code, items: Sequence[int], run_id: str) -> Expected:
         "several": code.step,
         "either": code.border,
         "total": code.mark,
+        "parts": code.amount,
+        "waited": code.amount,
         "anew": run_id,
     }
     found = Expected(versions=versions)
@@ -210,7 +255,7 @@ def expected(code: Code, items: Sequence[int], run_id: str) -> Expected:
         found.groups.append([called("grouped", group[:i], x) for i, x in enumerate(group)])
     found.outputs["grouped"] = [several]
     parts = mapped("parts", halves, lambda x: [x * 2 + i for i in range(x % 3)])
-    mapped("waited", parts, lambda x: [x + 1])
+    mapped("waited", parts, lambda x: [code.worth(x)])
     late = mapped("anew", halves, lambda x: [x % 2])
     mapped("late", late, lambda x: [x])
     return found
