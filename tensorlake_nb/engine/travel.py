@@ -300,12 +300,11 @@ def _import_value(module: str, name: str) -> Any:
 def _make_class(process: str, version: str, qualname: str, make: Callable[..., type], args: tuple[Any, ...]) -> type:
     """Give the class that this identity and version already has here, else an empty one.
 
-    cloudpickle's own table would fill the class again each time, and in the kernel's own process it would replace the
-    methods of the notebook's class by copies that see no later edit.
+    cloudpickle's own table would fill the class again each time. In the kernel's own process, where workers may be
+    threads, that would be the notebook's class: its methods would see no later edit, and those of what was packed
+    before an edit would.
     """
     *front, identity, extra = args
-    if process == PROCESS and identity in internals._DYNAMIC_CLASS_TRACKER_BY_ID:
-        return internals._DYNAMIC_CLASS_TRACKER_BY_ID[identity]  # type: ignore[no-any-return]
     key = (process, identity, version)
     made = _classes.get(key) if version else None
     if made is None:

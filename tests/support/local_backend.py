@@ -1,7 +1,4 @@
-"""Runs without Dask: their batches are computed on a thread of this process, in an order drawn from a seed.
-
-Functions come to life as in a worker process: with classes of their own, not the notebook's.
-"""
+"""Runs without Dask: their batches are computed on a thread of this process, in an order drawn from a seed."""
 
 from __future__ import annotations
 
@@ -12,16 +9,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 from unittest.mock import patch
-from weakref import WeakValueDictionary
-
-from cloudpickle import cloudpickle
 
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.engine import backend as be
-from tensorlake_nb.engine import functions, launch
+from tensorlake_nb.engine import launch
 from tensorlake_nb.engine.backend import Message, Order
 from tensorlake_nb.engine.calls import Host
-from tensorlake_nb.engine.code import Unpacked, unpack
 from tensorlake_nb.engine.execute import execute
 from tensorlake_nb.engine.functions import forget_listed
 from tensorlake_nb.engine.reporting import PartDone
@@ -138,11 +131,5 @@ def runs_here(place: Place) -> Iterator[None]:
     ) -> LocalBackend:
         return LocalBackend(place, run_id, post)
 
-    with patch.object(launch, "DaskBackend", make), patch.object(functions, "unpack", _unpack_as_elsewhere):
+    with patch.object(launch, "DaskBackend", make):
         yield
-
-
-def _unpack_as_elsewhere(data: bytes) -> Unpacked:
-    """Bring a function to life without the classes that this process has itself: workers have only what was sent."""
-    with patch.object(cloudpickle, "_DYNAMIC_CLASS_TRACKER_BY_ID", WeakValueDictionary()):
-        return unpack(data)

@@ -299,12 +299,48 @@ def test_unpacking_in_the_kernel_itself_leaves_its_classes_alone() -> None:
 
     @tensorlake_function
     def uses(x: int) -> Any:
+        return Mine().answer()
+
+    @tensorlake_function
+    def makes(x: int) -> Any:
         return Mine()
 
-    made = unpack(packed(uses)).function(1)
+    made = unpack(packed(makes)).function(1)
 
-    assert type(made) is Mine
+    assert unpack(packed(uses)).function(1) == 1
     assert Mine.answer is before
+    assert type(made) is type(unpack(packed(makes)).function(1)), "all that is unpacked shares one class"
+
+
+def test_an_edit_in_the_kernel_changes_nothing_that_was_packed_before_it(project: Path) -> None:
+    module: Any = write(
+        project,
+        "helpers_k",
+        """
+LIMIT = 1
+def helper(): return 1
+class Base:
+    def of_base(self): return 1
+class Reads(Base):
+    def of_helper(self): return helper()
+    def of_global(self): return LIMIT
+""",
+    )
+
+    @tensorlake_function
+    def reads(x: int) -> Any:
+        it = module.Reads()
+        return [it.of_base(), it.of_helper(), it.of_global()]
+
+    data = packed(reads)
+    before = unpack(data).function
+    module.Base.of_base = lambda self: 2
+    module.helper = lambda: 2
+    module.LIMIT = 2
+
+    assert before(1) == [1, 1, 1]
+    assert unpack(data).function(1) == [1, 1, 1]
+    assert unpack(packed(reads)).function(1) == [2, 2, 2]
 
 
 def test_a_class_changed_in_place_is_a_new_class_there(tmp_path: Path) -> None:
