@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import Future, wait
-from concurrent.futures import TimeoutError as FutureTimeout
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import wait
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -20,13 +18,15 @@ from tensorlake_nb.engine.arrivals import Arrivals, arrivals
 from tensorlake_nb.engine.blueprint import Blueprint, from_json
 from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.forecast import followed
+from tensorlake_nb.engine.healing import Healing
 from tensorlake_nb.engine.launch import drive, make_desk_of, new_run_id, secret_values
 from tensorlake_nb.engine.naming import stored_resolver
 from tensorlake_nb.engine.ownership import Owner
-from tensorlake_nb.engine.recorded_run import FOLLOW_S, RecordedRun
+from tensorlake_nb.engine.recorded_run import RecordedRun
 from tensorlake_nb.engine.renewal import copied, following, renewed
 from tensorlake_nb.engine.results import Outputs
 from tensorlake_nb.engine.session import Session
+from tensorlake_nb.engine.waiting import Waiting
 from tensorlake_nb.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
@@ -38,7 +38,6 @@ from tensorlake_nb.errors import (
     TaskFailedError,
     UntrustedCheckpointError,
     UsageError,
-    tell_in_cell,
 )
 from tensorlake_nb.store.classes import ClassResolver
 from tensorlake_nb.store.codec import HOW_TO_TRUST
@@ -53,13 +52,6 @@ waiters: list[Callable[[Run], AbstractContextManager[None]]] = []
 #: Called with each run that is begun or gone on with, once it is driven: how faces show it.
 started: list[Callable[[Run], None]] = []
 
-#: How long an interrupted wait gives a run to end cleanly (s) before it gives up on it.
-_DRAIN_S = 10.0
-#: How long an interrupt may go unnoticed (s).
-_SLICE_S = 0.2
-#: How often a read that met damage has what is missing computed again before it gives up.
-_MOST_HEALINGS = 3
-
 
 class Startable(Protocol):
     """A graph that can begin a run in which some functions are computed anew; see `Graph.start_fresh`."""
@@ -73,6 +65,7 @@ class Run(RecordedRun):
 
     def __init__(self, session: Session, blueprint: Blueprint, resolver: ClassResolver) -> None:
         super().__init__(session, blueprint, resolver)
+        self._waiting = Waiting(self.id, self.graph)
         self._is_vouched = True  # else somebody else may have written it, and the code that it names isn't loaded
 
     @classmethod
@@ -177,79 +170,37 @@ class Run(RecordedRun):
             The run failed or was cancelled; ``.run`` is this run. With ``on_error="continue"`` failed calls
             don't raise: see `failures`.
         """
-        with ExitStack() as faces:
-            for waiter in waiters:
-                faces.enter_context(waiter(self))
+        with self._shown():
             if self._done is None:
-                self._follow(timeout)
+                self._waiting.follow(self._is_running, timeout)
             else:
-                self._wait(self._done, timeout)
+                self._waiting.until(self._done, self.cancel, timeout)
         self._raise()
         return self
-
-    def _wait(self, done: Future[None], timeout: float | None) -> None:
-        until = math.inf if timeout is None else time.monotonic() + timeout
-        try:
-            # In slices: an interrupt that comes just before a wait begins doesn't end it.
-            while not wait((done,), min(max(until - time.monotonic(), 0.0), _SLICE_S)).done:
-                if time.monotonic() >= until:
-                    raise TimeoutError(f"run {self.id} of {self.graph!r} didn't end within {timeout} s; it goes on")
-            done.result()
-        except KeyboardInterrupt as stop:
-            while True:
-                try:
-                    self.cancel()
-                    tell_in_cell(stop, self._stopped("is cancelled, and what is finished is kept", "goes on with it"))
-                    break
-                except KeyboardInterrupt:  # pressed again: the run is cancelled all the same
-                    continue
-            with suppress(FutureTimeout, KeyboardInterrupt):  # pressed again, or a cluster that doesn't answer
-                done.result(_DRAIN_S)
-            raise
-
-    def _follow(self, timeout: float | None) -> None:
-        """Wait for a run that another kernel drives."""
-        end = None if timeout is None else time.monotonic() + timeout
-        try:
-            while self.status == "running":
-                if end is not None and time.monotonic() > end:
-                    raise TimeoutError(f"run {self.id} of {self.graph!r} didn't end within {timeout} s; it goes on")
-                time.sleep(FOLLOW_S)
-        except KeyboardInterrupt as stop:
-            tell_in_cell(stop, self._stopped("goes on, since this kernel doesn't drive it", "cancels it"))
-            raise
-
-    def _stopped(self, what: str, then: str) -> str:
-        """What a cell says that was stopped while it waited: its ``run = ...`` hasn't taken place."""
-        call = "resume" if then.startswith("goes on") else "cancel"
-        return f'run {self.id} of {self.graph!r} {what}; Run.open("{self.id.rpartition("-")[2]}").{call}() {then}'
 
     def __await__(self) -> Generator[Any, None, Run]:
         """Wait as `wait` does, and let the event loop go on."""
         return self._awaited().__await__()
 
     async def _awaited(self) -> Run:
-        with ExitStack() as faces:
-            for waiter in waiters:
-                faces.enter_context(waiter(self))
+        with self._shown():
             if self._done is None:
-                await asyncio.to_thread(self._follow, None)
+                await asyncio.to_thread(self._waiting.follow, self._is_running, None)
             else:
-                await self._await_end(self._done)
+                await self._waiting.until_async(self._done, self.cancel)
         self._raise()
         return self
 
-    async def _await_end(self, done: Future[None]) -> None:
-        """Wait for the end; if that is cancelled, as by Stop, so is the run, as a task is that somebody awaits."""
-        try:
-            # In slices: an interrupt does not wake a loop that waits for a thread (ipykernel 6 and 7).
-            while not done.done():
-                await asyncio.wait({asyncio.wrap_future(done)}, timeout=0.2)
-        except (asyncio.CancelledError, KeyboardInterrupt) as stop:
-            self.cancel()
-            tell_in_cell(stop, self._stopped("is cancelled, and what is finished is kept", "goes on with it"))
-            await asyncio.wait({asyncio.wrap_future(done)}, timeout=_DRAIN_S)
-            raise
+    @contextmanager
+    def _shown(self) -> Iterator[None]:
+        """Faces show progress meanwhile."""
+        with ExitStack() as faces:
+            for waiter in waiters:
+                faces.enter_context(waiter(self))
+            yield
+
+    def _is_running(self) -> bool:
+        return self.status == "running"
 
     def _raise(self) -> None:
         error = self._failure()
@@ -357,7 +308,7 @@ class Run(RecordedRun):
     @property
     def inputs(self) -> dict[str, Any]:
         """Its inputs by name, read from the store."""
-        (inputs,) = self._store.read((self._blueprint.inputs,), self._resolver)
+        (inputs,) = self._read((self._blueprint.inputs,))
         return dict(inputs)
 
     def inputs_of(self, function: Function | str) -> Arrivals:
@@ -371,7 +322,7 @@ class Run(RecordedRun):
             return make_desk_of(self._blueprint, self._store, self._resolver, self._session, keeps=False)
 
         _, desk = followed(self._blueprint.plan, make_desk)
-        return arrivals(desk.streams, name, lambda spans: self._store.read(spans, self._resolver))
+        return arrivals(desk.streams, name, self._read)
 
     # -- what it gave --
 
@@ -383,7 +334,8 @@ class Run(RecordedRun):
         """The outputs of a function so far, as a lazy sequence."""
         name = self._name(function)
         spans = self._on_loop(lambda: [span for chunk in self._state.nodes[name].chunks for span in chunk.spans])
-        return Outputs(name, spans, lambda wanted: self._read(name, wanted), self._store.open_array)
+        healing = Healing(name, self._read, lambda: self.outputs(name), lambda: not self._is_running(), self.resume)
+        return Outputs(name, spans, healing.values, self._store.open_array)
 
     def result(self) -> Any:
         """Wait for the end; then what the last functions gave.
@@ -414,39 +366,8 @@ class Run(RecordedRun):
             return False
         return len(node.plan.ports) <= 1 and all(self._is_single(port.parent) for port in node.plan.ports)
 
-    def _read(self, name: str, spans: Sequence[Span]) -> Values:
-        """Read values; what is found damaged is computed again, visibly, and read once more."""
-        for _ in range(_MOST_HEALINGS):
-            try:
-                return self._store.read(spans, self._resolver)
-            except (CorruptCheckpointError, CheckpointNotFoundError):
-                if self.status == "running":
-                    raise
-                before = self._spans_before(name, spans)
-                self._put_damage_aside(name)
-                self.resume()
-                spans = self._spans_at(name, *before)
+    def _read(self, spans: Sequence[Span]) -> Values:
         return self._store.read(spans, self._resolver)
-
-    def _put_damage_aside(self, name: str) -> None:
-        """Read all that a node gave, so that everything damaged is known, and one resumption is enough."""
-        for span in self.outputs(name).spans:
-            with suppress(CorruptCheckpointError, CheckpointNotFoundError):
-                self._store.read((span,), self._resolver)
-
-    def _spans_before(self, name: str, spans: Sequence[Span]) -> tuple[int, int]:
-        """Where in a node's stream some outputs are."""
-        position = 0
-        wanted = spans[0]
-        for chunk in self._state.nodes[name].chunks:
-            for span in chunk.spans:
-                if span.segment == wanted.segment and span.start <= wanted.start < span.stop:
-                    return position + wanted.start - span.start, sum(len(each) for each in spans)
-                position += len(span)
-        raise CheckpointNotFoundError(f"{name!r} has no output in {wanted.segment} any more")
-
-    def _spans_at(self, name: str, start: int, size: int) -> tuple[Span, ...]:
-        return self.outputs(name)[start : start + size].spans
 
     def _require_vouched(self) -> None:
         if not self._is_vouched:
