@@ -6,10 +6,11 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.engine.recorded_run import FOLLOW_S
@@ -37,9 +38,10 @@ class Waiting:
             It didn't end in time; it goes on.
         """
         until = math.inf if timeout is None else time.monotonic() + timeout
+        ended = _held_until(done)
         try:
             # In slices: an interrupt that comes just before a wait begins doesn't end it.
-            while not wait((done,), min(max(until - time.monotonic(), 0.0), _SLICE_S)).done:
+            while not ended.acquire(timeout=min(max(until - time.monotonic(), 0.0), _SLICE_S)):
                 if time.monotonic() >= until:
                     raise self._too_long(timeout)
             done.result()
@@ -52,7 +54,9 @@ class Waiting:
                 except KeyboardInterrupt:  # pressed again: the run is cancelled all the same
                     continue
             with suppress(FutureTimeout, KeyboardInterrupt):  # pressed again, or a cluster that doesn't answer
-                done.result(_DRAIN_S)
+                if not done.done():
+                    ended.acquire(timeout=_DRAIN_S)
+                done.result(0)
             raise
 
     async def until_async(self, done: Future[None], cancel: Callable[[], None]) -> None:
@@ -95,3 +99,15 @@ class Waiting:
         """Say in a cell that was stopped while it waited what its run is: its ``run = ...`` hasn't taken place."""
         run = f'Run.open("{self.run_id.rpartition("-")[2]}")'
         tell_in_cell(stop, f"run {self.run_id} of {self.graph!r} {what}; {run}.{call}() {then}")
+
+
+def _held_until(done: Future[None]) -> Lock:
+    """A lock that comes free when a future is done.
+
+    It is waited for in one call. The condition of a future is not: two interrupts in a row may leave it half done, and
+    come out as "release unlocked lock".
+    """
+    ended = Lock()
+    ended.acquire()
+    done.add_done_callback(lambda _: ended.release())
+    return ended
