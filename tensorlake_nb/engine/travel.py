@@ -322,7 +322,7 @@ def _without_hooks(bases: tuple[type, ...]) -> Iterator[None]:
 
     Told once more, they would register it twice, or miss the keywords that it was written with.
     """
-    telling = dict.fromkeys(cls for base in bases for cls in base.__mro__ if cls in _made)
+    telling = dict.fromkeys(cls for base in types.resolve_bases(bases) for cls in base.__mro__ if cls in _made)
     hooks = {cls: vars(cls)[_HOOK] for cls in telling if _HOOK in vars(cls)}
     for cls in hooks:
         delattr(cls, _HOOK)

@@ -13,7 +13,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypedDict, TypeVar
 
 import pytest
 import zarr.storage
@@ -27,6 +27,7 @@ from tensorlake_nb.engine.code import ClassTable, pack, unpack
 from tensorlake_nb.errors import SerializationError
 
 LIMIT = 3
+T = TypeVar("T")
 
 
 class Total(BaseModel):
@@ -341,6 +342,23 @@ class Reads(Base):
     assert before(1) == [1, 1, 1]
     assert unpack(data).function(1) == [1, 1, 1]
     assert unpack(packed(reads)).function(1) == [2, 2, 2]
+
+
+def test_a_class_whose_bases_are_no_classes_comes_to_life_there(tmp_path: Path) -> None:
+    class Box(Generic[T]):
+        size = 2
+
+    class Sized(Box[int]):
+        pass
+
+    class Row(TypedDict):
+        x: int
+
+    @tensorlake_function
+    def makes(row: Row) -> Any:
+        return [Sized.size, Row(x=1)]
+
+    assert elsewhere(packed(makes), "f({'x': 1})", tmp_path) == [2, {"x": 1}]
 
 
 def test_a_class_changed_in_place_is_a_new_class_there(tmp_path: Path) -> None:
