@@ -26,6 +26,7 @@ import tensorlake_nb
 from tensorlake_nb.engine.nannies import (
     Births,
     EmbeddedCluster,
+    MuteClient,
     MuteScheduler,
     MuteWorker,
     QuietNanny,
@@ -39,7 +40,7 @@ CONNECT_S = 5.0
 CLOSE_S = 5.0
 _EmbeddedCluster: Any = EmbeddedCluster
 _SpecCluster: Any = SpecCluster
-_Client: Any = Client
+_Client: Any = MuteClient
 _LOOPBACK = "127.0.0.1"
 _DEATH_NOTICE_S = 1.0
 #: In another version of these, what one side sends can't be understood by the other.

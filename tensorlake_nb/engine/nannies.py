@@ -18,7 +18,7 @@ from multiprocessing import resource_tracker
 from typing import Any
 
 import psutil
-from distributed import LocalCluster, Nanny, Scheduler, Worker
+from distributed import Client, LocalCluster, Nanny, Scheduler, Worker
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -186,6 +186,14 @@ class Births(SchedulerPlugin):
         nanny = scheduler.workers[worker].nanny
         if nanny is not None:
             _born[nanny] = worker
+
+
+class MuteClient(Client):
+    """A client that says nothing when it is forgotten: what it couldn't close has gone with its scheduler."""
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            super().__del__()  # type: ignore[no-untyped-call]
 
 
 class MuteScheduler(Scheduler):

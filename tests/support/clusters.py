@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Security
+from distributed import Security
+
+from tensorlake_nb.engine.nannies import MuteClient
 
 REPOSITORY = Path(__file__).parents[2]
 _START_S = 60.0
@@ -82,7 +84,7 @@ class Cluster:
 
     def client(self) -> Any:
         """A client of it, closed with it."""
-        connect: Any = Client
+        connect: Any = MuteClient
         made = connect(self.address, security=self.security, set_as_default=False, timeout=_START_S)
         self._clients.append(made)
         return made
@@ -118,7 +120,8 @@ class Cluster:
     def close(self) -> None:
         """End all its processes, and wait until they are gone."""
         for client in self._clients:
-            client.close(timeout=2)
+            with contextlib.suppress(Exception):  # its scheduler may have been killed while it tried to find it again
+                client.close(timeout=2)
         for process in reversed(self._processes):
             kill_group(process)
 

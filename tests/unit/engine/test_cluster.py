@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,27 @@ def test_a_program_that_a_worker_starts_may_listen_to_signals_of_its_own(embedde
     blocked = client_of(embedded).submit(lambda: len(signal.pthread_sigmask(signal.SIG_BLOCK, []))).result(timeout=20)
 
     assert blocked == 0
+
+
+def test_a_client_that_could_not_be_closed_is_forgotten_without_a_word(
+    embedded: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[object] = []
+    kind: Any = type(client_of(embedded))
+    client = kind(client_of(embedded).scheduler.address, set_as_default=False)
+    forgotten = weakref.ref(client)
+    client.close()
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+
+    def close(self: object) -> None:
+        raise ValueError("IOStream is not idle; cannot convert to SSL")
+
+    monkeypatch.setattr(Client, "close", close)
+    del client
+    gc.collect()
+
+    assert forgotten() is None
+    assert said == []
 
 
 def test_a_killed_worker_is_replaced_and_its_death_is_known(embedded: Connection) -> None:
