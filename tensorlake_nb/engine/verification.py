@@ -34,13 +34,12 @@ from tensorlake_nb.engine.node_work import DAMAGED
 from tensorlake_nb.engine.sampling import Sample, Sampler
 from tensorlake_nb.engine.secrets import with_signing_keys
 from tensorlake_nb.engine.session import Session
+from tensorlake_nb.engine.waiting import slice_before
 from tensorlake_nb.errors import OptionError, tell_in_cell
 from tensorlake_nb.store.aside import aside
 
 #: How often choosing begins anew when it meets damage: each time that is put aside.
 _MOST_LOOKS = 3
-#: How long an interrupt may go unnoticed (s).
-_SLICE_S = 0.2
 
 _ADVICE = (
     "A run replays what such a function gave once. If each run should have it anew, mark it cacheable=False; else make "
@@ -294,8 +293,7 @@ class _Checking:
             if not self._under_way:
                 return
             with suppress(queue.Empty):
-                # In slices: an interrupt that comes just before the wait begins doesn't end it.
-                self._take(self._inbox.get(timeout=min(max(until - time.monotonic(), 0.0), _SLICE_S)))
+                self._take(self._inbox.get(timeout=slice_before(until)))
 
     def _next_orders(self) -> list[be.Order]:
         """What there is room for: some for each slot, of a node as many as may run at once."""

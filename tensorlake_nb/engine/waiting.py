@@ -22,6 +22,14 @@ _DRAIN_S = 10.0
 _SLICE_S = 0.2
 
 
+def slice_before(until: float) -> float:
+    """How long to wait at once (s) for what may take until then, on the monotonic clock.
+
+    In slices, since an interrupt that comes just before a wait begins doesn't end it.
+    """
+    return min(max(until - time.monotonic(), 0.0), _SLICE_S)
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """Waits for one run, whose id and graph its messages name."""
@@ -40,8 +48,7 @@ class Waiting:
         until = math.inf if timeout is None else time.monotonic() + timeout
         ended = _held_until(done)
         try:
-            # In slices: an interrupt that comes just before a wait begins doesn't end it.
-            while not ended.acquire(timeout=min(max(until - time.monotonic(), 0.0), _SLICE_S)):
+            while not ended.acquire(timeout=slice_before(until)):
                 if time.monotonic() >= until:
                     raise self._too_long(timeout)
             done.result()

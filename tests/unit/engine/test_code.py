@@ -313,10 +313,11 @@ def test_unpacking_in_the_kernel_itself_leaves_its_classes_alone() -> None:
     assert type(made) is type(unpack(packed(makes)).function(1)), "all that is unpacked shares one class"
 
 
-def test_an_edit_in_the_kernel_changes_nothing_that_was_packed_before_it(project: Path) -> None:
+def reading(project: Path, name: str) -> tuple[Any, Any]:
+    """A module with a class that reaches a base, a helper and a global, and a function that gives what they say."""
     module: Any = write(
         project,
-        "helpers_k",
+        name,
         """
 LIMIT = 1
 def helper(): return 1
@@ -332,6 +333,12 @@ class Reads(Base):
     def reads(x: int) -> Any:
         it = module.Reads()
         return [it.of_base(), it.of_helper(), it.of_global()]
+
+    return module, reads
+
+
+def test_an_edit_in_the_kernel_changes_nothing_that_was_packed_before_it(project: Path) -> None:
+    module, reads = reading(project, "helpers_k")
 
     data = packed(reads)
     before = unpack(data).function
@@ -383,33 +390,15 @@ def test_a_class_changed_in_place_is_a_new_class_there(tmp_path: Path) -> None:
 
 
 def test_a_class_is_a_new_one_there_when_what_it_reaches_was_edited(tmp_path: Path, project: Path) -> None:
-    module = write(
-        project,
-        "helpers_e",
-        """
-LIMIT = 1
-def helper(): return 1
-class Base:
-    def of_base(self): return 1
-class Reads(Base):
-    def of_helper(self): return helper()
-    def of_global(self): return LIMIT
-""",
-    )
-
-    @tensorlake_function
-    def reads(x: int) -> Any:
-        it = module.Reads()
-        return [it.of_base(), it.of_helper(), it.of_global()]
+    module, reads = reading(project, "helpers_e")
 
     first = packed(reads)
     (tmp_path / "0").write_bytes(first)
-    edit: Any = module
-    edit.Base.of_base = lambda self: 2
+    module.Base.of_base = lambda self: 2
     (tmp_path / "1").write_bytes(packed(reads))
-    edit.helper = lambda: 2
+    module.helper = lambda: 2
     (tmp_path / "2").write_bytes(packed(reads))
-    edit.LIMIT = 2
+    module.LIMIT = 2
     (tmp_path / "3").write_bytes(packed(reads))
     expression = "[unpack(open(str(n), 'rb').read()).function(1) for n in (0, 1, 2, 3)] + [f(1)]"
 
