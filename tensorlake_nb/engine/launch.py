@@ -179,7 +179,7 @@ def _store_inputs(
     encoded = encode(inputs, digest=named, resolver=resolver)
     if isinstance(encoded.data, bytes):
         _refuse_secrets(hidden, encoded.data, "the run's inputs")
-    writer = store.writer(INPUTS_FINGERPRINT, f"{run_id}-inputs", resolver=resolver)
+    writer = store.writer(INPUTS_FINGERPRINT, f"{run_id}-inputs")
     writer.add(key, BARE, (encoded,))
     writer.flush()
     (span,) = writer.locate(key).spans

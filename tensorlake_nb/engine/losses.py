@@ -62,7 +62,7 @@ class Losses:
         call, *chain = batch.calls
         for after in chain:  # what it has finished of these is found when they are asked for
             self._claimant.may_hold(after.node)
-        writer = self._store.writer(call.fingerprint, batch.segment, resolver=self._resolver)
+        writer = self._store.writer(call.fingerprint, batch.segment)
         known = writer.known()
         interrupted = set(writer.interrupted())
         writer.close()

@@ -89,15 +89,7 @@ class Store(CommittedRecords):
 
     # Writing
 
-    def writer(
-        self,
-        fingerprint: str,
-        name: str,
-        *,
-        resolver: ClassResolver | None = None,
-        spooled: bool = True,
-        renews: bool = False,
-    ) -> Writer:
+    def writer(self, fingerprint: str, name: str, *, spooled: bool = True, renews: bool = False) -> Writer:
         """A writer of outcomes; a second one of the same name finds what the first left.
 
         Parameters
