@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -108,12 +111,14 @@ def test_hostile_text_is_shown_as_text(notebook: Open, tmp_path: Path) -> None:
 HOSTILE_HTML = """
 OUTSIDE = {outside!r}
 EVIL = "<b>as HTML</b><script>top.pwned = 1; fetch(OUTSIDE)</script>"
-EVIL += "<img src='" + OUTSIDE + "/i' onerror='top.pwned = 2'>"
-EVIL += "<base href='" + OUTSIDE + "' target='_top'><meta http-equiv='refresh' content='0;url=" + OUTSIDE + "/m'>"
-EVIL += "<link rel=stylesheet href='" + OUTSIDE + "/c'>"
-EVIL += "<style>@import url('" + OUTSIDE + "/s'); body {{ color: red }}</style>"
+EVIL += "<meta http-equiv='Content-Security-Policy' content='default-src *; report-uri " + OUTSIDE + "/r'>"
+EVIL += "<img src='" + OUTSIDE + "/i' onerror='top.pwned = 2'><svg><image href='" + OUTSIDE + "/g'/></svg>"
+EVIL += "<base href='" + OUTSIDE + "'><meta http-equiv='refresh' content='0;url=" + OUTSIDE + "/m'>"
+EVIL += "<link rel=stylesheet href='" + OUTSIDE + "/c'><link rel=prefetch href='" + OUTSIDE + "/n'>"
+EVIL += "<style>@import url('" + OUTSIDE + "/s'); body {{ background: url('" + OUTSIDE + "/u') }}</style>"
 EVIL += "<iframe src='" + OUTSIDE + "/f'></iframe><object data='" + OUTSIDE + "/o'></object>"
-EVIL += "<form action='" + OUTSIDE + "/p'><input autofocus onfocus='top.pwned = 3'></form><a href='/l'>a link</a>"
+EVIL += "<form action='" + OUTSIDE + "/p'><input autofocus onfocus='top.pwned = 3'></form>"
+EVIL += "<a class=away target={target} ping='" + OUTSIDE + "/k' href='" + OUTSIDE + "/l'>a link</a>"
 EVIL += "</iframe></body></html><script>top.pwned = 4</script>"
 
 class Odd:
@@ -127,25 +132,83 @@ graph = Graph("odd", start_node=odd)
 """
 
 
-def test_html_of_a_value_runs_nothing_and_asks_nobody(notebook: Open, tmp_path: Path) -> None:
-    outside = "http://outside.invalid"
+@pytest.fixture
+def outside() -> Iterator[tuple[str, list[str]]]:
+    """A server that isn't ours: its address, and the paths it was asked for."""
     asked: list[str] = []
-    source = cells.setup(tmp_path / "store") + HOSTILE_HTML.format(outside=outside)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("target", ["_self", "_top", "_blank"])
+def test_html_of_a_value_runs_nothing_and_asks_nobody(
+    notebook: Open, outside: tuple[str, list[str]], tmp_path: Path, target: str
+) -> None:
+    address, asked = outside
+    source = cells.setup(tmp_path / "store") + HOSTILE_HTML.format(outside=address, target=target)
     opened = notebook(source, "graph.run(n=1)")
-    opened.page.on("request", lambda request: asked.append(request.url))
     opened.run(0)
     opened.run(1)
-    panel = opened.panel(1)
-    panel.locator(".tlk-box[data-node=odd]").click()
-    frame = panel.frame_locator("iframe.tlk-frame")
+    opened.panel(1).locator(".tlk-box[data-node=odd]").click()
+    frame = opened.panel(1).frame_locator("iframe.tlk-frame").frame_locator("iframe")
 
     expect(frame.locator("b")).to_have_text("as HTML")
     here = opened.page.url
-    frame.locator("a").click()
+    frame.locator("a").click(force=True)
     opened.shot("hostile-html")
+    frame.locator("a").focus()
+    opened.page.keyboard.press("Enter")
+    # what this page asks for after all that is the first that arrives
+    opened.page.evaluate("address => fetch(address, {mode: 'no-cors'})", f"{address}/control")
+
+    assert asked == ["/control"]
     assert opened.page.url == here
     assert opened.page.evaluate("() => window.pwned") is None
-    assert [url for url in asked if url.startswith(outside)] == []
+
+
+TABLE = """
+class Table:
+    def _repr_html_(self): return "<table><tr><td>3.14</td></tr></table>"
+
+@tensorlake_function()
+def table() -> Table:
+    return Table()
+
+graph = Graph("table", start_node=table)
+"""
+COLOURS = "node => { const { backgroundColor, color } = getComputedStyle(node); return [backgroundColor, color] }"
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark", "JupyterLab Dark High Contrast"])
+def test_html_of_a_value_has_the_colours_of_the_theme(notebook: Open, tmp_path: Path, theme: str) -> None:
+    opened = notebook(cells.setup(tmp_path / "store") + TABLE, "graph.run()")
+    opened.theme(theme)
+    opened.run(0)
+    opened.run(1)
+    opened.panel(1).locator(".tlk-box[data-node=table]").click()
+    frame = opened.panel(1).frame_locator("iframe.tlk-frame").frame_locator("iframe")
+
+    expect(frame.locator("td")).to_have_text("3.14")
+    background, colour = opened.panel(1).evaluate(COLOURS)
+    assert frame.locator("html").evaluate(COLOURS) == [background, colour]
+    assert frame.locator("td").evaluate(COLOURS)[1] == colour
+    opened.shot(f"html-{theme.split()[-1].lower()}")
 
 
 def test_a_message_of_another_version_says_which_side_to_upgrade(notebook: Open, tmp_path: Path) -> None:
