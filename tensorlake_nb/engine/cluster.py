@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import platform
 import re
-import signal
 import tempfile
 import time
 import warnings
@@ -23,6 +22,7 @@ from distributed.comm.addressing import parse_address
 from distributed.comm.registry import get_backend
 
 import tensorlake_nb
+from tensorlake_nb.engine.descendants import kill_tree
 from tensorlake_nb.engine.nannies import (
     Births,
     EmbeddedCluster,
@@ -394,4 +394,4 @@ def _kill_child(dask_worker: Nanny | Worker) -> None:
     """Runs on a nanny."""
     pid = getattr(dask_worker, "pid", None)
     if isinstance(dask_worker, Nanny) and pid is not None:
-        os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        kill_tree(pid)

@@ -1,7 +1,7 @@
 """Preloaded into every worker process of an embedded cluster, before anything else runs there.
 
 Jupyter's Stop sends SIGINT to the kernel's whole process group. A worker must not hear it. And it is to end with its
-kernel, however that ends and whatever it is doing.
+kernel, however that ends and whatever it is doing, as what it has started is to end with it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import signal
 import sys
 import threading
 from typing import Any
+
+from tensorlake_nb.engine.descendants import lead_group
 
 #: From ``linux/prctl.h``.
 _PR_SET_PDEATHSIG = 1
@@ -60,3 +62,4 @@ def dask_setup(worker: Any) -> None:
 
 deafen()
 end_with_parent()
+lead_group()

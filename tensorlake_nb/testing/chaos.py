@@ -179,7 +179,7 @@ class _Chaos:
         self._graph, self._inputs, self._seed, self._folder = graph, dict(inputs), seed, folder
         self._draw = random.Random(f"chaos/{seed}")
         self._kills: Counter[str] = Counter()
-        self._groups: list[int] = []
+        self._sessions: list[int] = []
         self._settled = 0
 
     def run(
@@ -260,8 +260,8 @@ class _Chaos:
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
-        self._groups.append(process.pid)
-        timer = threading.Timer(max(until - time.monotonic(), 0), _kill_group, (process.pid,))
+        self._sessions.append(process.pid)
+        timer = threading.Timer(max(until - time.monotonic(), 0), _kill_session, (process.pid,))
         timer.start()
         assert process.stdout is not None
         last = ""
@@ -286,7 +286,7 @@ class _Chaos:
     def _kill(self, driver: int, victim: str) -> bool:
         """Kill something; whether there was anything to kill."""
         if victim == "all":
-            return _kill_group(driver)
+            return _kill_session(driver)
         if victim == "driver":
             return _kill(driver)
         with suppress(psutil.Error):
@@ -297,7 +297,7 @@ class _Chaos:
     def _left(self) -> list[str]:
         """Processes that don't end although their driver did; they are ended now."""
         until = time.monotonic() + _LEAVE_S
-        while (found := _of_groups(self._groups)) and time.monotonic() < until:
+        while (found := _of_sessions(self._sessions)) and time.monotonic() < until:
             time.sleep(0.05)
         for process in found:
             _kill(process.pid)
@@ -323,18 +323,16 @@ def _kill(pid: int) -> bool:
     return True
 
 
-def _kill_group(pid: int) -> bool:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
+def _kill_session(leader: int) -> bool:
+    """Kill a driver and all that it has started."""
+    killed = [_kill(process.pid) for process in _of_sessions([leader])]
+    return any(killed)
 
 
-def _of_groups(groups: list[int]) -> list[psutil.Process]:
+def _of_sessions(leaders: list[int]) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError):
-            if os.getpgid(process.pid) in groups and process.status() != psutil.STATUS_ZOMBIE:
+            if os.getsid(process.pid) in leaders and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
     return found

@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
@@ -45,7 +47,12 @@ class Kernels:
         return process
 
     def signal(self, process: subprocess.Popen[str], number: signal.Signals) -> None:
-        os.killpg(process.pid, number)
+        """To a kernel and its workers, each of which leads a process group."""
+        with suppress(psutil.Error):
+            kernel = psutil.Process(process.pid)
+            for each in [kernel, *kernel.children()]:
+                with suppress(psutil.NoSuchProcess):
+                    each.send_signal(number)
 
     def calls(self, what: str = "begin") -> Counter[str]:
         path = self.folder / "calls"

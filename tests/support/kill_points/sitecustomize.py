@@ -87,10 +87,10 @@ def _append(path: str, data: bytes) -> int:
 
 
 def _kill(victim: str) -> None:
-    """Kill the kernel (the process group is named after it), all of the group, or this process."""
-    kernel = os.getpgrp()
+    """Kill the kernel (which leads the session), this process, or both; other workers end with the kernel."""
+    kernel = os.getsid(0)
     if victim == "all":
-        os.killpg(kernel, signal.SIGKILL)
+        os.kill(kernel, signal.SIGKILL)
     os.kill(kernel if victim == "kernel" else os.getpid(), signal.SIGKILL)
 
 
