@@ -68,13 +68,17 @@ class Finished:
 class Lost:
     """A batch won't come back: its worker died, or it was given up.
 
-    ``kind`` is what this means for the element that was being computed, unless that ``is_blameless``.
+    ``kind`` is what this means for the element that was being computed, unless that ``is_blameless``. If it is known
+    which one that was, ``culprit`` is its node and its place in the batch. A worker may have told that it
+    ``has_begun`` the batch.
     """
 
     number: int
     reason: str
     kind: FailureKind = FailureKind.WORKER_LOST
     is_blameless: bool = False
+    has_begun: bool = False
+    culprit: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,8 +215,12 @@ class Caller:
         saving.join(_LAST_WORDS_S)
         if not watch.is_hung:  # it has ended meanwhile, and another call may have begun, which isn't to blame
             return
-        self._report(Overran(self._batch.name, self._call.node, offset, self._call.timeout_s, self._host.exits))
-        if self._host.exits:
+        if isinstance(watch.reason, Cancelled):  # other calls that are made in it may be of another run
+            exits = self._host.exits and self._host.alarm
+        else:
+            exits = self._host.exits
+            self._report(Overran(self._batch.name, self._call.node, offset, self._call.timeout_s, exits))
+        if exits:
             time.sleep(_SENDING_S)
             if watch.is_hung:
                 end_process()

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from distributed import Future, KilledWorker, Worker, WorkerPlugin
@@ -36,6 +37,7 @@ _TELL_S = 0.5
 _EXIT_NOTICE_S = 3.0
 #: How old the number of workers of a cluster that isn't ours may be (s).
 _COUNT_EVERY_S = 1.0
+_OVERRAN = "TaskTimeoutError: it took longer than its timeout, and its worker process was ended"
 #: After what time a batch counts as long (s): others had better not wait behind it.
 _LONG_S = 1.0
 
@@ -101,6 +103,8 @@ class DaskBackend:
         #: Which worker has begun a batch, and when (s, monotonic).
         self._workers: dict[int, tuple[str, float]] = {}
         self._lasting: set[int] = set()
+        #: The call in a batch that its worker ends itself for.
+        self._overran: dict[int, tuple[str, int]] = {}
         self._slots, self._count_again_at = 0, 0.0
         self._lock = threading.Lock()
 
@@ -209,24 +213,26 @@ class DaskBackend:
             self._futures.pop(number, None)
             self._workers.pop(number, None)
             self._lasting.discard(number)
+            self._overran.pop(number, None)
 
     def _lost(self, number: int, future: Future[Any], error: BaseException) -> be.Lost:
         worker, _ = self._workers.get(number, (None, 0.0))
+        has_begun = worker is not None
         if worker is None and isinstance(error, KilledWorker) and error.last_worker is not None:
             worker = error.last_worker.address
         death = death_of(self._connection, worker) if self._connection is not None and worker is not None else None
         if death == "SIGTERM":  # a Jupyter kernel that shuts down ends its children first, and then itself
             threading.main_thread().join(_EXIT_NOTICE_S)
         if death == TIMED_OUT:
-            reason = "TaskTimeoutError: it took longer than its timeout, and its worker process was ended"
-            return be.Lost(number, reason, FailureKind.TIMEOUT)
+            culprit = self._overran.get(number)
+            return be.Lost(number, _OVERRAN, FailureKind.TIMEOUT, has_begun=has_begun, culprit=culprit)
         if death == STOOD_STILL:
             return be.Lost(number, "its worker process was paused (SIGSTOP) for too long", is_blameless=True)
         if death is not None:
-            return be.Lost(number, f"its worker process ended ({death})")
+            return be.Lost(number, f"its worker process ended ({death})", has_begun=has_begun)
         if future.status == "cancelled":
             return be.Lost(number, "the cluster gave it up: was it restarted?")
-        return be.Lost(number, f"{type(error).__name__}: {error}")
+        return be.Lost(number, f"{type(error).__name__}: {error}", has_begun=has_begun)
 
     def _on_event(self, event: Any) -> None:
         _, body = event
@@ -240,8 +246,20 @@ class DaskBackend:
                 self._post(be.Progress(self._numbers[batch], current, total))
             case reporting.PartDone(receipt) if receipt.batch in self._numbers:
                 self._post(be.Part(self._numbers[receipt.batch], receipt))
+            case reporting.Overran(batch, node, offset, _, exits=True) if batch in self._numbers:
+                self._on_overran(self._numbers[batch], (node, offset))
             case _:
                 pass
+
+    def _on_overran(self, number: int, culprit: tuple[str, int]) -> None:
+        """The worker ends itself. A scheduler that isn't ours would have the batch begun anew elsewhere, and again."""
+        with self._lock:
+            self._overran[number] = culprit
+            left = {number: self._futures[number]} if number in self._futures else {}
+        if self._connection is not None and not self._connection.is_embedded:
+            # not on this thread, which is the one that the client withdraws it on
+            withdraw = partial(self._withdraw, left, _OVERRAN, FailureKind.TIMEOUT)
+            threading.Thread(target=withdraw, name="tensorlake-nb-overran", daemon=True).start()
 
     def look(self) -> None:
         if self._connection is not None and self._connection.loss is not None:
@@ -301,7 +319,9 @@ class DaskBackend:
         known.update(worker for key, worker in placed.items() if key not in numbers)
         return {numbers[key]: worker for key, worker in placed.items() if worker not in known}
 
-    def _withdraw(self, futures: Mapping[int, Future[Any]], reason: str) -> None:
+    def _withdraw(
+        self, futures: Mapping[int, Future[Any]], reason: str, kind: FailureKind = FailureKind.WORKER_LOST
+    ) -> None:
         if not futures:
             return
         with self._lock:
@@ -310,7 +330,7 @@ class DaskBackend:
         assert self._connection is not None
         self._connection.client.cancel(list(futures.values()), force=True)
         for number in futures:
-            self._post(be.Lost(number, reason))
+            self._post(be.Lost(number, reason, kind, culprit=self._overran.get(number)))
 
     def close(self) -> None:
         if self._connection is None:

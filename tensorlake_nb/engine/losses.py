@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
@@ -27,6 +28,7 @@ from tensorlake_nb.store.entry import TaskOutcome
 
 #: How often a batch may be lost at nobody's cost: before any of its elements was begun, or blamelessly.
 _MOST_WAITS = 3
+_UNTOLD = "on an object store nobody notes which one is begun"
 
 
 class Losses:
@@ -67,11 +69,13 @@ class Losses:
         interrupted = set(writer.interrupted())
         writer.close()
         if batch.fold is not None and batch.fold.groups is None:
-            return self._fold(order, batch, batch.fold, known, lost, at, is_charged=bool(interrupted) and is_charged)
+            is_charged = is_charged and (bool(interrupted) or self._was_begun(order, lost))
+            return self._fold(order, batch, batch.fold, known, lost, at, is_charged=is_charged)
         keys = [task_key(call.fingerprint, digest) for digest in one_by_one(batch.given)]
         open_ = [i for i, key in enumerate(keys) if key not in known]
         chunks = tuple(self._kept(order, i, call, known[key]) for i, key in enumerate(keys) if key in known)
-        culprits = self._culprits(order, open_, [i for i in open_ if keys[i] in interrupted]) if is_charged else []
+        begun = [i for i in open_ if keys[i] in interrupted]
+        culprits = self._culprits(order, lost, open_, begun) if is_charged else []
         suspects = tuple(self._suspect(order, i, lost) for i in culprits)
         if len(suspects) == 1:  # else each of them is tried by itself first
             self._failing.give_up(order.node, suspects)
@@ -112,21 +116,31 @@ class Losses:
         chunks = (Chunk((order.number,), done, 1, 1, spans, None, done, 0),) if done else ()
         failures: tuple[ElementFailed, ...] = ()
         if is_charged and done < batch.size:
+            if lost.culprit is None and not self._store.is_local:
+                lost = replace(lost, reason=f"{lost.reason}, here or a few elements later: {_UNTOLD}")
             failures = (self._suspect(order, done, lost),)
             self._failing.give_up_fold(order, failures)
         return BatchEnded(order.number, (NodeOutcome(order.node, chunks, failures),), (), done, at)
 
     # -- who did it --
 
-    def _culprits(self, order: Submit, open_: list[int], begun: list[int]) -> list[int]:
-        """The elements that may have ended their worker: those that it had begun.
-
-        None was begun if the batch was only waiting at a worker that died of another one. But a worker may also die
-        before it can say what it begins, so what waited too often is suspected after all.
-        """
+    def _culprits(self, order: Submit, lost: Lost, open_: list[int], begun: list[int]) -> list[int]:
+        """The elements that may have ended their worker: those that it had begun."""
+        node, offset = lost.culprit or ("", -1)
+        if node == order.node and offset in open_:
+            return [offset]
         if begun:
             return begun
-        return [] if self._waits_again(order) else open_
+        return open_ if self._was_begun(order, lost) else []
+
+    def _was_begun(self, order: Submit, lost: Lost) -> bool:
+        """Whether a batch was begun of which no beginning is noted, as none is on an object store.
+
+        It wasn't if it was only waiting at a worker that died of another one. But a worker may also die before it can
+        say what it begins, so what waited too often is suspected after all.
+        """
+        is_told = lost.culprit is not None or (lost.has_begun and not self._store.is_local)
+        return is_told or not self._waits_again(order)
 
     def _waits_again(self, order: Submit) -> bool:
         """Whether a batch may be lost once more at nobody's cost."""

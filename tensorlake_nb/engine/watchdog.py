@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final
 
 from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.engine.descendants import kill_children
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Watch:
     interrupt
         Interrupts the call from another thread. ``None``: raise the exception in the thread that enters.
     on_hang
-        Called on the watchdog's thread when the call doesn't end in time, even interrupted.
+        Called on the watchdog's thread when the call goes on, a while after it was interrupted.
     alarm
         Whether to arm the process's alarm clock: only one call at a time may.
     repeated
@@ -120,7 +121,7 @@ class Watch:
         with self._lock:
             if not self._is_open or self.reason is not None:
                 return
-            self.reason = reason
+            self.reason, self._interrupted_at = reason, time.monotonic()
             if self._interrupt_call is None:
                 raise_in_thread(self._thread_id, type(reason))
             else:
@@ -135,17 +136,16 @@ class Watch:
         """Do what is due; gives the time of the next look."""
         if not self._is_open:  # the next call has its whole time
             return now + self.timeout_s
-        if now < self.deadline:
-            return self.deadline
         if self.reason is None:
+            if now < self.deadline:
+                return self.deadline
             self.interrupt(Overrun())
             self._interrupted_at = now
-        if (
-            now < self._interrupted_at + GRACE_S
-        ):  # whoever looks late, since the process was paused, gives it all the same
+        # whoever looks late, since the process was paused, gives it all the same
+        if now < self._interrupted_at + GRACE_S:
             return self._interrupted_at + GRACE_S
         with self._lock:
-            is_due = self._is_open and not self._hung and isinstance(self.reason, Overrun)
+            is_due = self._is_open and not self._hung
             self._hung = self._hung or is_due
         if is_due:
             self._on_hang()
@@ -192,9 +192,13 @@ class _Watchdog:
         with self._changed:
             self._watches.discard(watch)
 
-    def of_run(self, run_id: RunId) -> list[Watch]:
+    def interrupt(self, run_id: RunId, reason: Interrupt) -> None:
         with self._changed:
-            return [watch for watch in self._watches if watch.run_id == run_id]
+            found = [watch for watch in self._watches if watch.run_id == run_id]
+        for watch in found:
+            watch.interrupt(reason)
+        with self._changed:
+            self._changed.notify()  # to see whether they end
 
     def _run(self) -> None:
         while True:
@@ -251,11 +255,11 @@ def raise_in_thread(thread_id: int, kind: type[BaseException]) -> None:
 
 
 def end_process() -> None:
-    """End this worker process at once, without any cleaning up; its nanny starts another."""
+    """End this worker process and what it has started at once, without any cleaning up; its nanny starts another."""
+    kill_children()
     os._exit(EXIT_OVERRUN)
 
 
 def interrupt_run(run_id: RunId, reason: Interrupt) -> None:
     """Interrupt the calls of a run that are under way in this process."""
-    for watch in _WATCHDOG.of_run(run_id):
-        watch.interrupt(reason)
+    _WATCHDOG.interrupt(run_id, reason)

@@ -12,6 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import dask
+import psutil
 import pytest
 
 import tensorlake_nb
@@ -22,6 +23,7 @@ from tensorlake_nb import (
     Run,
     RunCancelledError,
     StoreUnavailableError,
+    TaskFailedError,
     configure,
     tensorlake_function,
 )
@@ -158,6 +160,34 @@ def test_workers_join_leave_and_die_during_a_run(own: Cluster, store: str, notes
     assert "joining" in run.output(slow)
     done = [note for note in notes.all() if note.startswith("done")]
     assert sorted(done) == sorted(f"done {x}" for x in range(60)), "what was finished is not called again"
+
+
+@pytest.mark.parametrize("how", ["cancel", "timeout"])
+def test_a_program_that_a_call_started_ends_with_its_worker(own: Cluster, store: str, notes: Notes, how: str) -> None:
+    own.add_worker()
+    configure(cluster=own.client())
+
+    @tensorlake_function(timeout=1 if how == "timeout" else 600)
+    def waits() -> None:
+        import subprocess
+
+        program = subprocess.Popen(["sleep", "600"])
+        notes.add(f"process {program.pid}")
+        program.wait()
+
+    run = Graph("program", waits).start()
+    while not notes.all():
+        assert run.status == "running"
+    program = psutil.Process(int(notes.all()[0].removeprefix("process ")))
+    if how == "cancel":
+        run.cancel()
+    with pytest.raises(RunCancelledError if how == "cancel" else TaskFailedError) as caught:
+        run.wait(PATIENCE_S)
+
+    psutil.wait_procs([program], timeout=PATIENCE_S)
+    assert not program.is_running()
+    assert "TaskTimeoutError" in str(caught.value) or how == "cancel"
+    assert len(notes.all()) == 1, "it is not begun again on another worker"
 
 
 # -- mistakes, found before anything runs --
