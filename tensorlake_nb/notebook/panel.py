@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import sys
 import threading
 import time
 from collections import deque
@@ -182,9 +181,3 @@ def panel_of_model(model_id: Any) -> Panel | None:
 def panels_of(run: Run) -> list[Panel]:
     """The panels that follow a run."""
     return [panel for panel in _panels if panel.subject is run]
-
-
-def is_in_a_cell() -> bool:
-    """Whether what is displayed here lands in a cell: not on a subshell's thread, where clicks are heard."""
-    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    return shell is not None and hasattr(shell, "kernel") and not threading.current_thread().name.startswith("subshell")

@@ -140,13 +140,14 @@ def test_what_a_paused_kernel_had_claimed_is_taken_over_and_its_late_commits_do_
     assert again.split() == ["right", "0", str(SIZE)]
 
 
-def test_what_fails_in_one_kernel_is_tried_by_the_other_at_once(kernels: Kernels) -> None:
-    first = kernels.start(pipeline="failing", fails="7")
-    kernels.wait_for("slow 7")
+@pytest.mark.parametrize("call", ["slow 7", "total 7"])
+def test_what_fails_in_one_kernel_is_tried_by_the_other_at_once(kernels: Kernels, call: str) -> None:
+    first = kernels.start(pipeline="failing", fails=call)
+    kernels.wait_for(call)
 
     second = kernels.start(pipeline="failing")
 
-    assert [said(first).split(), said(second).split()] == [["right", "but", "7"], ["right"]]
+    assert [said(first).strip(), said(second).strip()] == [f"right but {call}", "right"]
     calls = kernels.calls()
-    assert calls.pop("slow 7") == 3, "twice in vain"
+    assert calls.pop(call) == 3, "twice in vain"
     assert set(calls.values()) == {1}
