@@ -142,6 +142,18 @@ class _Handler(logging.Handler):
             except Exception:  # wrong arguments to a log call: show what there is
                 text = f"{record.levelname}:{record.name}:{record.msg}"
             captured.add("log", text + "\n")
+            return
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level and self._is_alone(logging.getLogger(record.name)):
+            last.handle(record)
+
+    def _is_alone(self, logger: logging.Logger | None) -> bool:
+        """Whether a logger has no handler but this: without it `logging.lastResort` would print what it logs."""
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return False
+            logger = logger.parent
+        return True
 
 
 _lock = threading.RLock()

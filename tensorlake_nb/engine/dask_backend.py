@@ -38,6 +38,10 @@ _EXIT_NOTICE_S = 3.0
 #: How old the number of workers of a cluster that isn't ours may be (s).
 _COUNT_EVERY_S = 1.0
 _OVERRAN = "TaskTimeoutError: it took longer than its timeout, and its worker process was ended"
+_GOES_ON = (
+    "%r goes on after its timeout of %g s and can't be ended where it runs: the run waits for it. "
+    "On the embedded cluster, or with a nanny, its process would be ended."
+)
 #: After what time a batch counts as long (s): others had better not wait behind it.
 _LONG_S = 1.0
 
@@ -248,6 +252,8 @@ class DaskBackend:
                 self._post(be.Part(self._numbers[receipt.batch], receipt))
             case reporting.Overran(batch, node, offset, _, exits=True) if batch in self._numbers:
                 self._on_overran(self._numbers[batch], (node, offset))
+            case reporting.Overran(batch, node, _, timeout_s, exits=False) if batch in self._numbers:
+                logger.warning(_GOES_ON, node, timeout_s)
             case _:
                 pass
 
