@@ -88,7 +88,14 @@ class Broken:
     error: BaseException
 
 
-Message = Ready | Started | Progress | Part | Finished | Lost | Broken
+@dataclass(frozen=True, slots=True)
+class StoreAwaited:
+    """A worker can't reach the store, and asks again after so many seconds."""
+
+    seconds: float
+
+
+Message = Ready | Started | Progress | Part | Finished | Lost | Broken | StoreAwaited
 
 
 class Backend(Protocol):

@@ -250,6 +250,8 @@ class DaskBackend:
                 self._post(be.Progress(self._numbers[batch], current, total))
             case reporting.PartDone(receipt) if receipt.batch in self._numbers:
                 self._post(be.Part(self._numbers[receipt.batch], receipt))
+            case reporting.StoreAwaited(batch, seconds) if batch in self._numbers:
+                self._post(be.StoreAwaited(seconds))
             case reporting.Overran(batch, node, offset, _, exits=True) if batch in self._numbers:
                 self._on_overran(self._numbers[batch], (node, offset))
             case reporting.Overran(batch, node, _, timeout_s, exits=False) if batch in self._numbers:

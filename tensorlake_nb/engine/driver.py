@@ -110,7 +110,13 @@ class Driver:
         #: Batches whose end is at the desk: what else is said of them comes too late.
         self._ended: set[int] = set()
         self._is_halted = False
+        self._store_awaited_until = 0.0
         self._patience = Patience(store_patience_s, is_over=lambda: self.state.stopping == "cancelled")
+
+    @property
+    def awaits_store(self) -> bool:
+        """Whether the driver or a worker can't reach the store, and is about to ask again."""
+        return self._patience.waited_s > 0 or self._clock() < self._store_awaited_until
 
     async def drive(self) -> None:
         """Drive the run until it has ended; what went wrong is in the state, or in `exception`."""
@@ -304,6 +310,8 @@ class Driver:
                 if self._ends(number):
                     is_stopping = self.state.stopping is not None
                     self._at_desk(self._desk.recover, message, now, is_stopping)
+            case be.StoreAwaited(seconds):
+                self._store_awaited_until = max(self._store_awaited_until, now + seconds)
             case be.Broken(error):
                 self._break(error)
             case _:

@@ -22,7 +22,7 @@ from tensorlake_nb.engine.emitting import emit
 from tensorlake_nb.engine.folding import fold
 from tensorlake_nb.engine.functions import store_at
 from tensorlake_nb.engine.node_work import NodeWork, compute_in_turn
-from tensorlake_nb.engine.reporting import Report, Started, current_worker, reporter
+from tensorlake_nb.engine.reporting import Report, Started, StoreAwaited, current_worker, reporter
 from tensorlake_nb.engine.stopping import given_up
 from tensorlake_nb.engine.watchdog import rest_alarm
 from tensorlake_nb.store.checkpoints import Store
@@ -61,7 +61,12 @@ def host_of(worker: Worker | None) -> Host:
 
 def execute(batch: Batch, report: Report, host: Host, store: Store | None = None) -> tuple[Receipt, ...]:
     """`run_batch` anywhere: with what it reports, where it runs, and another store than the batch names, given."""
-    patience = Patience(batch.store_patience_s, is_over=lambda: given_up(batch.run_id), on_wait=rest_alarm)
+
+    def waits(seconds: float) -> None:
+        rest_alarm()
+        report(StoreAwaited(batch.name, seconds))
+
+    patience = Patience(batch.store_patience_s, is_over=lambda: given_up(batch.run_id), on_wait=waits)
     with patient(patience):
         return _executed(batch, report, host, store)
 

@@ -165,9 +165,12 @@ class RecordedRun:
 
     @property
     def doing(self) -> str:
-        """What it does before its first call, where that takes time; empty when there is nothing to say."""
-        if self._driver is None or self._done is None or self._done.done():
+        """What it waits for beside its calls; empty when there is nothing to say."""
+        driver = self._driver
+        if driver is None or self._done is None or self._done.done():
             return ""
+        if driver.awaits_store:
+            return "waiting for the store"
         return self._on_loop(lambda: "waiting for the cluster" if self._state.awaits_cluster else "")
 
     def summary(self) -> RunSummary:

@@ -56,7 +56,15 @@ class Overran:
     exits: bool
 
 
-Message = Started | Progress | PartDone | Overran
+@dataclass(frozen=True, slots=True)
+class StoreAwaited:
+    """The store can't be reached: it is asked again after so many seconds."""
+
+    batch: str
+    seconds: float
+
+
+Message = Started | Progress | PartDone | Overran | StoreAwaited
 Report = Callable[[Message], None]
 
 

@@ -53,7 +53,7 @@ class Patience:
     is_over
         Asked all the while: nobody wants what is waited for any more.
     on_wait
-        Called before each wait.
+        Called before each wait with how long it may take (s).
     clock, sleep
         What time it is (s), and how it passes.
     """
@@ -63,7 +63,7 @@ class Patience:
         most_s: float = 0.0,
         *,
         is_over: Callable[[], bool] = lambda: False,
-        on_wait: Callable[[], None] = lambda: None,
+        on_wait: Callable[[float], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -81,7 +81,7 @@ class Patience:
         self._unwell_since = None
 
     def wait_s(self, tries: int, waits_s: Sequence[float]) -> float | None:
-        """How long to wait before another try, after so many; ``None``: no more.
+        """How long to wait before another try, after so many, shortened at random by up to a half; ``None``: no more.
 
         Parameters
         ----------
@@ -90,16 +90,17 @@ class Patience:
         """
         if self._unwell_since is None:
             self._unwell_since = self._clock()
+        shortened = random.uniform(0.5, 1.0)
         if tries < len(waits_s):
-            return waits_s[tries]
-        wait_s = WAITS_S[tries] if tries < len(WAITS_S) else _LONGEST_WAIT_S
+            return shortened * waits_s[tries]
+        wait_s = shortened * (WAITS_S[tries] if tries < len(WAITS_S) else _LONGEST_WAIT_S)
         left_s = self.most_s - self.waited_s
         return min(wait_s, left_s) if left_s > 0 and not self._is_over() else None
 
     def wait(self, seconds: float) -> None:
-        """Let some time pass, less by up to a half, or until it is over."""
-        self._on_wait()
-        until = self._clock() + seconds * random.uniform(0.5, 1.0)
+        """Let some time pass, or until it is over."""
+        self._on_wait(seconds)
+        until = self._clock() + seconds
         while not self._is_over() and (left_s := until - self._clock()) > 0:
             self._sleep(min(left_s, _SLICE_S))
 

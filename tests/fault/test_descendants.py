@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +15,7 @@ import pytest
 from tests.support.kernels import kernel
 from tests.support.leftovers import Mark, marked
 from tests.support.notes import PATIENCE_S, Notes
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -62,13 +62,6 @@ if __name__ == "__main__":
 def mark() -> Iterator[Mark]:
     with marked() as made:
         yield made
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("how", ["timeout", "timeout in C", "cancel", "worker", "kernel", "return"])

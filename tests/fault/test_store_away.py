@@ -18,6 +18,7 @@ from tensorlake_nb import Graph, Run, StoreUnavailableError, configure, tensorla
 from tensorlake_nb.store import patience
 from tests.support.notes import Notes
 from tests.support.troubles import KINDS, Trouble, trouble
+from tests.support.waiting import wait_until
 
 BEFORE, ALL = 3, 6
 _WAITING = re.compile(r"can't (write|read|list) \S*(segments|spool)\S*: .*Asked again")
@@ -105,9 +106,11 @@ def test_what_was_computed_is_kept_until_the_store_is_back(anybodys: Path, kind:
 
         run = work.begin(what)
         assert waits.begun.wait(30)
+        wait_until(lambda: run.doing == "waiting for the store")
         what.end()
 
         assert run.result() == work.right(ALL)
+        assert run.doing == ""
         assert work.calls() == dict.fromkeys(range(ALL), 1)
 
 

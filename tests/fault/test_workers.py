@@ -22,6 +22,7 @@ from tensorlake_nb.engine.execute import run_batch
 from tensorlake_nb.engine.reporting import Message, Overran, Started, decoded, topic_of
 from tensorlake_nb.engine.stopping import forget_run, request_cancel
 from tests.support.batches import RUN, Bench, Calls
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 
@@ -49,13 +50,6 @@ def client_of(connection: Connection) -> Any:
     return connection.client
 
 
-def until(condition: Any, within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it didn't come about"
-        time.sleep(0.01)
-
-
 def worker_of(connection: Connection) -> tuple[str, int]:
     """Address and process of the only worker, once there is one."""
     found: dict[str, int] = {}
@@ -65,7 +59,7 @@ def worker_of(connection: Connection) -> tuple[str, int]:
         found.update(client_of(connection).run(os.getpid, on_error="ignore"))
         return len(found) == 1
 
-    until(is_there)
+    wait_until(is_there)
     return next(iter(found.items()))
 
 
@@ -168,7 +162,7 @@ def test_a_hanging_call_ends_with_its_process_and_is_told(connection: Connection
     assert future.exception(timeout=30) is not None
     assert time.monotonic() - began < 8.0
     assert death_of(connection, address) == "timeout"
-    until(lambda: any(isinstance(message, Overran) for message in heard))
+    wait_until(lambda: any(isinstance(message, Overran) for message in heard))
     assert Started(batch.name, "hangs", address, pid) in heard
     assert Overran(batch.name, "hangs", 1, 0.2, exits=True) in heard
     client_of(connection).unsubscribe_topic(topic_of(RUN))
@@ -203,7 +197,7 @@ def test_a_worker_paused_past_the_deadline_that_goes_on_costs_a_timeout_and_noth
     batch = bench.batch(bench.call(paused), [1, 2, 3], stop_on_failure=False)
     address, pid = worker_of(connection)
     future = client_of(connection).submit(run_batch, batch, pure=False)
-    until(lambda: calls.all() == ["1", "2"])
+    wait_until(lambda: calls.all() == ["1", "2"])
     os.kill(pid, signal.SIGSTOP)
     time.sleep(2.0)
     os.kill(pid, signal.SIGCONT)
@@ -229,7 +223,7 @@ def test_cancelling_frees_a_worker_at_once(connection: Connection, bench: Bench,
     batch = bench.batch(bench.call(long), [1, 2, 3])
     _, pid = worker_of(connection)
     future = client_of(connection).submit(run_batch, batch, pure=False)
-    until(lambda: calls.all() == ["1", "2"])
+    wait_until(lambda: calls.all() == ["1", "2"])
     began = time.monotonic()
     client_of(connection).run(request_cancel, RUN)
     (receipt,) = future.result(timeout=30)

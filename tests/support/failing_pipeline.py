@@ -10,20 +10,12 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from tensorlake_nb import Graph, Retries, configure, tensorlake_function
 from tensorlake_nb.engine import sharing
 from tests.support.notes import Notes
-
-
-def wait_until(it_is_so: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
-    while not it_is_so():
-        assert time.monotonic() < until
-        time.sleep(0.01)
+from tests.support.waiting import wait_until
 
 
 @tensorlake_function()

@@ -22,15 +22,9 @@ from tensorlake_nb.engine import cluster, nannies
 from tensorlake_nb.engine.cluster import Connection, connect, death_of
 from tensorlake_nb.engine.nannies import cause_of
 from tensorlake_nb.errors import ClusterError
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
-
-
-def until(condition: Any, within_s: float = 20.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it didn't come about"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +123,10 @@ def test_a_killed_worker_is_replaced_and_its_death_is_known(embedded: Connection
     first = addresses(embedded)[0]
     began = time.monotonic()
     embedded.kill_worker(first)
-    until(lambda: first not in addresses(embedded))
+    wait_until(lambda: first not in addresses(embedded))
     assert time.monotonic() - began < 4.0, "it isn't asked to close first"
 
-    until(lambda: len(addresses(embedded)) == 2)
+    wait_until(lambda: len(addresses(embedded)) == 2)
     assert death_of(embedded, first) == "SIGKILL"
 
 
@@ -144,10 +138,10 @@ def test_killing_works_while_the_worker_is_stuck_in_its_interpreter(embedded: Co
 
     victim = addresses(embedded)[0]
     future = client_of(embedded).submit(stuck, workers=[victim], allow_other_workers=False, pure=False)
-    until(lambda: client_of(embedded).processing().get(victim))
+    wait_until(lambda: client_of(embedded).processing().get(victim))
     time.sleep(0.1)
     embedded.kill_worker(victim)
-    until(lambda: victim not in addresses(embedded) and len(addresses(embedded)) == 2)
+    wait_until(lambda: victim not in addresses(embedded) and len(addresses(embedded)) == 2)
     future.cancel(force=True)
 
     assert death_of(embedded, victim) == "SIGKILL"
@@ -163,7 +157,7 @@ def test_what_a_worker_died_of_is_known(embedded: Connection, code: int) -> None
 
     assert future.exception(timeout=20) is not None
     assert death_of(embedded, victim) == {3: "exit code 3", 124: "timeout"}[code]
-    until(lambda: len(addresses(embedded)) == 2)
+    wait_until(lambda: len(addresses(embedded)) == 2)
 
 
 def test_a_worker_at_the_address_of_a_dead_one_dies_of_its_own_cause(embedded: Connection) -> None:
@@ -172,7 +166,7 @@ def test_a_worker_at_the_address_of_a_dead_one_dies_of_its_own_cause(embedded: C
     started: Any = embedded._cluster
     nannies.Births().add_worker(started.scheduler, first)
     embedded.kill_worker(first)
-    until(lambda: first not in addresses(embedded) and len(addresses(embedded)) == 2)
+    wait_until(lambda: first not in addresses(embedded) and len(addresses(embedded)) == 2)
 
     assert death_of(embedded, first) == "SIGKILL"
 

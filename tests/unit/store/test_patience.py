@@ -36,7 +36,7 @@ class Clock:
                 self.at.remove((due, what))
                 what()
 
-    def patience(self, most_s: float, **more: Callable[[], object]) -> Patience:
+    def patience(self, most_s: float, **more: Callable[..., object]) -> Patience:
         return Patience(most_s, clock=lambda: self.now, sleep=self.sleep, **more)  # type: ignore[arg-type]
 
 
@@ -131,7 +131,7 @@ def test_before_each_wait_its_owner_is_told(clock: Clock) -> None:
     told: list[float] = []
     ask, asked = failing(clock, FULL, until=20)
 
-    with patient(clock.patience(300.0, on_wait=lambda: told.append(clock.now))):
+    with patient(clock.patience(300.0, on_wait=lambda _: told.append(clock.now))):
         persistently("write", "/store/object", ask)
 
     assert told == asked[:-1]
