@@ -13,11 +13,12 @@ from tensorlake_nb.core.batch import Batch, Call, Failure, FailureKind
 from tensorlake_nb.engine import secrets
 from tensorlake_nb.engine.capture import BatchLog, Captured
 from tensorlake_nb.engine.context import RequestContext
+from tensorlake_nb.engine.descendants import end_process
 from tensorlake_nb.engine.failures import failure_of
 from tensorlake_nb.engine.functions import Loaded
 from tensorlake_nb.engine.reporting import Overran, Progress, Report
 from tensorlake_nb.engine.secrets import signing_keys_of
-from tensorlake_nb.engine.watchdog import Cancelled, Interrupt, Watch, end_process, rest_alarm
+from tensorlake_nb.engine.watchdog import EXIT_OVERRUN, Cancelled, Interrupt, Watch, rest_alarm
 from tensorlake_nb.errors import TaskTimeoutError
 from tensorlake_nb.store.checkpoints import Store
 
@@ -51,10 +52,18 @@ class Host:
         It is a worker's own process with a nanny behind it: a hanging call may be ended with it.
     alarm
         Only one call at a time runs in it, so that its alarm clock can watch that call.
+    is_alone
+        Asked whether the batch that is being computed is all that there is in it.
     """
 
-    def __init__(self, exits: bool = False, alarm: bool = False, address: str = "") -> None:
-        self.exits, self.alarm, self.address = exits, alarm, address
+    def __init__(
+        self,
+        exits: bool = False,
+        alarm: bool = False,
+        address: str = "",
+        is_alone: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.exits, self.alarm, self.address, self.is_alone = exits, alarm, address, is_alone
 
 
 class Caller:
@@ -141,7 +150,7 @@ class Caller:
             self._batch.run_id,
             self._call.timeout_s,
             interrupt=interrupt,
-            on_hang=lambda: self._hang(offset, watch),
+            on_hang=lambda: self._hang(None, watch),
             alarm=self._host.alarm,
         )
         context = self._context(offset, watch)
@@ -208,19 +217,22 @@ class Caller:
             return failure_of(offset, error, given, secrets=(*shown, *self._hidden))
         return Returned(value, context.effects.packed() if context is not None else None, duration_s)
 
-    def _hang(self, offset: int, watch: Watch) -> None:
-        """The call goes on although it was interrupted: on the watchdog's thread, end the process if it is ours."""
+    def _hang(self, offset: int | None, watch: Watch) -> None:
+        """The call goes on although it was interrupted: on the watchdog's thread, end the process if it is ours.
+
+        Of calls that share an event loop nobody knows which one keeps it from the others.
+        """
         saving = threading.Thread(target=self._save, name="tensorlake-nb last words", daemon=True)
         saving.start()
         saving.join(_LAST_WORDS_S)
         if not watch.is_hung:  # it has ended meanwhile, and another call may have begun, which isn't to blame
             return
-        if isinstance(watch.reason, Cancelled):  # other calls that are made in it may be of another run
-            exits = self._host.exits and self._host.alarm
+        if isinstance(watch.reason, Cancelled):  # it isn't ours if there is anything else in it
+            exits = self._host.exits and self._host.is_alone()
         else:
             exits = self._host.exits
             self._report(Overran(self._batch.name, self._call.node, offset, self._call.timeout_s, exits))
         if exits:
             time.sleep(_SENDING_S)
             if watch.is_hung:
-                end_process()
+                end_process(EXIT_OVERRUN)

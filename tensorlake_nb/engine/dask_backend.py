@@ -253,16 +253,17 @@ class DaskBackend:
             case reporting.StoreAwaited(batch, seconds) if batch in self._numbers:
                 self._post(be.StoreAwaited(seconds))
             case reporting.Overran(batch, node, offset, _, exits=True) if batch in self._numbers:
-                self._on_overran(self._numbers[batch], (node, offset))
+                self._on_overran(self._numbers[batch], None if offset is None else (node, offset))
             case reporting.Overran(batch, node, _, timeout_s, exits=False) if batch in self._numbers:
                 logger.warning(_GOES_ON, node, timeout_s)
             case _:
                 pass
 
-    def _on_overran(self, number: int, culprit: tuple[str, int]) -> None:
+    def _on_overran(self, number: int, culprit: tuple[str, int] | None) -> None:
         """The worker ends itself. A scheduler that isn't ours would have the batch begun anew elsewhere, and again."""
         with self._lock:
-            self._overran[number] = culprit
+            if culprit is not None:
+                self._overran[number] = culprit
             left = {number: self._futures[number]} if number in self._futures else {}
         if self._connection is not None and not self._connection.is_embedded:
             # not on this thread, which is the one that the client withdraws it on
@@ -338,7 +339,9 @@ class DaskBackend:
         assert self._connection is not None
         self._connection.client.cancel(list(futures.values()), force=True)
         for number in futures:
-            self._post(be.Lost(number, reason, kind, culprit=self._overran.get(number)))
+            lost = be.Lost(number, reason, kind, has_begun=number in self._workers, culprit=self._overran.get(number))
+            self._forget(number)
+            self._post(lost)
 
     def close(self) -> None:
         if self._connection is None:

@@ -56,7 +56,8 @@ def host_of(worker: Worker | None) -> Host:
     if worker is None:
         return Host(address=f"process {os.getpid()}")
     exits = worker.nanny is not None
-    return Host(exits, exits and worker.state.nthreads == 1, worker.address)
+    # A worker knows as tasks what it computes, what waits, data that it holds, actors, and drivers of detached runs.
+    return Host(exits, exits and worker.state.nthreads == 1, worker.address, lambda: len(worker.state.tasks) <= 1)
 
 
 def execute(batch: Batch, report: Report, host: Host, store: Store | None = None) -> tuple[Receipt, ...]:

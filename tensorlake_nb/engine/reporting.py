@@ -47,11 +47,14 @@ class PartDone:
 
 @dataclass(frozen=True, slots=True)
 class Overran:
-    """A call didn't end when its time was up. With ``exits`` its process ends now; else its thread is lost."""
+    """A call didn't end when its time was up. With ``exits`` its process ends now; else its thread is lost.
+
+    ``offset`` says of which element in the batch, if that is certain.
+    """
 
     batch: str
     node: str
-    offset: int
+    offset: int | None
     timeout_s: float
     exits: bool
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import signal
 import threading
 import time
@@ -17,7 +16,6 @@ from types import TracebackType
 from typing import Final
 
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.engine.descendants import kill_children
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +24,8 @@ EXIT_OVERRUN: Final = 124
 #: Seconds between the exception and the end of the process, and from there to the alarm.
 GRACE_S = 1.0
 _ALARM_MARGIN_S = 2.0
+#: Seconds until a cancelled call that hangs is looked at again.
+_AGAIN_S = 10.0
 #: How much later the alarm may ring, so that it needn't be set for every call: each time is a system call.
 _ALARM_SLACK_S = 0.5
 
@@ -50,7 +50,8 @@ class Watch:
     interrupt
         Interrupts the call from another thread. ``None``: raise the exception in the thread that enters.
     on_hang
-        Called on the watchdog's thread when the call goes on, a while after it was interrupted.
+        Called on the watchdog's thread when the call goes on, a while after it was interrupted; and now and then
+        again if it was cancelled.
     alarm
         Whether to arm the process's alarm clock: only one call at a time may.
     repeated
@@ -145,11 +146,12 @@ class Watch:
         if now < self._interrupted_at + GRACE_S:
             return self._interrupted_at + GRACE_S
         with self._lock:
-            is_due = self._is_open and not self._hung
+            is_cancelled = isinstance(self.reason, Cancelled)
+            is_due = self._is_open and (is_cancelled or not self._hung)
             self._hung = self._hung or is_due
         if is_due:
             self._on_hang()
-        return now + 3600.0
+        return now + (_AGAIN_S if is_cancelled else 3600.0)
 
 
 class _Alarm:
@@ -252,12 +254,6 @@ def _take_back(thread_id: int) -> None:
 def raise_in_thread(thread_id: int, kind: type[BaseException]) -> None:
     """Raise an exception in another thread, as soon as that runs Python again."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(kind))
-
-
-def end_process() -> None:
-    """End this worker process and what it has started at once, without any cleaning up; its nanny starts another."""
-    kill_children()
-    os._exit(EXIT_OVERRUN)
 
 
 def interrupt_run(run_id: RunId, reason: Interrupt) -> None:

@@ -29,6 +29,9 @@ def deafen() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if hasattr(signal, "SIGALRM"):  # the alarm clock of the watchdog is to end the process
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for name in ("SIGTTIN", "SIGTTOU"):  # else a program that touches the terminal would stop the whole group
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def end_with_parent() -> None:

@@ -134,3 +134,89 @@ def test_stop_doesnt_reach_a_program_whose_call_would_then_take_half_a_result(tm
         assert notebook.run("print(graph.run().output('work'))").stdout == "['all of it']\n"
     assert Notes(str(tmp_path / "calls")).all() == ["call", "call"]
     assert mark.left() == []
+
+
+BESIDE = """
+import asyncio, subprocess, time
+from tensorlake_nb import *
+configure(store="store", workers=1)
+
+@tensorlake_function()
+def numbers(n: int) -> list[int]:
+    return list(range(n))
+
+@tensorlake_function(timeout=2, max_concurrency=16, inject_ctx=True)
+async def work(ctx: RequestContext, x: int) -> str:
+    while x == 0:
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            pass
+    await asyncio.sleep(1.5)
+    ctx.update_progress(1, 2)
+    script = "echo half; sleep 1.8; echo all"  # under way when the worker is ended for what hangs beside it
+    process = await asyncio.create_subprocess_exec("sh", "-c", script, stdout=subprocess.PIPE)
+    return str((await process.communicate())[0])
+
+if __name__ == "__main__":
+    run = Graph("beside", numbers, on_error="continue").add_edge(numbers, work).start(n=12)
+    run.wait()
+    print([failure.index for failure in run.failures], set(run.output(work)))
+"""
+
+
+def test_a_call_beside_one_that_hangs_never_takes_half_a_result(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(BESIDE)
+
+    assert said_by(tmp_path) == ["[0] {\"b'half\\\\nall\\\\n'\"}"]
+
+
+TERMINAL = """
+import pty, subprocess, sys
+from tensorlake_nb import *
+configure(store="store", workers=1)
+PROGRAM = '''
+import os, termios
+print(os.isatty(0))
+try:
+    terminal = os.open("/dev/tty", os.O_RDWR)
+    termios.tcsetattr(terminal, termios.TCSANOW, termios.tcgetattr(terminal))
+    print(os.read(terminal, 1))
+except OSError as error:
+    print("no terminal")
+'''
+
+@tensorlake_function(timeout=20)
+def touches() -> list[str]:
+    command = [sys.executable, "-c", PROGRAM]
+    return [subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout]
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["in", "a", "terminal"]:
+        print("said", Graph("terminal", touches).run().output(touches))
+    else:
+        pty.spawn([sys.executable, __file__, "in", "a", "terminal"])
+"""
+
+
+def test_a_program_that_touches_the_terminal_doesnt_stop_its_worker(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(TERMINAL)
+
+    assert [line.strip() for line in said_by(tmp_path) if line.startswith("said")] == [
+        "said ['False\\nno terminal\\n']"
+    ]
+
+
+def said_by(folder: Path) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "script.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()

@@ -106,6 +106,26 @@ def test_a_hung_call_ends_at_its_timeout_and_costs_only_itself(calls: Path) -> N
     assert max(called(calls).values()) == 1
 
 
+def test_a_call_that_keeps_the_event_loop_is_found_among_those_that_share_it(calls: Path) -> None:
+    @tensorlake_function(timeout=1.5, max_concurrency=4)
+    async def shares(x: int, calls: str) -> int:
+        import asyncio
+
+        note(x, calls)
+        if x == 3:
+            await asyncio.sleep(0.3)
+            time.sleep(60)
+        await asyncio.sleep(1.0)
+        return x
+
+    graph = Graph(name="loop", start_node=numbers, on_error="continue").add_edge(numbers, shares)
+    run = graph.run(n=8, calls=str(calls))
+
+    assert [(failure.index, failure.kind) for failure in run.failures] == [(3, "timeout")]
+    assert sorted(run.output(shares)) == [0, 1, 2, 4, 5, 6, 7]
+    assert max(called(calls).values()) == 2, "once beside the others, once alone"
+
+
 def test_an_element_that_takes_all_memory_fails_alone_and_is_told_the_limit(
     calls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

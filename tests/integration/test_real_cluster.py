@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -188,6 +189,33 @@ def test_a_program_that_a_call_started_ends_with_its_worker(own: Cluster, store:
     assert not program.is_running()
     assert "TaskTimeoutError" in str(caught.value) or how == "cancel"
     assert len(notes.all()) == 1, "it is not begun again on another worker"
+
+
+def test_a_worker_that_holds_something_else_outlives_a_cancelled_call_that_hangs(
+    own: Cluster, store: str, notes: Notes
+) -> None:
+    own.add_worker()
+    client = own.client()
+    configure(cluster=client)
+    client.wait_for_workers(1, timeout=PATIENCE_S)
+    somebodys = client.scatter([1, 2, 3], hash=False)
+
+    @tensorlake_function(timeout=600)
+    def waits() -> None:
+        notes.add("begun")
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            time.sleep(3)
+
+    before = client.run(os.getpid)
+    run = Graph("beside-data", waits).start()
+    notes.wait_for("begun")
+    run.cancel()
+    with pytest.raises(RunCancelledError):
+        run.wait(PATIENCE_S)
+    # this waits behind the call that goes on
+    assert client.submit(sum, somebodys, pure=False).result(timeout=PATIENCE_S) == 6
+    assert client.run(os.getpid) == before
 
 
 # -- mistakes, found before anything runs --

@@ -71,7 +71,7 @@ def test_a_call_that_does_not_end_is_reported_and_what_is_finished_is_saved(
     monkeypatch.setattr(watchdog, "GRACE_S", 0.1)
     monkeypatch.setattr("tensorlake_nb.engine.calls._SENDING_S", 0.0)
     ended = threading.Event()
-    monkeypatch.setattr("tensorlake_nb.engine.calls.end_process", ended.set)
+    monkeypatch.setattr("tensorlake_nb.engine.calls.end_process", lambda code: ended.set())
 
     @tensorlake_function(timeout=0.1)
     def hangs(x: int) -> int:
@@ -103,7 +103,7 @@ def test_in_the_kernels_own_process_a_hanging_call_is_only_reported(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watchdog, "GRACE_S", 0.05)
-    monkeypatch.setattr("tensorlake_nb.engine.calls.end_process", lambda: pytest.fail("the kernel was ended"))
+    monkeypatch.setattr("tensorlake_nb.engine.calls.end_process", lambda code: pytest.fail("the kernel was ended"))
 
     @tensorlake_function(timeout=0.05)
     def hangs(x: int) -> int:
