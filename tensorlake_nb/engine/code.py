@@ -62,14 +62,17 @@ def pack(function_print: FunctionPrint, function: Function) -> bytes:
         It reaches something that can't be pickled: the message names it and who holds it.
     """
     classes = dict(function_print.classes)
+    modules = shipment(function_print.parts)
     try:
         data, sources = travel.dumps(
-            (function, classes), versions=function_print.versions, resolved=_annotations(function)
+            (function, classes),
+            versions=function_print.versions,
+            resolved=_annotations(function),
+            imported=modules.modules.keys(),
         )
     except Exception as error:
         raise SerializationError(_complaint(function, classes, error)) from error
     is_exact = not function_print.opaque and function.options.version is None
-    modules = shipment(function_print.parts)
     return pickle.dumps((_FORMAT, data, sources, is_exact, modules.process, dict(modules.modules)), protocol=5)
 
 

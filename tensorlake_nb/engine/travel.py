@@ -16,7 +16,7 @@ import sys
 import threading
 import types
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -44,7 +44,11 @@ def is_own_module(module: object) -> bool:
 
 
 def dumps(
-    obj: Any, *, versions: Mapping[type, str] | None = None, resolved: dict[int, dict[str, Any]] | None = None
+    obj: Any,
+    *,
+    versions: Mapping[type, str] | None = None,
+    resolved: dict[int, dict[str, Any]] | None = None,
+    imported: Collection[str] = (),
 ) -> tuple[bytes, dict[str, str]]:
     """Pickle an object; also give the sources that its functions came from, by file name.
 
@@ -55,9 +59,12 @@ def dumps(
         base or a helper was edited, is a new class there. One without a digest is made anew each time.
     resolved
         Parameter annotations to send instead of a function's own, by the function's ``id``.
+    imported
+        Modules that are imported there, while a function runs: classes of theirs are taken from that import, or they
+        would be there twice, each a stranger to ``isinstance`` and ``except``.
     """
     with _REGISTERED, io.BytesIO() as file:
-        pickler = ProjectPickler(file, versions=versions or {}, resolved=resolved or {})
+        pickler = ProjectPickler(file, versions=versions or {}, resolved=resolved or {}, imported=imported)
         pickler.dump(obj)
         return file.getvalue(), {name: text for name in pickler.files if (text := _text_of(name))}
 
@@ -124,17 +131,20 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
         *,
         versions: Mapping[type, str],
         resolved: dict[int, dict[str, Any]],
+        imported: Collection[str] = (),
         verdicts: dict[int, tuple[Any, bool]] | None = None,
     ) -> None:
         super().__init__(file, protocol=5)
         self.files: set[str] = set()
-        self._versions, self._resolved = versions, resolved
+        self._versions, self._resolved, self._imported = versions, resolved, imported
         self._verdicts = verdicts if verdicts is not None else {}
         self._shared: dict[str, _ModuleVars] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, types.ModuleType):
             return self._module(obj)
+        if isinstance(obj, type) and obj.__module__ in self._imported and _is_as_imported(obj):
+            return _class_of_import, (obj.__module__, obj.__qualname__)
         module = sys.modules.get(getattr(obj, "__module__", None) or "") if _is_code(obj) else None
         if module is not None and is_own_module(module):
             _REGISTERED.add(module)
@@ -229,6 +239,22 @@ _MACHINERY = {"__builtins__", "__cached__", "__loader__", "__spec__"}
 
 def _is_code(obj: Any) -> bool:
     return isinstance(obj, (types.FunctionType, type, Function))
+
+
+def _class_of_import(module: str, qualname: str) -> Any:
+    found: Any = import_module(module)
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def _is_as_imported(cls: type) -> bool:
+    """Whether an import finds a class under its name, and no cell has given it a method since."""
+    try:
+        found = _class_of_import(cls.__module__, cls.__qualname__)
+    except (ImportError, AttributeError):
+        return False
+    return found is cls and not any(getattr(value, "__module__", "") == "__main__" for value in vars(cls).values())
 
 
 def _module_of_globals(function: types.FunctionType) -> types.ModuleType | None:

@@ -1,0 +1,116 @@
+"""What a function takes from a module at first, and what it imports from it while it runs, is one and the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+MODELS = """
+from dataclasses import dataclass
+from enum import Enum
+
+from pydantic import BaseModel
+
+class Status(Enum):
+    OPEN = "open"
+    DONE = "done"
+
+class BadRow(ValueError):
+    pass
+
+class Ticket(BaseModel):
+    id: int
+    status: Status = Status.OPEN
+
+class Board(BaseModel):
+    tickets: list[Ticket] = []
+
+@dataclass(frozen=True)
+class Point:
+    x: int
+
+class Label:
+    pass
+
+def check(point):
+    if point.x < 0:
+        raise BadRow(point)
+    return Point(point.x + 1)
+"""
+SCRIPT = """
+import sys
+
+import models
+from models import BadRow, Label, Point, Status, Ticket, check
+from tensorlake_nb import *
+
+configure(store="store", cluster=sys.argv[1], workers=2)
+
+@tensorlake_function()
+def tickets(n: int) -> list[Ticket]:
+    return [Ticket(id=i, status=Status.DONE if i % 2 else Status.OPEN) for i in range(n)]
+
+@tensorlake_function()
+def is_open(ticket: Ticket) -> bool:
+    from models import Status
+
+    return ticket.status is Status.OPEN
+
+@tensorlake_function()
+def on_board(ticket: Ticket) -> int:
+    import models
+
+    assert isinstance(ticket, models.Ticket)
+    return len(models.Board(tickets=[ticket]).tickets)
+
+@tensorlake_function()
+def caught(ticket: Ticket) -> str:
+    import models
+
+    try:
+        check(Point(-ticket.id))
+    except models.BadRow:
+        return "caught"
+    return f"{check(Point(1)) == models.Point(2)} {isinstance(models.check(models.Point(1)), Point)}"
+
+@tensorlake_function()
+def patched(ticket: Ticket) -> str:
+    import models
+
+    return models.Status.OPEN.value + Label().text(ticket.id)
+
+Label.text = lambda self, id: f" no {id}"  # a cell's own, which stands in no file
+
+if __name__ == "__main__":
+    graph = Graph("late", tickets)
+    for function in (is_open, on_board, caught, patched):
+        graph.add_edge(tickets, function)
+    run = graph.run(n=2)
+    print([run.output(function) for function in (is_open, on_board, caught, patched)])
+    print([[function(ticket) for ticket in tickets(2)] for function in (is_open, on_board, caught, patched)])
+"""
+
+
+@pytest.mark.parametrize("cluster", ["embedded", "threads"])
+def test_classes_are_not_there_twice(tmp_path: Path, cluster: str) -> None:
+    (tmp_path / "models.py").write_text(MODELS)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "script.py", cluster],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    run, plain = (line for line in done.stdout.splitlines() if line.startswith("[["))
+    assert run == plain
