@@ -254,7 +254,8 @@ def _is_as_imported(cls: type) -> bool:
         found = _class_of_import(cls.__module__, cls.__qualname__)
     except (ImportError, AttributeError):
         return False
-    return found is cls and not any(getattr(value, "__module__", "") == "__main__" for value in vars(cls).values())
+    methods = [value for value in vars(cls).values() if isinstance(value, types.FunctionType)]
+    return found is cls and not any(method.__module__ == "__main__" for method in methods)
 
 
 def _module_of_globals(function: types.FunctionType) -> types.ModuleType | None:
