@@ -10,7 +10,7 @@ import pytest
 from tests.support.kernels import Kernel, kernel
 
 SET_UP = """
-import ctypes, time
+import ctypes, sys, threading, time
 from tensorlake_nb import *
 configure(store="store", workers=2)
 
@@ -27,6 +27,15 @@ def work(i: int, seconds: float) -> int:
     return i
 
 graph = Graph(name="stop", start_node=numbers).add_edge(numbers, work)
+
+def tell_when_waiting(main=threading.main_thread().ident):
+    # leaves a file as soon as the cell waits for its run: a Stop before that isn't for the run
+    def look():
+        frame = None
+        while frame is None or not frame.f_code.co_filename.endswith("engine/waiting.py"):
+            frame = frame.f_back if frame is not None else sys._current_frames()[main]
+        open(f"{FOLDER}/waiting", "a").close()
+    threading.Thread(target=look).start()
 """
 
 
@@ -130,10 +139,8 @@ def test_stop_pressed_twice_in_a_row_cancels_once_and_leaves_the_next_cell_alone
     notebook: Kernel, tmp_path: Path
 ) -> None:
     before = pids(notebook)
-    begun = tmp_path / "begun-0"
-    begun.unlink()
-    cell = notebook.begin("run = graph.start(n=500, seconds=0.05); run.wait()")
-    while not begun.exists():
+    cell = notebook.begin("run = graph.start(n=500, seconds=0.05); tell_when_waiting(); run.wait()")
+    while not (tmp_path / "waiting").exists():
         pass
     notebook.interrupt()
     notebook.interrupt()

@@ -26,6 +26,7 @@ def notes(s3: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setitem(fsspec_config.conf, "s3", reached)
     for name, value in reached.items():  # for the workers
         monkeypatch.setenv(f"FSSPEC_S3_{name.upper()}", value)
+    configure(cluster="threads")  # the workers of a cluster that is there began without all that
     configure(store=f"s3://bucket/{tmp_path.name}", cluster="embedded", workers=2)
     yield Notes(str(tmp_path / "calls"))
     configure(store=tmp_path / "store", cluster="threads", workers=2)
