@@ -140,12 +140,15 @@ class Claimant:
         self._has_begun = False
 
     def _names(self, order: Submit) -> Names:
-        """The names under which a batch's tasks are claimed; a fold is claimed by the first element that it takes."""
+        """The names under which a batch's tasks are claimed.
+
+        A fold is claimed by the first element that it takes, or as what it starts from if there is none.
+        """
         fingerprint = self._calls[order.node].fingerprint
         if self._plan.nodes[order.node].kind != "fold":
             return names_of(task_keys(fingerprint, self._streams.given(order.node, order.slices)))
         first = self._streams.given(order.node, take(order.slices, 0, 1))
-        return names_of(task_key(fingerprint, fold_next(fold_start(), Digest(first))) if first else b"")
+        return names_of(task_key(fingerprint, fold_next(fold_start(), Digest(first)) if first else fold_start()))
 
     def _announce(self, fingerprint: str, ledger: Ledger) -> None:
         """Claim what is being computed of a function that turns out to be computed by others, too."""

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tensorlake_nb import Graph
+from tensorlake_nb.core.events import BatchHeld
+from tensorlake_nb.core.instructions import Submit
 from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.engine.blueprint import Blueprint
+from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.launch import make_desk_of
 from tensorlake_nb.engine.ownership import this_process
 from tensorlake_nb.engine.sharing import Sharing
@@ -29,6 +35,7 @@ from tests.property.test_dataflow_laws import (
     sizes,
     valid,
 )
+from tests.support.reference import NodeSpec, make_graph
 from tests.support.shuffled import Weather
 
 _stores = count()
@@ -41,15 +48,19 @@ class SharingBench(Bench):
         blueprint, self.resolver = graph._draw_up(self.session, {"x": value})
         return blueprint
 
-    def run_sharing(self, blueprint: Blueprint, weather: Random) -> RunState:
+    @contextmanager
+    def desk(self, blueprint: Blueprint) -> Iterator[Desk]:
         store = self.session.store()
         fingerprints = [call.fingerprint for call in blueprint.calls.values()]
         sharing = Sharing(store, blueprint.run_id, fingerprints, this_process())
-        desk = make_desk_of(blueprint, store, self.resolver, self.session, sharing=sharing)
         try:
-            return Weather(RunState.fresh(blueprint.plan), desk, weather, slots=weather.randint(1, 4)).drive()
+            yield make_desk_of(blueprint, store, self.resolver, self.session, sharing=sharing)
         finally:
             sharing.leave()
+
+    def run_sharing(self, blueprint: Blueprint, weather: Random) -> RunState:
+        with self.desk(blueprint) as desk:
+            return Weather(RunState.fresh(blueprint.plan), desk, weather, slots=weather.randint(1, 4)).drive()
 
 
 def computed(*states: RunState) -> int:
@@ -76,3 +87,22 @@ def test_runs_that_share_a_store_are_right_and_pay_once(
     fingerprints = [call.fingerprint for call in blueprints[0].calls.values()]
     if wanted is not None and len(set(fingerprints)) == len(fingerprints):  # else nodes of one run meet, too
         assert computed(*states) == computed(clean)
+
+
+@pytest.mark.parametrize("kind", ["fold", "tree"])
+def test_a_fold_of_nothing_is_claimed_as_well(tmp_path: Path, kind: str) -> None:
+    """What it starts from may be dear: a loaded model, an index."""
+    graph = make_graph([NodeSpec("several", 0), NodeSpec(kind, 0, parents=(0,))])
+    bench = SharingBench(tmp_path)
+    order = Submit(1, "n1", (), 1, True, 1.0)
+
+    with bench.desk(bench.drawn_up(graph, [])) as first, bench.desk(bench.drawn_up(graph, [])) as second:
+        assert first.claim(order, 0.0) is None
+        with ThreadPoolExecutor(1) as thread:
+            claiming = thread.submit(second.claim, order, 0.0)
+            while not claiming.done():
+                first.beat()
+            held = claiming.result()
+
+    assert isinstance(held, BatchHeld)
+    assert held.by == (first.run_id,)
