@@ -234,10 +234,11 @@ class BatchLost:
 
 @dataclass(frozen=True, slots=True)
 class BatchHeld:
-    """A batch wasn't handed over: other runs on the same store have claimed these elements of it.
+    """A batch wasn't handed over: others compute these elements of it, or have done so since they were looked up.
 
     At ``until`` (s) the store is asked for them again; the rest of the batch may be submitted at once. ``by`` are
-    the ids of those runs.
+    the ids of runs on the same store that have claimed them; if there are none, a node of this run with the same code
+    computes them.
     """
 
     number: int

@@ -1,10 +1,14 @@
-"""What a run claims of what it computes: batches, folds and chains, by name."""
+"""What a run claims of what it computes: batches, folds and chains, by name.
+
+Functions with the very same code share their tasks, whether they belong to one run or to several. So a batch waits
+for tasks that another node of the run is computing, as it does for those that another run has claimed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +16,12 @@ from numpy.typing import NDArray
 from tensorlake_nb.core.batch import Batch, Call
 from tensorlake_nb.core.events import BatchHeld
 from tensorlake_nb.core.instructions import Submit
-from tensorlake_nb.core.keys import Digest, fold_next, fold_start, task_key, task_keys
+from tensorlake_nb.core.keys import Digest, fold_next, fold_start, one_by_one, task_key, task_keys
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Slice, take
 from tensorlake_nb.core.streams import Streams
-from tensorlake_nb.engine.sharing import Sharing
+from tensorlake_nb.engine.sharing import BEAT_S, Sharing
+from tensorlake_nb.engine.siblings import Siblings
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.claims import Ledger, Names, names_of
 
@@ -41,6 +46,7 @@ class Claimant:
     ) -> None:
         self._plan, self._calls, self._streams, self._store, self._sharing = plan, calls, streams, store, sharing
         self._submitted = submitted
+        self._siblings = Siblings(calls, submitted.keys())
         #: Under which name each fold that has begun is claimed.
         self._folds: dict[str, Names] = {}
         #: Nodes whose stream isn't recorded yet.
@@ -64,8 +70,9 @@ class Claimant:
         self._cold[name] = False
 
     def shares(self, call: Call) -> bool:
-        """Whether other runs compute this function, too."""
-        return self._sharing is not None and self._sharing.shares(call.fingerprint)
+        """Whether other runs compute this function, too, or other nodes of this one."""
+        is_shared = self._sharing is not None and self._sharing.shares(call.fingerprint)
+        return is_shared or self._siblings.has_any(call.node)
 
     def meet(self) -> bool:
         """Make the run known once, since something is about to be computed.
@@ -82,39 +89,74 @@ class Claimant:
         self._cold.clear()
         return True
 
-    def is_outdated(self, name: str) -> bool:
-        """Whether the store is to be listed again before elements of a node are looked up, once."""
-        if name not in self._outdated or self._sharing is None:
+    def is_outdated(self, name: str, given: bytes) -> bool:
+        """Whether the store is to be listed again before elements of a node are looked up, once.
+
+        Parameters
+        ----------
+        given
+            Digests of these elements: what was claimed of them, and is over, counts no more.
+        """
+        if name not in self._outdated:
             return False
         self._outdated.discard(name)
-        self._sharing.forget_the_gone(self._calls[name].fingerprint)
+        self._forget_the_gone(name, names_of(task_keys(self._calls[name].fingerprint, given)))
         return True
 
-    def claim(self, order: Submit, now: float) -> BatchHeld | None:
-        """Claim a batch's tasks before it is handed over; an event instead, if other runs have claimed some."""
-        held = self._claim(order, now) if self._sharing is not None else None
-        self._has_begun |= held is None
-        return held
+    def _forget_the_gone(self, name: str, names: Names) -> None:
+        self._siblings.forget_the_done(name, names)
+        if self._sharing is not None:
+            self._sharing.forget_the_gone(self._calls[name].fingerprint, names)
 
-    def _claim(self, order: Submit, now: float) -> BatchHeld | None:
-        assert self._sharing is not None
+    def claim(self, order: Submit, rolling: Digest, now: float) -> BatchHeld | None:
+        """Claim a batch's tasks before it is handed over; an event instead, if some of them are claimed already.
+
+        Parameters
+        ----------
+        rolling
+            Names what a fold has taken so far.
+        """
+        held = self._met(order, rolling, now) or self._claimed(order, now)
+        if held is not None:
+            self._outdated.add(order.node)
+            return held
+        self._has_begun = True
+        if self._siblings.has_any(order.node):
+            self._siblings.begun(order.number, order.node, self._steps(order, rolling))
+        return None
+
+    def _met(self, order: Submit, rolling: Digest, now: float) -> BatchHeld | None:
+        """Hold back what another node of the run computes."""
+        if not self._siblings.has_any(order.node):
+            return None
+        names = self._steps(order, rolling)
+        if self._is_fold(order):
+            self._siblings.forget_the_done(order.node, names)  # whoever folds finds how far they came
+        met = self._siblings.met(order.node, names)
+        return None if met is None else self._held(order, met.mask, (), now, BEAT_S if met.is_under_way else 0.0)
+
+    def _claimed(self, order: Submit, now: float) -> BatchHeld | None:
+        """Claim what no other run has, and hold the rest back."""
+        if self._sharing is None:
+            return None
         self.meet()
         name, fingerprint = order.node, self._calls[order.node].fingerprint
-        folds = self._plan.nodes[name].kind == "fold"
-        if folds:
+        names = self._names(order)
+        if self._is_fold(order):
             if order.accumulator is not None:  # claimed when it began
                 return None
-            names = self._folds[name] = self._names(order)
-            self._sharing.forget_the_gone(fingerprint)  # whoever folds finds how far they came
-        if not self._sharing.shares(fingerprint):
-            return None
-        held = self._sharing.claim(fingerprint, names if folds else self._names(order))
+            self._folds[name] = names
+            self._sharing.forget_the_gone(fingerprint, names)  # whoever folds finds how far they came
+        held = self._sharing.claim(fingerprint, names)
         if held is None:
             return None
-        self._outdated.add(name)
-        until = now + self._sharing.beat_s if held.is_under_way else now
-        theirs, ours = (order.slices, ()) if folds else _parted(order.slices, held.mask)
-        return BatchHeld(order.number, theirs, ours, held.by, now, until)
+        return self._held(order, held.mask, held.by, now, self._sharing.beat_s if held.is_under_way else 0.0)
+
+    def _held(
+        self, order: Submit, mask: NDArray[np.bool_], by: tuple[str, ...], now: float, wait_s: float
+    ) -> BatchHeld:
+        theirs, ours = (order.slices, ()) if self._is_fold(order) else _parted(order.slices, mask)
+        return BatchHeld(order.number, theirs, ours, by, now, now + wait_s)
 
     def settled(self, name: str) -> None:
         """A node's stream is recorded: what was claimed of its function is let go."""
@@ -145,10 +187,22 @@ class Claimant:
         A fold is claimed by the first element that it takes, or as what it starts from if there is none.
         """
         fingerprint = self._calls[order.node].fingerprint
-        if self._plan.nodes[order.node].kind != "fold":
+        if not self._is_fold(order):
             return names_of(task_keys(fingerprint, self._streams.given(order.node, order.slices)))
         first = self._streams.given(order.node, take(order.slices, 0, 1))
         return names_of(task_key(fingerprint, fold_next(fold_start(), Digest(first)) if first else fold_start()))
+
+    def _steps(self, order: Submit, rolling: Digest) -> Names:
+        """The names of all tasks of a batch, a fold's steps, too."""
+        if not self._is_fold(order):
+            return self._names(order)
+        given = one_by_one(self._streams.given(order.node, order.slices))
+        reached = list(accumulate(given, fold_next, initial=rolling))
+        fingerprint = self._calls[order.node].fingerprint
+        return names_of(b"".join(task_key(fingerprint, digest) for digest in reached[1:] or reached))
+
+    def _is_fold(self, order: Submit) -> bool:
+        return self._plan.nodes[order.node].kind == "fold"
 
     def _announce(self, fingerprint: str, ledger: Ledger) -> None:
         """Claim what is being computed of a function that turns out to be computed by others, too."""
@@ -157,7 +211,7 @@ class Claimant:
                 ledger.announce(names)
         for order, batch in self._submitted.values():
             first, *others = batch.calls
-            if first.fingerprint == fingerprint and self._plan.nodes[order.node].kind != "fold":
+            if first.fingerprint == fingerprint and not self._is_fold(order):
                 ledger.announce(self._names(order))
             if any(call.fingerprint == fingerprint for call in others):
                 ledger.claim_everything()  # what a chain will be called with isn't known yet

@@ -177,11 +177,11 @@ class Desk:
         is_plain = node.gather is None and len(batch.columns) == 1 and batch.columns[0].groups is None
         return batch.without_given() if is_plain and node.ports else batch
 
-    # -- other runs --
+    # -- others that compute the same --
 
     def claim(self, order: Submit, now: float) -> BatchHeld | None:
-        """Claim a batch's tasks before it is handed over; an event instead, if other runs have claimed some."""
-        return self._claimant.claim(order, now)
+        """Claim a batch's tasks before it is handed over; an event instead, if some of them are claimed already."""
+        return self._claimant.claim(order, self._rolling[order.node], now)
 
     def beat(self, *, is_idle: bool = False) -> None:
         """Tell other runs that this one is driven, and what it computes; or that it computes nothing."""

@@ -152,7 +152,7 @@ class Prober:
         if call.cold:
             return None, positions
         # Listed once per run (a store that is kept open has the list of an earlier one), and again for what is shared.
-        is_listed = not self._claimant.is_outdated(name) and name in self._listed
+        is_listed = not self._claimant.is_outdated(name, given) and name in self._listed
         own = self._run_id if call.fresh else None
         index = self._store.index(call.fingerprint, refresh=not is_listed, run=own)
         self._listed.add(name)

@@ -180,14 +180,14 @@ class Sharing:
                 return Held(mask, tuple(held), bool(at_work & held.keys()))
         return None
 
-    def forget_the_gone(self, fingerprint: str) -> None:
-        """Leave out claims of runs that are over: call this just before the store is asked what they gave."""
+    def forget_the_gone(self, fingerprint: str, names: Names) -> None:
+        """Leave out what runs that are over have claimed: call this just before the store is asked for these tasks."""
         ledger = self._ledgers.get(fingerprint)
         if ledger is not None:
             with self._tolerance():
                 ledger.refresh()
                 self._look()
-                ledger.forget(ledger.claimants - self._claimants_at_work(fingerprint))
+                ledger.forget(ledger.claimants - self._claimants_at_work(fingerprint), names)
 
     def give_back(self, fingerprint: str, names: Names) -> None:
         """Tasks have failed here for good: others that wait for them may try."""

@@ -242,11 +242,21 @@ class Ledger:
             return
         self._read_parts(new)
 
-    def forget(self, runs: frozenset[str]) -> None:
-        """Leave out what these runs have claimed: they are over, and the store is about to be asked what they gave."""
+    def forget(self, runs: frozenset[str], names: Names) -> None:
+        """Leave out that these runs have claimed these tasks: they are over, and the store is about to be asked.
+
+        What else they have claimed still counts: it was found missing before they were over.
+        """
         for run_id in runs:
-            self._claimed.pop(run_id, None)
-            self._all.pop(run_id, None)
+            self._leave_out(run_id, names)
+
+    def _leave_out(self, run_id: str, names: Names) -> None:
+        if run_id in self._claimed:
+            left = np.setdiff1d(np.concatenate(self._claimed.pop(run_id)), names)
+            if len(left):
+                self._claimed[run_id] = [left]
+        if run_id in self._all:
+            self._all[run_id] = np.union1d(self._all[run_id], names)
 
     def claim(self, names: Names) -> dict[str, NDArray[np.bool_]]:
         """Claim what no other run has.
@@ -337,10 +347,7 @@ class Ledger:
             if part.run in self._all:
                 self._all[part.run] = np.setdiff1d(self._all[part.run], names)
         else:
-            if part.run in self._claimed:
-                self._claimed[part.run] = [np.setdiff1d(np.concatenate(self._claimed[part.run]), names)]
-            if part.run in self._all:
-                self._all[part.run] = np.union1d(self._all[part.run], names)
+            self._leave_out(part.run, names)
 
     def _give_up(self) -> None:
         self._is_given_up = True

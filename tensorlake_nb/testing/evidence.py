@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 
 from tensorlake_nb.core.batch import Span
@@ -13,8 +13,7 @@ def committed_twice(store: Store, fingerprints: Mapping[str, str]) -> tuple[dict
     """Tasks that were committed more than once, counted by function, and how many tasks there are in all.
 
     A long list and the items of a generator are kept in parts, each as a task of its own. Parts of a call that didn't
-    come to its end are kept again by the next one, which is as it should be, so they don't count. Functions with equal
-    code share their tasks, and each of them may be the first to make a call, at the same moment.
+    come to its end are kept again by the next one, which is as it should be, so they don't count.
 
     Parameters
     ----------
@@ -23,10 +22,7 @@ def committed_twice(store: Store, fingerprints: Mapping[str, str]) -> tuple[dict
     """
     twice: dict[str, int] = {}
     total = 0
-    sharing: dict[str, list[str]] = defaultdict(list)
-    for name, fingerprint in fingerprints.items():
-        sharing[fingerprint].append(name)
-    for fingerprint, names in sharing.items():
+    for fingerprint, name in {fingerprint: name for name, fingerprint in fingerprints.items()}.items():
         times: Counter[bytes] = Counter()
         own: dict[bytes, tuple[Span, ...]] = {}
         referred: set[Span] = set()
@@ -39,9 +35,9 @@ def committed_twice(store: Store, fingerprints: Mapping[str, str]) -> tuple[dict
                     own[key] = outcome.spans
         parts = {key for key, spans in own.items() if any(_lies_in(span, referred) for span in spans)}
         total += len(times.keys() - parts)
-        count = sum(1 for key, many in times.items() if many > len(names) and key not in parts)
+        count = sum(1 for key, many in times.items() if many > 1 and key not in parts)
         if count:
-            twice[names[-1]] = count
+            twice[name] = count
     return twice, total
 
 

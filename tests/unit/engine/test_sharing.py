@@ -171,7 +171,7 @@ def test_a_run_that_shows_no_sign_of_life_is_taken_over(
 
     assert second.claim(1) == ([True], False), "first the store is asked what came of it"
     assert kept(tmp_path).count("runs/paused") == 0
-    second.sharing.forget_the_gone(FINGERPRINT)
+    second.sharing.forget_the_gone(FINGERPRINT, names(1))
     assert second.claim(1) == ([False], False)
 
 
@@ -241,13 +241,14 @@ def test_what_a_run_that_ended_had_claimed_is_looked_up_before_it_is_computed(
     first = Sharer(store, "first", clock)
     first.join()
     second = meet("second", first)
-    first.claim(1)
+    first.claim(1, 3)
 
     first.sharing.leave()
 
     assert second.claim(1, 2) == ([True, False], False)
-    second.sharing.forget_the_gone(FINGERPRINT)
+    second.sharing.forget_the_gone(FINGERPRINT, names(1, 2))
     assert second.claim(1, 2) == ([False, False], False)
+    assert second.claim(3) == ([True], False), "this one wasn't looked up since"
 
 
 def test_what_a_run_has_released_is_looked_up_before_it_is_computed(
@@ -332,7 +333,7 @@ def test_runs_that_wait_for_each_other_see_it_and_one_goes_on(
         second.beat(is_idle=True)
 
     assert first.claim(1) == ([True], False), "first the store is asked what came of it"
-    first.sharing.forget_the_gone(FINGERPRINT)
+    first.sharing.forget_the_gone(FINGERPRINT, names(1))
     assert first.claim(1) == ([False], False)
     assert second.claim(2) == ([True], True), "its turn comes later"
 

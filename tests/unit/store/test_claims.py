@@ -100,8 +100,9 @@ def test_a_run_that_claims_everything_holds_whatever_others_want_until_it_lets_g
     first.release()
     second.refresh()
     assert second.released == {"first"}
-    second.forget(frozenset({"first"}))
+    second.forget(frozenset({"first"}), names(7))
     assert claimed(second, 7) == {7}
+    assert claimed(second, 8) == set(), "this one wasn't looked up since"
 
 
 def test_what_is_announced_is_ones_own_whoever_else_has_claimed_it(tmp_path: Path) -> None:
