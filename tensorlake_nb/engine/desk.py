@@ -144,21 +144,20 @@ class Desk:
         """The batch that an instruction asks for."""
         name = order.node
         node = self._plan.nodes[name]
+        calls = tuple(map(self._claimant.call, (name, *order.chain)))
+        is_shared = any(map(self._claimant.shares, calls))
         fold = None
         if node.kind == "fold":
-            fold = Fold(order.accumulator, self._rolling[name], node.combines)
+            fold = Fold(order.accumulator, self._rolling[name], node.combines, is_shared=is_shared)
         elif node.gather == "group":
             fold = Fold(None, fold_start(), node.combines, self.streams.group_sizes(name, order.slices))
         emitted = self.streams.parts(name, order.slices[0]) if node.lone else []
-        calls = tuple(map(self._claimant.call, (name, *order.chain)))
-        if any(map(self._claimant.shares, calls)):
-            calls = calls[:1]  # each step is claimed by itself
         batch = Batch(
             run_id=self.run_id,
             graph=self._plan.graph,
             name=f"{name}-{order.number}{self._life}",
             store_url=self._store.url,
-            calls=calls,
+            calls=calls[:1] if is_shared else calls,  # each step is claimed by itself
             columns=self.streams.columns(name, order.slices) if order.slices else (),
             given=self.streams.given(name, order.slices),
             attempt=order.attempt,

@@ -21,6 +21,7 @@ from tensorlake_nb.engine.calls import Make, Returned
 from tensorlake_nb.engine.concurrent import called_here
 from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.failures import error_text
+from tensorlake_nb.engine.functions import forget_listed
 from tensorlake_nb.engine.node_work import DAMAGED, NodeWork
 from tensorlake_nb.engine.returns import Prepared
 from tensorlake_nb.errors import SerializationError, UsageError
@@ -40,6 +41,8 @@ def fold(work: NodeWork) -> None:
     """Fold a batch: one fold over all its elements, or one for each group of them."""
     plan = work.batch.fold
     assert plan is not None
+    if plan.is_shared:
+        forget_listed(work.batch.run_id, work.call.fingerprint)
     if plan.groups is not None:
         _fold_groups(work, plan.rolling, plan.groups)
     elif work.size or plan.accumulator is not None:

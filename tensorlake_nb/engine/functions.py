@@ -123,10 +123,13 @@ def index_of(run_id: RunId, fingerprint: Fingerprint, store: Store, *, fresh: bo
     return store.index(fingerprint, refresh=not is_listed, run=run_id if fresh else None)
 
 
-def forget_listed(run_id: RunId) -> None:
-    """List the index of functions anew when this run asks again."""
+def forget_listed(run_id: RunId, fingerprint: Fingerprint | None = None) -> None:
+    """List the index of functions anew, or of one of them, when this run asks again."""
     with _lock:
-        _listed.pop(run_id, None)
+        if fingerprint is None:
+            _listed.pop(run_id, None)
+        else:
+            _listed.get(run_id, set()).discard(fingerprint)
 
 
 def clear() -> None:

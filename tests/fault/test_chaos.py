@@ -9,6 +9,7 @@ import pytest
 from IPython.lib.pretty import pretty
 
 from tensorlake_nb import Graph, OptionError, tensorlake_function
+from tensorlake_nb.store import recovery
 from tensorlake_nb.testing import ChaosReport, Faults, chaos, faulty_url
 from tensorlake_nb.testing.evidence import committed_twice
 from tests import soak
@@ -56,6 +57,19 @@ def test_a_task_that_was_committed_twice_is_counted(tmp_path: Path) -> None:
         writer.close()
 
     assert committed_twice(store, {"work": FINGERPRINT}) == ({"work": 1}, 4)
+
+
+def test_a_copy_of_what_a_living_writer_holds_is_no_second_call(tmp_path: Path) -> None:
+    store = local_store(tmp_path)
+    writer = store.writer(FINGERPRINT, "living")
+    add(writer, 1, "one")
+    (contents,) = recovery.live_spools(store, FINGERPRINT)
+    recovery.save(store, contents)
+    writer.close()
+    segments = store.segments_of(FINGERPRINT)
+
+    assert [key(1) in segment.outcomes() for segment in segments] == [True, True]
+    assert committed_twice(store, {"work": FINGERPRINT}) == ({}, 1)
 
 
 def test_parts_of_a_list_that_was_begun_twice_are_not_counted(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tensorlake_nb import Graph
@@ -39,6 +39,12 @@ from tests.property.test_dataflow_laws import (
 from tests.support.reference import NodeSpec, make_graph
 from tests.support.shuffled import Weather
 
+#: Two folds with the same code, one of which goes on where the other ends.
+FOLDS_ALIKE = [
+    NodeSpec("generator", 3),
+    NodeSpec("fold", 2, parents=(0,)),
+    NodeSpec("fold", 2, parents=(0, 1)),
+]
 _stores = count()
 
 
@@ -66,6 +72,7 @@ class SharingBench(Bench):
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(graphs(), inputs, st.lists(st.tuples(seeds, inputs), min_size=1, max_size=2), seeds, sizes)
+@example(FOLDS_ALIKE, [], [(0, [0]), (1, [0])], 3, None)
 def test_runs_that_share_a_store_are_right_and_pay_once(
     tmp_path: Path, specs: Specs, value: list[int], others: list[tuple[int, list[int]]], seed: int, size: int | None
 ) -> None:

@@ -103,7 +103,8 @@ class Bench:
 
     def fold(self, call: Call, values: Sequence[Any], accumulator: Span | None = None, **options: Any) -> Batch:
         """A batch that folds values."""
-        plan = Fold(accumulator, options.pop("rolling", fold_start()), combines=options.pop("combines", False))
+        asked = {name: options.pop(name) for name in ("combines", "is_shared") if name in options}
+        plan = Fold(accumulator, options.pop("rolling", fold_start()), **asked)
         return self.batch(call, values, fold=plan, **options)
 
     def groups(self, call: Call, groups: Sequence[Sequence[Any]], **options: Any) -> Batch:

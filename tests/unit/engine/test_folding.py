@@ -68,6 +68,19 @@ def test_a_fold_goes_on_from_where_the_batch_before_left_it(bench: Bench, joined
     assert bench.values(second) == [["a", "b", "c"]]
 
 
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_a_fold_that_others_fold_as_well_goes_on_from_where_they_came_since_it_looked(
+    bench: Bench, joined: Any, calls: Calls, is_shared: bool
+) -> None:
+    call = bench.call(joined)
+    bench.run(bench.fold(call, ["z"]))  # from here on this run has the function's list
+    bench.run(bench.fold(call, ["a", "b"], run_id=OTHER_RUN))
+    receipt = bench.run_one(bench.fold(call, ["a", "b", "c"], is_shared=is_shared))
+
+    assert bench.values(receipt) == [["a", "b", "c"]]
+    assert calls.all() == ["z", "a", "b", *(["c"] if is_shared else ["a", "b", "c"])]
+
+
 def test_an_accumulator_is_named_by_the_elements_so_far(bench: Bench, joined: Any) -> None:
     call = bench.call(joined)
     bench.run(bench.fold(call, ["a", "b"]))
