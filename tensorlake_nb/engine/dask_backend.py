@@ -37,7 +37,6 @@ _TELL_S = 0.5
 _EXIT_NOTICE_S = 3.0
 #: How old the number of workers of a cluster that isn't ours may be (s).
 _COUNT_EVERY_S = 1.0
-_OVERRAN = "TaskTimeoutError: it took longer than its timeout, and its worker process was ended"
 _GOES_ON = (
     "%r goes on after its timeout of %g s and can't be ended where it runs: the run waits for it. "
     "On the embedded cluster, or with a nanny, its process would be ended."
@@ -74,6 +73,19 @@ def _gone(connection: Connection, why: str) -> ClusterError:
     )
 
 
+def _too_late(overran: reporting.Overran | None) -> str:
+    """What a call whose process was ended with it is told to have failed with."""
+    late = "it took longer than its timeout"
+    if overran is not None:
+        late = f"{overran.node!r} took longer than its timeout of {overran.timeout_s:g} s"
+    return f"TaskTimeoutError: {late}, and its worker process was ended"
+
+
+def _culprit(overran: reporting.Overran | None) -> tuple[str, int] | None:
+    """Which node's call it was, and of which element of the batch, if that is certain."""
+    return None if overran is None or overran.offset is None else (overran.node, overran.offset)
+
+
 def _plugin_name(run_id: RunId) -> str:
     return f"tensorlake-nb-secrets-{run_id}"
 
@@ -108,7 +120,7 @@ class DaskBackend:
         self._workers: dict[int, tuple[str, float]] = {}
         self._lasting: set[int] = set()
         #: The call in a batch that its worker ends itself for.
-        self._overran: dict[int, tuple[str, int]] = {}
+        self._overran: dict[int, reporting.Overran] = {}
         self._slots, self._count_again_at = 0, 0.0
         self._lock = threading.Lock()
 
@@ -228,8 +240,10 @@ class DaskBackend:
         if death == "SIGTERM":  # a Jupyter kernel that shuts down ends its children first, and then itself
             threading.main_thread().join(_EXIT_NOTICE_S)
         if death == TIMED_OUT:
-            culprit = self._overran.get(number)
-            return be.Lost(number, _OVERRAN, FailureKind.TIMEOUT, has_begun=has_begun, culprit=culprit)
+            overran = self._overran.get(number)
+            return be.Lost(
+                number, _too_late(overran), FailureKind.TIMEOUT, has_begun=has_begun, culprit=_culprit(overran)
+            )
         if death == STOOD_STILL:
             return be.Lost(number, "its worker process was paused (SIGSTOP) for too long", is_blameless=True)
         if death is not None:
@@ -252,22 +266,21 @@ class DaskBackend:
                 self._post(be.Part(self._numbers[receipt.batch], receipt))
             case reporting.StoreAwaited(batch, seconds) if batch in self._numbers:
                 self._post(be.StoreAwaited(seconds))
-            case reporting.Overran(batch, node, offset, _, exits=True) if batch in self._numbers:
-                self._on_overran(self._numbers[batch], None if offset is None else (node, offset))
+            case reporting.Overran(batch, exits=True) if batch in self._numbers:
+                self._on_overran(self._numbers[batch], message)
             case reporting.Overran(batch, node, _, timeout_s, exits=False) if batch in self._numbers:
                 logger.warning(_GOES_ON, node, timeout_s)
             case _:
                 pass
 
-    def _on_overran(self, number: int, culprit: tuple[str, int] | None) -> None:
+    def _on_overran(self, number: int, overran: reporting.Overran) -> None:
         """The worker ends itself. A scheduler that isn't ours would have the batch begun anew elsewhere, and again."""
         with self._lock:
-            if culprit is not None:
-                self._overran[number] = culprit
+            self._overran[number] = overran
             left = {number: self._futures[number]} if number in self._futures else {}
         if self._connection is not None and not self._connection.is_embedded:
             # not on this thread, which is the one that the client withdraws it on
-            withdraw = partial(self._withdraw, left, _OVERRAN, FailureKind.TIMEOUT)
+            withdraw = partial(self._withdraw, left, _too_late(overran), FailureKind.TIMEOUT)
             threading.Thread(target=withdraw, name="tensorlake-nb-overran", daemon=True).start()
 
     def look(self) -> None:
@@ -339,7 +352,8 @@ class DaskBackend:
         assert self._connection is not None
         self._connection.client.cancel(list(futures.values()), force=True)
         for number in futures:
-            lost = be.Lost(number, reason, kind, has_begun=number in self._workers, culprit=self._overran.get(number))
+            culprit = _culprit(self._overran.get(number))
+            lost = be.Lost(number, reason, kind, has_begun=number in self._workers, culprit=culprit)
             self._forget(number)
             self._post(lost)
 

@@ -167,8 +167,8 @@ def _cut(text: str, limit: int) -> str:
 def _traceback_text(error: BaseException) -> str:
     try:
         summary = traceback.TracebackException(type(error), error, error.__traceback__, max_group_width=5)
-        _drop_own_frames(summary, set())
-        return "".join(summary.format())
+        frames = _drop_own_frames(summary, set())
+        return "".join(summary.format()) if frames else ""  # else it says the message once more, and nothing else
     except Exception:  # a broken __str__, or a source that can't be read
         return _message(error)
 
@@ -177,15 +177,20 @@ def _middle_cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit // 2]}\n  ...\n{text[-limit // 2 :]}"
 
 
-def _drop_own_frames(summary: traceback.TracebackException, seen: set[int]) -> None:
-    """Leave the frames that the author knows: ours, which called the function, go, here and in its causes."""
+def _drop_own_frames(summary: traceback.TracebackException, seen: set[int]) -> int:
+    """Leave the frames that the author knows: ours, which called the function, go, here and in its causes.
+
+    Returns
+    -------
+    frames
+        How many there are left.
+    """
     if id(summary) in seen:
-        return
+        return 0
     seen.add(id(summary))
     kept = list(summary.stack)
     while kept and kept[0].filename.startswith(_OWN):
         del kept[0]
     summary.stack = traceback.StackSummary.from_list(kept)
-    for cause in (summary.__cause__, summary.__context__, *(summary.exceptions or ())):
-        if cause is not None:
-            _drop_own_frames(cause, seen)
+    causes = (summary.__cause__, summary.__context__, *(summary.exceptions or ()))
+    return len(kept) + sum(_drop_own_frames(cause, seen) for cause in causes if cause is not None)

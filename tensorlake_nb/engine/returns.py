@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import IOBase
 from typing import Any
 
 from tensorlake_nb.core.batch import BARE, Call, Span
 from tensorlake_nb.core.digest import digest_with_notes
 from tensorlake_nb.core.function import RouteTo, target_names
-from tensorlake_nb.errors import RouteError
+from tensorlake_nb.errors import RouteError, SerializationError, UnhashableInputError
 from tensorlake_nb.store.classes import ClassResolver
 from tensorlake_nb.store.codec import Encoded, encode, through_json
 from tensorlake_nb.store.entry import Routes
@@ -59,7 +60,7 @@ class Returns:
         ------
         RouteError
             A target isn't among the declared routes.
-        UnhashableInputError, SerializationError
+        SerializationError
             An output can't be digested or stored.
         """
         targets, returned = self.unwrapped(returned)
@@ -82,10 +83,23 @@ class Returns:
         """Digest and encode one output, after what the output encoder makes of it."""
         if self._call.output_encoder == "json":
             value = through_json(value)
-        digest, notes = digest_with_notes(value)
+        try:
+            digest, notes = digest_with_notes(value)
+        except UnhashableInputError as error:
+            raise self._unkept(value, error) from None
         if notes:
             self.notes.update(dict.fromkeys(notes))
         return encode(value, digest=digest, resolver=self._resolver)
+
+    def _unkept(self, value: Any, error: UnhashableInputError) -> SerializationError:
+        """Say what can't be kept, and what to return instead."""
+        about = f"what {self._call.node!r} returned can't be kept"
+        if isinstance(value, Iterator) and not isinstance(value, IOBase):
+            return SerializationError(
+                f"{about}: a {type(value).__qualname__} can be gone through only once. Return list(...) of it, or "
+                "yield its items: then they travel on one by one."
+            )
+        return SerializationError(f"{about}: {error}")
 
     def chosen(self, returned: Any) -> tuple[str, ...]:
         """The targets that a router answers with: one, several, or none.

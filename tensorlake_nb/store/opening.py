@@ -157,6 +157,10 @@ def _check_root(filesystem: Filesystem, make: bool) -> None:
 
 def _make_root(filesystem: Filesystem) -> None:
     if isinstance(filesystem, LocalFilesystem) and not os.path.isdir(filesystem.root):
+        if os.path.exists(filesystem.root):
+            raise StoreUnavailableError(
+                f"{filesystem.root} is a file. Give a folder for the store; it is made if it isn't there."
+            )
         filesystem.put(".gitignore", b"*\n")
     made = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     filesystem.create(RECORD, write_record({"kind": "store", "made": made}))

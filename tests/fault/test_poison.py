@@ -103,6 +103,10 @@ def test_a_hung_call_ends_at_its_timeout_and_costs_only_itself(calls: Path) -> N
     assert time.monotonic() - began < 40, "it hangs for a minute"
     assert sorted(run.output(hang)) == [i for i in range(20) if i not in (POISON, FATAL)]
     assert [(failure.index, failure.kind) for failure in run.failures] == [(POISON, "timeout"), (FATAL, "timeout")]
+    assert [failure.error for failure in run.failures] == [
+        "TaskTimeoutError: 'hang' took longer than its timeout of 1 s, and its worker process was ended",
+        "TaskTimeoutError: it took longer than its timeout, and its worker process was ended",  # it could tell nothing
+    ]
     assert max(called(calls).values()) == 1
 
 

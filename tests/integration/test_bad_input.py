@@ -23,6 +23,7 @@ from tensorlake_nb import (
     SerializationError,
     StoreUnavailableError,
     StoreVersionError,
+    TaskFailedError,
     TensorlakeError,
     UnhashableInputError,
     UsageError,
@@ -251,6 +252,28 @@ def test_what_cannot_travel_names_the_culprit(notes: Notes) -> None:
 
     assert notes.all() == []
     assert Run.list() == []
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        ("(i for i in range(3))", r"a generator can be gone through only once\. Return list\(\.\.\.\) of it"),
+        ("{'a': [1, threading.Lock()]}", r"value\['a'\]\[1\]: _thread\.lock has no digest"),
+    ],
+)
+def test_what_a_function_returns_and_nobody_can_keep_is_told_with_what_to_do(returned: str, told: str) -> None:
+    @tensorlake_function()
+    def gives(code: str) -> Any:
+        import threading
+
+        return eval(code, {"threading": threading})
+
+    with pytest.raises(
+        TaskFailedError, match=f"SerializationError: what 'gives' returned can't be kept: {told}"
+    ) as got:
+        Graph("unkept", gives).run(code=returned)
+
+    assert str(got.value).count("can't be kept") == 1, "without frames of the author's there is no traceback to show"
 
 
 def anything(x):  # type: ignore[no-untyped-def]

@@ -26,6 +26,15 @@ def test_a_directory_that_was_there_gets_no_gitignore(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["zarr.json"]
 
 
+def test_a_file_is_no_folder_for_a_store(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+
+    with pytest.raises(StoreUnavailableError, match=r"notes\.txt is a file\. Give a folder"):
+        open_store(str(tmp_path / "notes.txt"))
+
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_the_same_store_is_opened_once(tmp_path: Path) -> None:
     assert open_store(str(tmp_path)) is open_store(f"file://{tmp_path}")
     assert open_store(str(tmp_path), trusted=False) is not open_store(str(tmp_path), trusted=True)
