@@ -34,6 +34,7 @@ from tensorlake_nb.engine.nannies import (
     end_busy,
     end_left,
 )
+from tensorlake_nb.engine.surroundings import Followed, Surroundings
 from tensorlake_nb.errors import ClusterError
 
 CONNECT_S = 5.0
@@ -76,6 +77,8 @@ class Connection:
         Started here, and closed with the connection.
     has_processes
         Its workers are processes of their own, so a hanging call can be ended, and ``memory://`` can't be shared.
+    followed
+        What workers that were started here have around them; ``None`` for others, which have their own.
     """
 
     def __init__(
@@ -85,12 +88,13 @@ class Connection:
         cluster: SpecCluster | None = None,
         owns_client: bool = True,
         has_processes: bool = True,
+        followed: Followed | None = None,
     ) -> None:
         self.client = client
         self._client: Any = client  # without types, as much of distributed is
         self._cluster, self._owns_client = cluster, owns_client
         self.is_embedded = cluster is not None
-        self.has_processes = has_processes
+        self.has_processes, self.followed = has_processes, followed
         self.address = str(getattr(client.scheduler, "address", ""))
         self._is_closed = False
         atexit.register(self.close)
@@ -279,6 +283,7 @@ def _config() -> dict[str, Any]:
 
 def _started(start: Callable[[], SpecCluster], config: Mapping[str, Any], *, has_processes: bool) -> Connection:
     cluster: SpecCluster | None = None
+    followed = Followed(Surroundings.here()) if has_processes else None
     try:
         with dask.config.set(config):
             cluster = start()
@@ -288,7 +293,7 @@ def _started(start: Callable[[], SpecCluster], config: Mapping[str, Any], *, has
             with suppress(Exception):
                 cluster.close(timeout=2)
         raise ClusterError(f"the embedded cluster can't be started: {type(error).__name__}: {error}") from error
-    return Connection(client, cluster=cluster, has_processes=has_processes)
+    return Connection(client, cluster=cluster, has_processes=has_processes, followed=followed)
 
 
 def _remote(address: str) -> Connection:

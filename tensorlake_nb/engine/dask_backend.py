@@ -27,6 +27,7 @@ from tensorlake_nb.engine.nannies import STOOD_STILL, TIMED_OUT
 from tensorlake_nb.engine.placing import required
 from tensorlake_nb.engine.secrets import install_secrets
 from tensorlake_nb.engine.stopping import forget_run, request_cancel, request_stop
+from tensorlake_nb.engine.surroundings import Change, adopt
 from tensorlake_nb.errors import ClusterError, StoreUnavailableError
 
 logger = logging.getLogger(__name__)
@@ -145,6 +146,9 @@ class DaskBackend:
             self._connection = self._connect()
             client = self._connection.client
             client.subscribe_topic(reporting.topic_of(self._run_id), self._on_event)
+            if self._connection.followed is not None:
+                tell = partial(self._tell, self._connection, adopt)
+                self._connection.followed.bring(tell, self._secrets.keys())
             publish_secrets(client, self._run_id, self._secrets)
         return self._connection
 
@@ -289,12 +293,12 @@ class DaskBackend:
 
     def refresh(self) -> None:
         if self._connection is not None:
-            self._tell(self._connection, forget_listed)
+            self._tell(self._connection, forget_listed, self._run_id)
 
     def halt(self, *, interrupt: bool) -> None:
         if self._connection is None:
             return
-        self._tell(self._connection, request_cancel if interrupt else request_stop)
+        self._tell(self._connection, request_cancel if interrupt else request_stop, self._run_id)
         silent = self._silent(self._connection)
         with self._lock:
             waiting = {
@@ -305,12 +309,12 @@ class DaskBackend:
         # A batch that no worker has begun is withdrawn; one that begins just now returns at once by itself.
         self._withdraw(waiting, "it was withdrawn before it began")
 
-    def _tell(self, connection: Connection, what: Callable[[RunId], None]) -> None:
+    def _tell(self, connection: Connection, what: Callable[..., None], about: RunId | Change) -> None:
         """Have all workers do something for the run; one that can't be reached just now is not waited for."""
 
         def tell() -> None:
             with suppress(Exception):  # the scheduler itself may be gone
-                connection.client.run(what, self._run_id, on_error="ignore")
+                connection.client.run(what, about, on_error="ignore")
 
         told = threading.Thread(target=tell, name="tensorlake-nb-tell", daemon=True)
         told.start()
@@ -366,6 +370,6 @@ class DaskBackend:
         if client.status == "running":
             client.cancel(left, force=True)
             client.unsubscribe_topic(reporting.topic_of(self._run_id))
-            self._tell(self._connection, forget_run)
+            self._tell(self._connection, forget_run, self._run_id)
             if self._secrets:
                 withdraw_secrets(client, self._run_id)

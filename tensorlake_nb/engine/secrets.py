@@ -20,6 +20,8 @@ _lock = threading.RLock()
 _by_run: dict[RunId, dict[str, str]] = {}
 #: Name → how many calls have it shown now, and what stood in the environment before.
 _shown: dict[str, tuple[int, str | None]] = {}
+#: Names that were taken out of the environment of this process, which is a worker.
+_hidden: set[str] = set()
 
 
 def install_secrets(run_id: RunId, values: Mapping[str, str], *, hide: bool = False) -> None:
@@ -34,11 +36,18 @@ def install_secrets(run_id: RunId, values: Mapping[str, str], *, hide: bool = Fa
         _by_run[run_id] = dict(values)
         if hide:
             hide_own_keys()
+            _hidden.update(values)
             for name in values:
                 if name in _shown:  # a call of another run has it on show, and will restore what stood there before
                     _shown[name] = (_shown[name][0], None)
                 else:
                     os.environ.pop(name, None)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a variable is some run's secret, which the environment of this process doesn't show."""
+    with _lock:
+        return name in _hidden
 
 
 def forget_secrets(run_id: RunId) -> None:

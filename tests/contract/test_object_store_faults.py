@@ -17,7 +17,7 @@ from tests.support.faulty_s3 import FaultyS3
 from tests.support.notes import Notes
 from tests.support.stores import FINGERPRINT, committed, digests_of
 
-pytest.importorskip("s3fs")
+s3fs = pytest.importorskip("s3fs")
 fsspec_config = pytest.importorskip("fsspec.config")
 
 
@@ -30,7 +30,9 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def faulty(s3: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
     """The S3 server behind a proxy that spoils nothing yet; stores opened by URL alone go through it."""
     proxy = FaultyS3(s3["endpoint_url"], seed=11)
-    monkeypatch.setitem(fsspec_config.conf, "s3", {"endpoint_url": proxy.url, "key": s3["key"], "secret": s3["secret"]})
+    few = {"retries": {"max_attempts": 1}}  # botocore's own go on with ours, whose waits are short here
+    about = {"endpoint_url": proxy.url, "key": s3["key"], "secret": s3["secret"], "config_kwargs": few}
+    monkeypatch.setitem(fsspec_config.conf, "s3", about)
     yield proxy
     configure(cluster="threads", workers=2, store_patience=300)
     proxy.close()
@@ -91,6 +93,7 @@ def test_a_store_that_stays_away_ends_the_run_and_says_so(
 ) -> None:
     impatient = {**fsspec_config.conf["s3"], "config_kwargs": {"retries": {"max_attempts": 0}}}
     monkeypatch.setitem(fsspec_config.conf, "s3", impatient)
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     monkeypatch.setattr(patience, "WAITS_S", (0.01,))
     url = f"s3://bucket/{uuid.uuid4().hex}"
     configure(store=url, cluster="threads", workers=2, trust_store=True, store_patience=0.5)

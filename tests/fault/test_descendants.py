@@ -159,7 +159,7 @@ async def work(ctx: RequestContext, x: int) -> str:
     return str((await process.communicate())[0])
 
 if __name__ == "__main__":
-    run = Graph("beside", numbers, on_error="continue").add_edge(numbers, work).start(n=12)
+    run = Graph("beside", numbers, on_error="continue").add_edge(numbers, work).start(n=4)
     run.wait()
     print([failure.index for failure in run.failures], set(run.output(work)))
 """
