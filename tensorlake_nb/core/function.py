@@ -11,7 +11,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Literal, TypeVar, Union, Unpack, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, Union, Unpack, overload
 from weakref import WeakKeyDictionary
 
 from tensorlake_nb.core.callables import check_parameters, code_of, is_async, plain_callable, signature_of
@@ -340,6 +340,10 @@ def as_function(candidate: Any) -> Function:
     if callable(candidate):
         raise UsageError(f"{name} is a plain function. Decorate it with @tensorlake_function.")
     raise UsageError(f"{name} isn't a function. Give one decorated with @tensorlake_function.")
+
+
+#: What names a node: a function, a `TensorlakeCompute` subclass, or the name itself.
+NodeLike: TypeAlias = Function | type[TensorlakeCompute] | str
 
 
 def target_name(target: Any) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from tensorlake_nb.core.fingerprint import FunctionPrint
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.hints import Unresolved, parameter_hints
-from tensorlake_nb.engine import travel
+from tensorlake_nb.engine import main_module, travel
 from tensorlake_nb.engine.shipped import Shipment, shipment
 from tensorlake_nb.errors import SerializationError
 
@@ -31,12 +31,21 @@ class Unpacked:
         Its fingerprint covers all of its code: nothing was opaque, and no ``version=`` stands in for it.
     shipped
         The project's modules that it imports when it is called.
+    named
+        Functions and classes of the notebook that it reaches, by their names in ``__main__``.
     """
 
     function: Function
     classes: Mapping[tuple[str, str], type]
     is_exact: bool
     shipped: Shipment
+    named: Mapping[str, Any]
+
+    def install(self) -> None:
+        """Have imports and pickles in this process find what travelled; in the kernel they find the author's own."""
+        self.shipped.install()
+        if self.shipped.process != travel.PROCESS:
+            main_module.place(self.named)
 
 
 class ClassTable:
@@ -94,7 +103,7 @@ def unpack(data: bytes) -> Unpacked:
     for filename, text in sources.items():
         # Without a modification time the lines stay as they were in the kernel, whatever is in that file here.
         linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    return Unpacked(function, classes, is_exact, shipped)
+    return Unpacked(function, classes, is_exact, shipped, main_module.names_in_main(function, classes))
 
 
 def _annotations(function: Function) -> dict[int, dict[str, Any]]:

@@ -50,7 +50,7 @@ class Loaded:
         #: Whether the fingerprint says all there is to say about the code.
         self.is_exact = unpacked.is_exact
         self.code_digest = call.code_digest
-        self.shipped = unpacked.shipped
+        self.install = unpacked.install
         self._lock = threading.Lock()
         self._instance: Any = None
 
@@ -100,7 +100,7 @@ def load_function(call: Call, store: Store) -> Loaded:
             _drop_oldest()
         if loaded.code_digest in _functions:
             _functions.move_to_end(loaded.code_digest)
-        loaded.shipped.install()
+        loaded.install()
         return loaded
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from dask.task_spec import Task
 
 from tensorlake_nb.core.binding import check_inputs, conformed
-from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.function import NodeLike
 from tensorlake_nb.core.graph import GraphBuilder
 from tensorlake_nb.core.plan import plan_graph
 from tensorlake_nb.engine import session as sessions
@@ -199,7 +199,7 @@ class Graph(GraphBuilder):
         blueprint, _ = self._draw_up(session, inputs)
         return static_graph(blueprint, session.store().url, session.store().trusted)
 
-    def output(self, run: Run | str, function: Function | str) -> list[Any]:
+    def output(self, run: Run | str, function: NodeLike) -> list[Any]:
         """The outputs of a function in one run."""
         opened = run if isinstance(run, Run) else Run.open(run)
         return opened.output(function)

@@ -14,7 +14,7 @@ from tensorlake_nb.core.batch import LogLine
 from tensorlake_nb.core.events import Event
 from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.fingerprint import FunctionPrint
-from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.function import NodeLike, target_name
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.run_state import RunState
@@ -113,7 +113,7 @@ class RecordedRun:
         """Whether it goes on only to its end: it was cancelled, or something failed."""
         return self._on_loop(lambda: self._state.stopping is not None)
 
-    def counts(self, function: Function | str) -> dict[str, int]:
+    def counts(self, function: NodeLike) -> dict[str, int]:
         """How many elements of a function were ``computed``, ``replayed``, ``failed``, ``cancelled``, ``pending``."""
         node = self.snapshot()[self._name(function)]
         counted = {name: node[name] or 0 for name in ("computed", "replayed", "failed", "cancelled")}
@@ -143,9 +143,7 @@ class RecordedRun:
 
         return self._on_loop(look)
 
-    def elements(
-        self, function: Function | str, *, state: str = "all", start: int = 0, count: int = 100
-    ) -> ElementPage:
+    def elements(self, function: NodeLike, *, state: str = "all", start: int = 0, count: int = 100) -> ElementPage:
         """One page of a function's elements: failed first, then running, then the slowest.
 
         Parameters
@@ -212,7 +210,7 @@ class RecordedRun:
         """Every element that failed after its retries, the first first."""
         return self._on_loop(lambda: failed_elements(self._state))
 
-    def logs(self, function: Function | str) -> Sequence[LogLine]:
+    def logs(self, function: NodeLike) -> Sequence[LogLine]:
         """What the calls of a function printed, warned and logged, as far as it was kept."""
         name = self._name(function)
         return self._on_loop(
@@ -235,7 +233,7 @@ class RecordedRun:
 
         return self._on_loop(collect)
 
-    def metrics_of(self, function: Function | str) -> dict[str, dict[str, float]]:
+    def metrics_of(self, function: NodeLike) -> dict[str, dict[str, float]]:
         """What the calls of one function timed (s) and counted."""
         name = self._name(function)
 
@@ -256,11 +254,11 @@ class RecordedRun:
         means = self._on_loop(lambda: {name: node.mean_s for name, node in self._state.nodes.items()})
         return {name: mean for name, mean in means.items() if mean is not None}
 
-    def source_of(self, function: Function | str) -> str:
+    def source_of(self, function: NodeLike) -> str:
         """The source of a function as it was when the run began, without docstrings and comments."""
         return self._blueprint.prints[self._name(function)].sources.get("code", "")
 
-    def why(self, function: Function | str) -> Reasons:
+    def why(self, function: NodeLike) -> Reasons:
         """Why a function's elements were computed or replayed, and what changed since they last were."""
         return reasons(self._store, self._blueprint, self.snapshot(), self._name(function))
 
@@ -278,8 +276,8 @@ class RecordedRun:
 
     # -- within --
 
-    def _name(self, function: Function | str) -> str:
-        name = function if isinstance(function, str) else function.name
+    def _name(self, function: NodeLike) -> str:
+        name = target_name(function)
         if name not in self._blueprint.prints:
             names = ", ".join(self._blueprint.prints)
             raise UsageError(f"run {self.id} of {self.graph!r} has no function {name!r}. It has {names}.")

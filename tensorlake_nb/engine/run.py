@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from tensorlake_nb.core.batch import FailureKind, Span
-from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.function import NodeLike
 from tensorlake_nb.engine import detached
 from tensorlake_nb.engine import session as sessions
 from tensorlake_nb.engine.arrivals import Arrivals, arrivals
@@ -256,7 +256,7 @@ class Run(RecordedRun):
         self._driver.cancel(force=force)
 
     def again(
-        self, function: Function | str, *, only: bool = False, graph: Startable | None = None, wait: bool = True
+        self, function: NodeLike, *, only: bool = False, graph: Startable | None = None, wait: bool = True
     ) -> Run:
         """Compute a function and all that follows it anew: a new run with the same inputs.
 
@@ -311,7 +311,7 @@ class Run(RecordedRun):
         (inputs,) = self._read((self._blueprint.inputs,))
         return dict(inputs)
 
-    def inputs_of(self, function: Function | str) -> Arrivals:
+    def inputs_of(self, function: NodeLike) -> Arrivals:
         """What came to each element of a function so far, as a lazy sequence.
 
         An element of a join is a dict by parameter, one of the start function the run's inputs by name.
@@ -326,11 +326,11 @@ class Run(RecordedRun):
 
     # -- what it gave --
 
-    def output(self, function: Function | str) -> Values:
+    def output(self, function: NodeLike) -> Values:
         """The outputs of a function, in stream order; of a reducer the one that it emitted."""
         return [*self.outputs(function)]
 
-    def outputs(self, function: Function | str) -> Outputs:
+    def outputs(self, function: NodeLike) -> Outputs:
         """The outputs of a function so far, as a lazy sequence."""
         name = self._name(function)
         spans = self._on_loop(lambda: [span for chunk in self._state.nodes[name].chunks for span in chunk.spans])

@@ -48,13 +48,15 @@ def end_with_parent() -> None:
 
 
 def allow_children() -> None:
-    """Let calls start processes of their own: a pool, a loader of data.
+    """Let calls start processes of their own, in the way that they are started in a kernel: a pool, a loader of data.
 
     Dask's workers are daemons, so that they end with the process that started them, and a daemon may not have children.
-    Its parent goes on to see one.
+    Its parent goes on to see one. And a process that was spawned itself would spawn its own, which know nothing of a
+    notebook.
     """
     config: dict[str, Any] = multiprocessing.current_process()._config  # type: ignore[attr-defined]
     config["daemon"] = False
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)  # the system's default
 
 
 def dask_setup(worker: Any) -> None:

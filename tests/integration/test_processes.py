@@ -88,7 +88,7 @@ def test_a_class_is_initialised_once_per_worker(notes: Notes) -> None:
 
     run = Graph("model", spread).add_edge(spread, Model).run(items=list(range(40)))
 
-    assert run.output("model") == list(range(1, 41))
+    assert run.output("model") == run.output(Model) == list(range(1, 41))
     assert len(notes.all()) == len(set(notes.all())) <= 2
 
 
