@@ -33,6 +33,7 @@ from tensorlake_nb.engine.nannies import (
     death_at,
     end_busy,
     end_left,
+    silencing_only_its_own,
 )
 from tensorlake_nb.engine.surroundings import Followed, Surroundings
 from tensorlake_nb.errors import ClusterError
@@ -285,7 +286,7 @@ def _started(start: Callable[[], SpecCluster], config: Mapping[str, Any], *, has
     cluster: SpecCluster | None = None
     followed = Followed(Surroundings.here()) if has_processes else None
     try:
-        with dask.config.set(config):
+        with dask.config.set(config), silencing_only_its_own():
             cluster = start()
             client = _Client(cluster, set_as_default=False, timeout=CONNECT_S)
     except Exception as error:

@@ -67,6 +67,21 @@ def cause_of(exit_code: int) -> str:
     return f"exit code {exit_code}"
 
 
+@contextmanager
+def silencing_only_its_own() -> Iterator[None]:
+    """Leave handlers of others as they are while Dask silences all those of its loggers for as long as a cluster lives.
+
+    A test runner's hears those loggers, too, and would hear nothing of anybody from then on.
+    """
+    heard = [handler for name in ("distributed", "bokeh") for handler in logging.getLogger(name).handlers]
+    levels = {handler: handler.level for handler in heard if type(handler) is not logging.StreamHandler}
+    try:
+        yield
+    finally:
+        for handler, level in levels.items():
+            handler.setLevel(level)
+
+
 class QuietNanny(Nanny):
     """A nanny whose worker is deaf to SIGINT from its first moment, and whose death is noted with its cause."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import subprocess
@@ -412,3 +413,25 @@ def test_closing_twice_is_fine() -> None:
     connection.close()
 
     assert connection.slots() == 0
+
+
+@pytest.mark.parametrize("kind", ["threads", "embedded"])
+def test_a_handler_that_hears_dasks_loggers_hears_others_while_a_cluster_lives(kind: str) -> None:
+    heard: list[str] = []
+
+    class Listening(logging.StreamHandler):  # type: ignore[type-arg]
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    handler, mine, dasks = Listening(), logging.getLogger("mine"), logging.getLogger("distributed")
+    for logger in (mine, dasks):
+        logger.addHandler(handler)
+    connection = connect(kind, workers=1)
+    try:
+        mine.warning("a word")
+    finally:
+        connection.close()
+        for logger in (mine, dasks):
+            logger.removeHandler(handler)
+
+    assert "a word" in heard
