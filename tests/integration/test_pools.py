@@ -47,6 +47,7 @@ EDIT = """
 def numbered(x):
     return Page(x + 10)
 
+print(Graph("alone", pickled).add_edge(pickled, Pickles).run(x=1).result())  # carried through both in one batch
 run = graph.run(n=100)
 print(run.output(pooled) == list(range(10, 110)), run.output(Pickles) == list(range(30, 130)))
 """
@@ -61,4 +62,4 @@ def notebook(tmp_path: Path) -> Iterator[Kernel]:
 def test_functions_and_classes_of_cells_are_pickled_by_their_names(notebook: Kernel) -> None:
     first = notebook.run(CELL)
     assert (first.status, first.stdout) == ("ok", "True\n"), first
-    assert notebook.run(EDIT).stdout == "True True\n"
+    assert notebook.run(EDIT).stdout == "21\nTrue True\n"
