@@ -304,10 +304,15 @@ class _Chaos:
         return [f"process {process.pid}" for process in found]
 
     def _left_in_store(self) -> list[str]:
-        """What dead writers and drivers left; an empty spool is taken away a minute after its writer was killed."""
+        """What dead writers and drivers left.
+
+        An empty spool is taken away a minute after its writer was killed, and what was killed before it got its name
+        by the next collection.
+        """
         store = self._folder / "store"
         spools = [path for path in (store / "spool").rglob("*.spool") if read_spool(path.read_bytes()).writer]
-        return [str(path.relative_to(store)) for path in [*spools, *(store / "claims" / "runs").glob("*")]]
+        leases = [path for path in (store / "claims" / "runs").glob("*") if not path.name.startswith(".")]
+        return [str(path.relative_to(store)) for path in [*spools, *leases]]
 
 
 def _digests(run: Run, store: Store) -> dict[str, bytes]:

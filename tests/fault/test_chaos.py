@@ -11,6 +11,7 @@ from IPython.lib.pretty import pretty
 from tensorlake_nb import Graph, OptionError, tensorlake_function
 from tensorlake_nb.store import recovery
 from tensorlake_nb.testing import ChaosReport, Faults, chaos, faulty_url
+from tensorlake_nb.testing.chaos import _Chaos
 from tensorlake_nb.testing.evidence import committed_twice
 from tests import soak
 from tests.support.shapes import SHAPES
@@ -83,6 +84,16 @@ def test_parts_of_a_list_that_was_begun_twice_are_not_counted(tmp_path: Path) ->
         writer.close()
 
     assert committed_twice(store, {"work": FINGERPRINT}) == ({}, 1)
+
+
+def test_a_lease_is_left_over_and_what_was_killed_before_it_had_a_name_is_not(tmp_path: Path) -> None:
+    leases = tmp_path / "store" / "claims" / "runs"
+    leases.mkdir(parents=True)
+    for name in ("20260101-000000-abcdef", ".20260101-000000-abcdef.0123456789ab"):
+        (leases / name).touch()
+
+    chaos_of_nothing = _Chaos(Graph("nothing", tensorlake_function()(abs)), {}, 0, tmp_path)
+    assert chaos_of_nothing._left_in_store() == ["claims/runs/20260101-000000-abcdef"]
 
 
 def test_a_report_is_read_by_people() -> None:
