@@ -47,8 +47,9 @@ class Claimant:
         self._plan, self._calls, self._streams, self._store, self._sharing = plan, calls, streams, store, sharing
         self._submitted = submitted
         self._siblings = Siblings(calls, submitted.keys())
-        #: Under which name each fold that has begun is claimed.
+        #: Under which name each fold that has begun is claimed, and which of them are claimed now.
         self._folds: dict[str, Names] = {}
+        self._folding: set[str] = set()
         #: Nodes whose stream isn't recorded yet.
         self._open = set(plan.nodes)
         #: Nodes of which others may have committed something since they were looked up.
@@ -141,14 +142,17 @@ class Claimant:
             return None
         self.meet()
         name, fingerprint = order.node, self._calls[order.node].fingerprint
-        names = self._names(order)
+        if name in self._folding:
+            return None
         if self._is_fold(order):
-            if order.accumulator is not None:  # claimed when it began
-                return None
-            self._folds[name] = names
+            names = self._folds.setdefault(name, self._names(order))
             self._sharing.forget_the_gone(fingerprint, names)  # whoever folds finds how far they came
+        else:
+            names = self._names(order)
         held = self._sharing.claim(fingerprint, names)
         if held is None:
+            if self._is_fold(order):
+                self._folding.add(name)
             return None
         return self._held(order, held.mask, held.by, now, self._sharing.beat_s if held.is_under_way else 0.0)
 
@@ -161,6 +165,7 @@ class Claimant:
     def settled(self, name: str) -> None:
         """A node's stream is recorded: what was claimed of its function is let go."""
         self._open.discard(name)
+        self._folding.discard(name)
         fingerprint = self._calls[name].fingerprint
         if self._sharing is not None and all(self._calls[other].fingerprint != fingerprint for other in self._open):
             self._sharing.release(fingerprint)
@@ -171,6 +176,7 @@ class Claimant:
         if not pieces or self._sharing is None or not self._sharing.shares(fingerprint):
             return
         names = self._folds.get(name)
+        self._folding.discard(name)
         if names is None:
             names = names_of(task_keys(fingerprint, self._streams.given(name, pieces)))
         self._sharing.give_back(fingerprint, names)
@@ -179,7 +185,18 @@ class Claimant:
         """Tell other runs that this one is driven, and what it computes; or that it computes nothing."""
         if self._sharing is not None:
             self._sharing.beat(self._announce, is_idle=is_idle and not self._submitted and not self._has_begun)
+            self._let_go(self._sharing)
         self._has_begun = False
+
+    def _let_go(self, sharing: Sharing) -> None:
+        """Give back folds that have nothing to take just now, so that nobody waits for one that waits itself."""
+        busy = {order.node for order, _ in self._submitted.values()}
+        for name in self._folding - busy:
+            self._folding.discard(name)
+            fingerprint, names = self._calls[name].fingerprint, self._folds[name]
+            alike = [other for other in self._folding if self._calls[other].fingerprint == fingerprint]
+            if not any(np.isin(names, self._folds[other]).any() for other in alike):
+                sharing.give_back(fingerprint, names)
 
     def _names(self, order: Submit) -> Names:
         """The names under which a batch's tasks are claimed.
@@ -206,9 +223,9 @@ class Claimant:
 
     def _announce(self, fingerprint: str, ledger: Ledger) -> None:
         """Claim what is being computed of a function that turns out to be computed by others, too."""
-        for name, names in self._folds.items():
-            if self._calls[name].fingerprint == fingerprint and name in self._open:
-                ledger.announce(names)
+        for name in self._folding:
+            if self._calls[name].fingerprint == fingerprint:
+                ledger.announce(self._folds[name])
         for order, batch in self._submitted.values():
             first, *others = batch.calls
             if first.fingerprint == fingerprint and not self._is_fold(order):

@@ -19,7 +19,9 @@ from tensorlake_nb.core.events import BatchHeld
 from tensorlake_nb.core.instructions import Submit
 from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.engine.blueprint import Blueprint
+from tensorlake_nb.engine.calls import Host
 from tensorlake_nb.engine.desk import Desk
+from tensorlake_nb.engine.execute import execute
 from tensorlake_nb.engine.launch import make_desk_of
 from tensorlake_nb.engine.ownership import this_process
 from tensorlake_nb.engine.sharing import Sharing
@@ -100,11 +102,37 @@ def test_a_fold_of_nothing_is_claimed_as_well(tmp_path: Path, kind: str) -> None
 
     with bench.desk(bench.drawn_up(graph, [])) as first, bench.desk(bench.drawn_up(graph, [])) as second:
         assert first.claim(order, 0.0) is None
-        with ThreadPoolExecutor(1) as thread:
-            claiming = thread.submit(second.claim, order, 0.0)
-            while not claiming.done():
-                first.beat()
-            held = claiming.result()
+        first.batch(order)
+        held = claimed_beside(first, second, order)
 
     assert isinstance(held, BatchHeld)
     assert held.by == (first.run_id,)
+
+
+def test_a_fold_that_has_nothing_to_take_is_nobodys_until_it_has(tmp_path: Path) -> None:
+    """Two runs whose folds wait for what comes before them would else wait for each other."""
+    graph = make_graph([NodeSpec("several", 0), NodeSpec("fold", 0, parents=(0,))])
+    bench = SharingBench(tmp_path)
+    order = Submit(1, "n1", (), 1, True, 1.0)
+
+    with bench.desk(bench.drawn_up(graph, [])) as first, bench.desk(bench.drawn_up(graph, [])) as second:
+        assert first.claim(order, 0.0) is None
+        batch = first.batch(order)
+        assert isinstance(claimed_beside(first, second, order), BatchHeld)
+        first.settle(1, execute(batch, lambda _: None, Host(address="first")), 0.0)
+        assert claimed_beside(first, second, order) is None
+        second.batch(order)
+        held = claimed_beside(second, first, order)
+
+    assert isinstance(held, BatchHeld)
+    assert held.by == (second.run_id,)
+
+
+def claimed_beside(first: Desk, second: Desk, order: Submit) -> BatchHeld | None:
+    """What comes of a claim of the second run's, while the first goes on answering."""
+    with ThreadPoolExecutor(1) as thread:
+        first.beat()
+        claiming = thread.submit(second.claim, order, 0.0)
+        while not claiming.done():
+            first.beat()
+        return claiming.result()
