@@ -70,8 +70,8 @@ def detach(session: Session, run_id: RunId, secrets: Mapping[str, str]) -> None:
     chosen = {name: getattr(session.settings, name) for name in ("checkpoint_interval", "store_patience")}
     future = client.submit(drive_here, run_id, session.store(), chosen, key=_key(run_id), pure=False)
     fire_and_forget(future)
-    while connection.client.run_on_scheduler(_state_of, key=_key(run_id)) is None and not future.done():
-        time.sleep(_LOOK_S)  # until the scheduler has it, this process must not end
+    while not connection.client.run_on_scheduler(_is_kept, key=_key(run_id)) and not future.done():
+        time.sleep(_LOOK_S)  # until then the scheduler would drop it if this process ended
 
 
 def drive_here(run_id: RunId, store: Store, chosen: Mapping[str, Any]) -> str:
@@ -140,6 +140,12 @@ def _is_deserted(owner: Mapping[str, object]) -> bool:
 def _state_of(key: str, dask_scheduler: Any) -> str | None:
     task = dask_scheduler.tasks.get(key)
     return None if task is None else str(task.state)
+
+
+def _is_kept(key: str, dask_scheduler: Any) -> bool:
+    """Whether a task is computed though no client that is there wants it: what `fire_and_forget` asks for."""
+    task = dask_scheduler.tasks.get(key)
+    return task is not None and any(client.client_key == "fire-and-forget" for client in task.who_wants or ())
 
 
 def _client(address: str, security: Any) -> Any:

@@ -11,10 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
+from typing import Any
 
 import dask
 import psutil
 import pytest
+from distributed import fire_and_forget
 
 import tensorlake_nb
 from tensorlake_nb import (
@@ -28,6 +31,7 @@ from tensorlake_nb import (
     configure,
     tensorlake_function,
 )
+from tensorlake_nb.engine import detached
 from tests.support.clusters import Cluster, certificates, kill_group
 from tests.support.kernels import kernel
 from tests.support.notes import Notes
@@ -366,6 +370,37 @@ def test_a_detached_run_goes_on_without_its_kernel(begun: tuple[str, Path], note
 
     assert run.status == "succeeded"
     assert run.result() == sum(2 * x for x in range(4))
+
+
+def test_a_run_is_detached_only_when_its_cluster_would_go_on_without_the_kernel(
+    shared: Cluster, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(cluster=shared.client())
+    given: list[Any] = []
+    seen: list[str] = []
+
+    def slept(_: float) -> None:
+        """The message is on its way until the cluster has been seen to have the task, and was asked once more."""
+        state = shared.client().run_on_scheduler(detached._state_of, key=given[0].key)
+        seen.extend([state] if state is not None else [])
+        if len(seen) == 2:
+            fire_and_forget(given[0])
+        time.sleep(0.01)
+
+    @tensorlake_function()
+    def waits(gate: str) -> int:
+        while not os.path.exists(gate):
+            time.sleep(0.01)
+        return 1
+
+    monkeypatch.setattr(detached, "fire_and_forget", given.append)
+    monkeypatch.setattr(detached, "time", SimpleNamespace(sleep=slept))
+    run = Graph("late", waits).start(gate=str(tmp_path / "gate"), detach=True)
+    (tmp_path / "gate").touch()
+
+    assert len(seen) >= 2
+    assert run.wait(PATIENCE_S).result() == 1
+    configure(cluster="threads", workers=2)
 
 
 def test_a_detached_run_is_cancelled_from_another_kernel_and_resumed_there(
