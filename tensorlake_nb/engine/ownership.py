@@ -23,15 +23,17 @@ def _process(pid: int) -> Owner:
 
 
 def is_alive(owner: Owner) -> bool:
-    """Whether a run's process is still there; one on another host is taken to be."""
-    if not owner:
-        return False
-    if owner["host"] != socket.gethostname():
-        return True
+    """Whether a run's process is still there; one on another host is taken to be.
+
+    What names no process, be it empty, damaged or forged, isn't there.
+    """
     try:
-        process = psutil.Process(int(owner["pid"]))
+        host, pid, created = owner["host"], int(owner["pid"]), float(owner["created"])
+        if host != socket.gethostname():
+            return True
+        process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:  # it has ended, and its parent hasn't asked how
             return False
-        return abs(float(process.create_time()) - float(owner["created"])) < 1
-    except psutil.Error:
+        return abs(float(process.create_time()) - created) < 1
+    except (psutil.Error, KeyError, ValueError, TypeError, OverflowError):
         return False
