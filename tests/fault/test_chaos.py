@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,26 @@ from tensorlake_nb.testing import ChaosReport, Faults, chaos, faulty_url
 from tensorlake_nb.testing.chaos import _Chaos
 from tensorlake_nb.testing.evidence import committed_twice
 from tests import soak
-from tests.support.shapes import SHAPES
 from tests.support.stores import FINGERPRINT, add, encoded, key, local_store
 
 
 @pytest.mark.parametrize("as_objects", [False, True], ids=["disk", "objects"])
 def test_a_graph_is_right_whatever_is_killed_and_fails(tmp_path: Path, as_objects: bool) -> None:
-    shape = next(shape for shape in SHAPES if shape.name == ("map" if as_objects else "join"))
-    graph = shape.make(str(tmp_path / "notes"))
+    @tensorlake_function()
+    def numbers(n: int) -> list[int]:
+        return list(range(n))
+
+    @tensorlake_function()
+    def doubled(x: int) -> int:
+        time.sleep(0.05)  # so that the run isn't over before anything is killed
+        return 2 * x
+
+    @tensorlake_function()
+    def paired(left: int, right: int) -> tuple[int, int]:
+        return left, right
+
+    graph = Graph("paced", numbers).add_edge(numbers, doubled)
+    graph.add_edge(numbers, paired, into="left").add_edge(doubled, paired, into="right")
 
     report = chaos(
         graph, {"n": 60}, seed=5, worker_kills=1, driver_kills=1, object_store=as_objects, folder=tmp_path / "chaos"
