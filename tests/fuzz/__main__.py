@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=sys.maxsize, help="at most so many inputs")
     asked = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what went wrong may hold anything
 
     def ring(*_: object) -> None:
         raise TooLong
