@@ -144,14 +144,14 @@ class Claimant:
         name, fingerprint = order.node, self._calls[order.node].fingerprint
         if name in self._folding:
             return None
-        if self._is_fold(order):
-            names = self._folds.setdefault(name, self._names(order))
+        names = self._names(order)
+        is_fold = self._is_fold(order)
+        if is_fold:
+            names = self._folds.setdefault(name, names)
             self._sharing.forget_the_gone(fingerprint, names)  # whoever folds finds how far they came
-        else:
-            names = self._names(order)
         held = self._sharing.claim(fingerprint, names)
         if held is None:
-            if self._is_fold(order):
+            if is_fold:
                 self._folding.add(name)
             return None
         return self._held(order, held.mask, held.by, now, self._sharing.beat_s if held.is_under_way else 0.0)

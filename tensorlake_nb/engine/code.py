@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import linecache
 import pickle
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -110,11 +109,8 @@ def _annotations(function: Function) -> dict[int, dict[str, Any]]:
     """Resolve the parameter annotations that the worker binds by, here where their names are known."""
     hints = {name: hint for name, hint in parameter_hints(function).items() if not isinstance(hint, Unresolved)}
     resolved: dict[int, dict[str, Any]] = {}
-    code: Any = function.code
-    while code is not None:
-        if isinstance(code, types.FunctionType):
-            resolved[id(code)] = {name: hints.get(name, given) for name, given in code.__annotations__.items()}
-        code = getattr(code, "__wrapped__", None) or getattr(code, "func", None)
+    for code in main_module.unwrapped(function.code):
+        resolved[id(code)] = {name: hints.get(name, given) for name, given in code.__annotations__.items()}
     return resolved
 
 

@@ -37,11 +37,16 @@ def place(named: Mapping[str, Any]) -> None:
 
 
 def _functions(code: Any) -> Iterator[types.FunctionType]:
-    """The plain functions that a node's code is made of: itself, what it wraps, or the methods of a class."""
+    """The plain functions that a node's code is made of: itself and what it wraps, or the same of a class's methods."""
     if isinstance(code, type):
         for value in vars(code).values():
             yield from _functions(getattr(value, "__func__", value))
-        return
+    else:
+        yield from unwrapped(code)
+
+
+def unwrapped(code: Any) -> Iterator[types.FunctionType]:
+    """A plain function, and those that it wraps; of a partial the one that it calls."""
     while code is not None:
         if isinstance(code, types.FunctionType):
             yield code

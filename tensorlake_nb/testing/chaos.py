@@ -311,8 +311,7 @@ class _Chaos:
         """
         store = self._folder / "store"
         spools = [path for path in (store / "spool").rglob("*.spool") if read_spool(path.read_bytes()).writer]
-        leases = [path for path in (store / "claims" / "runs").glob("*") if not path.name.startswith(".")]
-        return [str(path.relative_to(store)) for path in [*spools, *leases]]
+        return [str(path.relative_to(store)) for path in [*spools, *(store / "claims" / "runs").glob("[!.]*")]]
 
 
 def _digests(run: Run, store: Store) -> dict[str, bytes]:
