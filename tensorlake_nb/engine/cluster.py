@@ -208,6 +208,11 @@ def connect(
             f"cluster={cluster!r:.80} is a {type(cluster).__qualname__}. "
             "Give a dask Client, a scheduler's address, 'embedded' or 'threads'."
         )
+    if ":" not in cluster:
+        raise ClusterError(
+            f"cluster={cluster!r:.80} is no address: one names a port, as 'tcp://host:8786' does. "
+            "Give such an address, a dask Client, 'embedded' or 'threads'."
+        )
     return _checked(_remote(cluster))
 
 
