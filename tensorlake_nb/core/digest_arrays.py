@@ -27,7 +27,7 @@ def dtype_encoding(dtype: np.dtype[Any]) -> bytes:
         out = b"{" + count(len(dtype.names)) + count(dtype.itemsize) + field(dtype.type.__name__.encode())
         for name in dtype.names:
             inner, offset = dtype.fields[name][:2]
-            out += field(name.encode()) + count(offset) + field(dtype_encoding(inner))
+            out += field(name.encode("utf-8", "surrogatepass")) + count(offset) + field(dtype_encoding(inner))
         return out
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype

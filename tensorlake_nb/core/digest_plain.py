@@ -113,7 +113,8 @@ def attribute_parts(value: dict[str, Any], enc: Encoding) -> bytes:
 
 
 def _name_part(name: str) -> bytes:
-    return name.encode() if len(name.encode()) < 32 else b"#" + digest_of(_str(name))
+    plain = name.encode("utf-8", "surrogatepass")
+    return plain if len(plain) < 32 else b"#" + digest_of(_str(name))
 
 
 def _set(value: Any, enc: Encoding) -> bytes:

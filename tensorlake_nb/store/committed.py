@@ -232,7 +232,7 @@ class CommittedRecords(Documents):
         self._records.forget(segment)
         try:
             path = bad_path(segment)
-            self.filesystem.put_atomic(path, seal(path, reason.encode()))
+            self.filesystem.put_atomic(path, seal(path, reason.encode(errors="backslashreplace")))
         except StoreUnavailableError:  # a store that can only be read: this object forgets it at least
             logger.warning("can't mark %s as damaged", segment)
 

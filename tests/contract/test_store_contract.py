@@ -294,7 +294,7 @@ def test_a_quarantined_segment_is_not_found_again_and_its_stream_is_replaced(sto
     spans = committed(store, [1])
     store.put_stream(FINGERPRINT, some_digest(1), stream(spans))
 
-    again(store).quarantine(spans[0].segment, "a test says so")
+    again(store).quarantine(spans[0].segment, "a test says so, in half a letter: \ud83d")
 
     assert outcome_of(store, 0) is None
     assert store.get_stream(FINGERPRINT, some_digest(1)) is None

@@ -262,6 +262,13 @@ def test_which_fields_of_a_model_were_set_counts() -> None:
     assert digest(private) != digest(Model(a=1))
 
 
+def test_names_may_hold_half_a_letter() -> None:
+    named = [types.SimpleNamespace(**{name: 1}) for name in ("cut \ud83d", "cut \ud83c")]
+    columns = [np.zeros(2, dtype=[(name, int)]) for name in ("cut \ud83d", "cut \ud83c")]
+
+    assert len({digest(value) for value in [*named, *columns]}) == 4
+
+
 def test_nan_equals_itself_bit_by_bit() -> None:
     negative = np.copysign(np.nan, -1)
 
