@@ -150,7 +150,7 @@ def _in_time(look: Callable[[], str], otherwise: str) -> str:
 
     def run() -> None:
         with suppress(Interrupt):
-            found.append(look())
+            found.append(look().encode(errors="backslashreplace").decode())  # no message holds a lone surrogate
 
     thread = threading.Thread(target=run, name="tensorlake-nb repr", daemon=True)
     thread.start()

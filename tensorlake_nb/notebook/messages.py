@@ -6,6 +6,8 @@ The page's side of it is ``labextension/src/messages.ts``, which says what each 
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -14,6 +16,8 @@ from pydantic.alias_generators import to_camel
 VERSION = 1
 MIME_TYPE = "application/vnd.tensorlake.graph+json"
 CONTROL_TARGET = "tensorlake.control"
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 State = Literal["waiting", "queued", "running", "computed", "replayed", "stale", "failed", "cancelled", "not taken"]
 ElementFilter = Literal["all", "failed", "running", "waiting", "computed", "replayed", "cancelled"]
@@ -29,6 +33,15 @@ class Message(BaseModel):
     def wire(self) -> dict[str, Any]:
         """As it crosses."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def crossing(data: dict[str, Any]) -> dict[str, Any]:
+    """Plain data, with lone surrogates spelled out: half an emoji, cut off somewhere, fits into no message."""
+    text = json.dumps(data, ensure_ascii=False)
+    if _LONE_SURROGATE.search(text) is None:
+        return data
+    spelled: dict[str, Any] = json.loads(_LONE_SURROGATE.sub(lambda found: rf"\\u{ord(found[0]):04x}", text))
+    return spelled
 
 
 # --- state -----------------------------------------------------------------------------------------------------------

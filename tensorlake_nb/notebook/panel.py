@@ -23,7 +23,7 @@ from tensorlake_nb.engine.run import Run
 from tensorlake_nb.errors import InternalError
 from tensorlake_nb.notebook import text_view
 from tensorlake_nb.notebook.faces import picture_of
-from tensorlake_nb.notebook.messages import MIME_TYPE, PanelState, delta
+from tensorlake_nb.notebook.messages import MIME_TYPE, PanelState, crossing, delta
 from tensorlake_nb.notebook.panel_state import state_of_graph, state_of_run
 from tensorlake_nb.notebook.requests import Desk
 
@@ -87,7 +87,7 @@ class Panel(anywidget.AnyWidget):
         }
         if is_live:
             data[WIDGET_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        return data
+        return crossing(data)
 
     def look(self) -> PanelState:
         """What it shows now."""
@@ -102,7 +102,7 @@ class Panel(anywidget.AnyWidget):
         with self._lock:
             self._sent = self.look()
             if self.comm is not None:
-                self.state = self._sent.wire()
+                self.state = crossing(self._sent.wire())
 
     def _send_changes(self) -> None:
         with self._lock:
@@ -110,7 +110,7 @@ class Panel(anywidget.AnyWidget):
             changed = None if self._sent is None else delta(self._sent, now)
             self._sent = now
             if changed is not None and self.comm is not None:
-                self.send(changed)
+                self.send(crossing(changed))
 
     # -- following a run --
 

@@ -68,22 +68,20 @@ class Desk:
         """The reply to one message, as it crosses."""
         asked = message if isinstance(message, Mapping) else {}
         head = {"version": ms.VERSION, "id": str(asked.get("id", ""))[:100]}
+        return ms.crossing({**head, **self._reply(asked, follow)})
+
+    def _reply(self, asked: Mapping[str, Any], follow: Follow) -> dict[str, Any]:
         if asked.get("version") != ms.VERSION:
-            return {**head, "ok": False, "error": _other_version(asked.get("version"))}
+            return {"ok": False, "error": _other_version(asked.get("version"))}
         try:
-            body = self._perform(ms.REQUEST.validate_python(dict(asked)), follow)
+            return {"ok": True, "body": self._perform(ms.REQUEST.validate_python(dict(asked)), follow)}
         except ValidationError:
-            return {
-                **head,
-                "ok": False,
-                "error": f"the kernel doesn't know the request {str(asked.get('kind'))[:40]!r}",
-            }
+            return {"ok": False, "error": f"the kernel doesn't know the request {str(asked.get('kind'))[:40]!r}"}
         except TensorlakeError as error:
-            return {**head, "ok": False, "error": str(error)[:4000]}
+            return {"ok": False, "error": str(error)[:4000]}
         except Exception as error:  # the page has to hear of it: nobody else is there to catch it
             logger.exception("a request of a panel failed")
-            return {**head, "ok": False, "error": f"{type(error).__name__}: {error}"[:4000]}
-        return {**head, "ok": True, "body": body}
+            return {"ok": False, "error": f"{type(error).__name__}: {error}"[:4000]}
 
     def _perform(self, request: ms.Request, follow: Follow) -> Any:
         match request:

@@ -26,6 +26,20 @@ def total(so_far: int, x: int) -> int:
 graph = Graph("numbers", start_node=load).add_edge(load, double).add_edge(double, total)
 """
 
+#: Replies of a service that cuts texts in the middle of an emoji.
+CUT = r"""
+@tensorlake_function()
+def ask(question: str) -> str:
+    print(question, "\ud83d")
+    return "half a letter \ud83d"
+
+@tensorlake_function()
+def read(reply: str) -> dict:
+    raise ValueError(reply)
+
+graph = Graph("cut", start_node=ask).add_edge(ask, read)
+"""
+
 #: Calls that end when the test creates a file, and not before.
 HELD = """
 import os

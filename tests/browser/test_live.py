@@ -105,6 +105,21 @@ def test_a_failure_shows_itself_first(notebook: Open, tmp_path: Path) -> None:
     opened.shot("failed")
 
 
+def test_half_a_letter_is_spelled_out_wherever_it_is_shown(notebook: Open, tmp_path: Path) -> None:
+    opened = notebook(cells.setup(tmp_path / "store") + cells.CUT, "graph.run(question='how?')")
+    opened.run(0)
+    ran = opened.run(1)
+    panel, drawer = opened.panel(1), opened.panel(1).locator(".tlk-drawer")
+
+    expect(panel).to_have_attribute("data-status", "failed")
+    expect(drawer).to_contain_text(r"half a letter \ud83d")
+    expect(ran.locator(".jp-OutputArea").last).to_contain_text(r"ValueError: half a letter \ud83d")
+    panel.locator(".tlk-box[data-node=ask]").click()
+    expect(drawer.locator("[data-section=outputs] .tlk-text")).to_have_text(r"'half a letter \ud83d'")
+    drawer.locator("[data-section=logs] summary").click()
+    expect(drawer.locator(".tlk-logs")).to_contain_text(r"how? \ud83d")
+
+
 def test_the_timeline_and_the_table_show_the_same_run(notebook: Open, tmp_path: Path) -> None:
     opened = notebook(cells.setup(tmp_path / "store") + cells.NUMBERS, "run = graph.run(n=50)")
     opened.run(0)
