@@ -175,28 +175,27 @@ class Claimant:
         fingerprint = self._calls[name].fingerprint
         if not pieces or self._sharing is None or not self._sharing.shares(fingerprint):
             return
-        names = self._folds.get(name)
-        self._folding.discard(name)
-        if names is None:
-            names = names_of(task_keys(fingerprint, self._streams.given(name, pieces)))
-        self._sharing.give_back(fingerprint, names)
+        if name in self._folds:
+            self._give_back_fold(name, self._sharing)
+        else:
+            self._sharing.give_back(fingerprint, names_of(task_keys(fingerprint, self._streams.given(name, pieces))))
 
     def beat(self, *, is_idle: bool = False) -> None:
         """Tell other runs that this one is driven, and what it computes; or that it computes nothing."""
         if self._sharing is not None:
             self._sharing.beat(self._announce, is_idle=is_idle and not self._submitted and not self._has_begun)
-            self._let_go(self._sharing)
+            busy = {order.node for order, _ in self._submitted.values()}
+            for name in self._folding - busy:  # nobody waits for a fold that waits itself
+                self._give_back_fold(name, self._sharing)
         self._has_begun = False
 
-    def _let_go(self, sharing: Sharing) -> None:
-        """Give back folds that have nothing to take just now, so that nobody waits for one that waits itself."""
-        busy = {order.node for order, _ in self._submitted.values()}
-        for name in self._folding - busy:
-            self._folding.discard(name)
-            fingerprint, names = self._calls[name].fingerprint, self._folds[name]
-            alike = [other for other in self._folding if self._calls[other].fingerprint == fingerprint]
-            if not any(np.isin(names, self._folds[other]).any() for other in alike):
-                sharing.give_back(fingerprint, names)
+    def _give_back_fold(self, name: str, sharing: Sharing) -> None:
+        """Give back the claim of a fold, unless another node of the run folds the same just now."""
+        self._folding.discard(name)
+        fingerprint, names = self._calls[name].fingerprint, self._folds[name]
+        alike = [other for other in self._folding if self._calls[other].fingerprint == fingerprint]
+        if not any(np.isin(names, self._folds[other]).any() for other in alike):
+            sharing.give_back(fingerprint, names)
 
     def _names(self, order: Submit) -> Names:
         """The names under which a batch's tasks are claimed.
