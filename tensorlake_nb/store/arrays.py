@@ -99,13 +99,13 @@ class Layout:
             or not shape
             or min(*chunks, *shape, 1) < 1
         ):
-            raise ValueError(f"array {name!r} isn't one that this format knows")
+            raise ValueError(f"array {name!r:.80} isn't one that this format knows")
         if not is_part(name):
-            raise ValueError(f"array {name[:80]!r} can't stand in a path")
+            raise ValueError(f"array {name!r:.80} can't stand in a path")
         dtype = np.dtype(metadata["data_type"]).newbyteorder("<")
         layout = cls(name, dtype, shape, chunks, len(metadata["codecs"]) > 1)
         if layout.chunk_bytes > LARGE_CHUNK_BYTES:
-            raise ValueError(f"array {name!r} has chunks of {layout.chunk_bytes} bytes")
+            raise ValueError(f"array {name!r:.80} has chunks of {layout.chunk_bytes} bytes")
         return layout
 
 

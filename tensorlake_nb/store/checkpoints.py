@@ -252,7 +252,7 @@ class Store(CommittedRecords):
         codec, stored = segment.codec(output), self._reader.stored(segment, output)
         if not isinstance(stored, bytes):
             if codec != NDARRAY:
-                raise CorruptCheckpointError(f"{segment.path} gives an array the codec {codec!r}")
+                raise CorruptCheckpointError(f"{segment.path} gives an array the codec {codec!r:.80}")
             return stored
         return decode(codec, stored, resolver=resolver, trusted=segment.vouched)
 

@@ -190,7 +190,7 @@ def decode_all(
 
 
 def _unreadable(codec: str, error: Exception) -> CorruptCheckpointError:
-    return CorruptCheckpointError(f"stored {codec!r} data can't be read ({type(error).__name__}: {error})")
+    return CorruptCheckpointError(f"stored {codec!r:.80} data can't be read ({type(error).__name__}: {error!s:.300})")
 
 
 def _frames(part: bytes) -> Any:

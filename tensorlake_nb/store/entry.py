@@ -98,7 +98,7 @@ class Entry:
     def __post_init__(self) -> None:
         outputs = len(self.values) + sum(len(span) for span in self.refers)
         if len(self.key) != 32 or self.count < BARE or outputs != (1 if self.count == BARE else self.count):
-            raise InternalError(f"a count of {self.count} and {outputs} outputs, key {self.key!r}")
+            raise InternalError(f"a count of {self.count} and {outputs} outputs, key {self.key!r:.80}")
         if self.values and self.refers:
             raise InternalError("outputs of its own and elsewhere")
 

@@ -176,7 +176,7 @@ def _safe_dtype(name: Any) -> np.dtype[Any]:
         raise ValueError("a dtype is a text")
     dtype = np.dtype(name)
     if dtype.kind not in PLAIN_KINDS or not dtype.itemsize:  # an object dtype would read addresses out of stored bytes
-        raise ValueError(f"dtype {name!r} isn't plain")
+        raise ValueError(f"dtype {name!r:.80} isn't plain")
     return dtype
 
 

@@ -56,7 +56,7 @@ class Segment:
         try:
             self._read(name, about, arrays)
         except Exception as error:  # whatever a well-signed but senseless record makes of this
-            raise CorruptCheckpointError(f"{path} isn't the record of {name}: {error!r}") from error
+            raise CorruptCheckpointError(f"{path} isn't the record of {name}: {error!r:.300}") from error
         self.name, self.path, self.record = name, path, raw
 
     def __len__(self) -> int:
@@ -233,7 +233,7 @@ class Segment:
                     stored = {position: table[number] for position, number in stored[1].items()}
                 found = dict(stored)
             except Exception as error:
-                raise CorruptCheckpointError(f"{self.path} has senseless {part}: {error!r}") from error
+                raise CorruptCheckpointError(f"{self.path} has senseless {part}: {error!r:.300}") from error
             setattr(self, f"_{part}_read", found)
         return found
 

@@ -258,7 +258,7 @@ def read_spool(raw: bytes, keys: Keys | None = None) -> SpoolContents:
                 signed, its_body = unsigned
                 vouched.update((signed,) if keys.fit(body, "spool", header["fingerprint"], its_body) else ())
         except Exception as error:
-            damage = f"its record before byte {position} makes no sense: {error!r}"
+            damage = f"its record before byte {position} makes no sense: {error!r:.300}"
     fingerprint, writer = header.get("fingerprint"), header.get("writer")
     if not isinstance(fingerprint, str) or not isinstance(writer, str):
         return SpoolContents("", "", damage=damage or "it has no header")
@@ -413,6 +413,6 @@ def _value_of(codec: str, digest: bytes, data: bytes | None, form: Any = None) -
         return Encoded(codec, data, Digest(digest))
     dtype, shape = form
     if np.dtype(dtype).name not in ZARR_DTYPES:
-        raise ValueError(f"an array of it has the dtype {dtype!r}")
+        raise ValueError(f"an array of it has the dtype {dtype!r:.80}")
     array = np.frombuffer(data, dtype=np.dtype(dtype)).reshape(tuple(shape))
     return Encoded(codec, array, Digest(digest))

@@ -104,5 +104,5 @@ class StreamRecord:
             if sum(map(len, record.spans)) != record.n_outputs or len(record.digest) != 32:
                 raise ValueError(f"it doesn't hold the {record.n_outputs} outputs it says")
         except Exception as error:
-            raise CorruptCheckpointError(f"{path} isn't the record of a stream: {error!r}") from error
+            raise CorruptCheckpointError(f"{path} isn't the record of a stream: {error!r:.300}") from error
         return record
