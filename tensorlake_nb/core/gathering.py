@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tensorlake_nb.core import spans as sp
-from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, group_digests, row_digest
+from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, group_digests, row_digest, stream_digest
 from tensorlake_nb.core.plan import FAN_IN
 from tensorlake_nb.core.slices import Address, Slice
 from tensorlake_nb.core.streams import ChunkData, Elements, Rows, Streams, sizes
@@ -29,6 +29,21 @@ def group(streams: Streams, name: str, slices: Sequence[Slice]) -> Rows:
     return Rows(((None, whole),), rows, group_sizes)
 
 
+def digest_given(streams: Streams, name: str) -> Digest:
+    """The digest of a node's whole input, which has to be complete; of a join it is that of its rows.
+
+    What its sides give doesn't say yet to which parameter, and beside what of the others.
+
+    Raises
+    ------
+    JoinError
+        As `join`.
+    """
+    if streams.plan.nodes[name].gather != "join":
+        return streams.digest_given(name)
+    return group_digests("rows/1", [stream_digest([join(streams, name).digests])])
+
+
 def join(streams: Streams, name: str) -> Rows:
     """One row per element of the sides' common ancestor for which every side has an output.
 
@@ -37,6 +52,12 @@ def join(streams: Streams, name: str) -> Rows:
     JoinError
         A side has several outputs for one element, or a side that is given to all rows isn't one value.
     """
+    if name not in streams.joined:
+        streams.joined[name] = _join(streams, name)
+    return streams.joined[name]
+
+
+def _join(streams: Streams, name: str) -> Rows:
     rows, sides = _match(streams, name)
     columns = tuple((into, _pick(elements, _places(origin, rows))) for into, (elements, origin) in sides.items())
     each = [

@@ -148,6 +148,8 @@ class Streams:
         # A call with arguments by name isn't the call with a dict of them, which a parent may give.
         self.inputs = Elements((inputs,), group_digests("inputs/1", [inputs_digest]))
         self._streams = {name: _Stream() for name in plan.nodes}
+        #: The rows of joins, once they were formed.
+        self.joined: dict[str, Rows] = {}
 
     def add(self, name: str, address: Address, data: ChunkData) -> Chunk:
         """Add a settled chunk; gives what the planner is to know of it."""
@@ -271,7 +273,7 @@ class Streams:
         return before + where.start
 
     def digest_given(self, name: str) -> Digest:
-        """The digest of a node's whole input, which has to be complete."""
+        """The digest of all that a node's ports give, which has to be complete."""
         node = self.plan.nodes[name]
         if not node.ports:
             return stream_digest([self.inputs.digests])

@@ -24,7 +24,7 @@ from tensorlake_nb.core.events import (
     PartArrived,
     Sealed,
 )
-from tensorlake_nb.core.gathering import group, join
+from tensorlake_nb.core.gathering import digest_given, group, join
 from tensorlake_nb.core.instructions import Gather, Probe, Seal, Submit
 from tensorlake_nb.core.keys import (
     Digest,
@@ -299,7 +299,7 @@ class Desk:
         )
         call = self._calls[name]
         if self._keeps:
-            given = stream_given(call, self.streams.digest_given(name))
+            given = stream_given(call, digest_given(self.streams, name))
             self._store.put_stream(call.fingerprint, given, record, replaces=call.fresh)
         self._claimant.settled(name)
         return Sealed(name, chunk)

@@ -14,6 +14,7 @@ from tensorlake_nb.core import spans as sp
 from tensorlake_nb.core.batch import BARE, Call, Span
 from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.events import Chunk, Event, Probed, StreamReplayed
+from tensorlake_nb.core.gathering import digest_given
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, RunId, group_digests, task_keys
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice
@@ -21,9 +22,11 @@ from tensorlake_nb.core.streams import ChunkData, Elements, Streams
 from tensorlake_nb.engine.claiming import Claimant
 from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.twins import Seen
+from tensorlake_nb.errors import JoinError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.entry import TaskOutcome
 from tensorlake_nb.store.index import Index
+from tensorlake_nb.store.streams import StreamRecord
 
 _MISSING, _FOUND, _TWIN = 0, 1, 2
 #: How many elements are looked up together: bounds the memory that it takes.
@@ -77,11 +80,7 @@ class Prober:
     def whole(self, name: str) -> Event:
         """Look a node's whole stream up by the digest of its input stream."""
         call = self._claimant.call(name)
-        record = (
-            None
-            if call.cold
-            else self._store.get_stream(call.fingerprint, stream_given(call, self._streams.digest_given(name)))
-        )
+        record = None if call.cold else self._recorded(call, name)
         if record is None or (call.fresh and record.run_id != self._run_id):
             return Probed(name, (), ())
         counts = np.full(record.n_outputs, BARE, dtype=np.int32)
@@ -102,6 +101,13 @@ class Prober:
         done = self._replay(effects)
         chunk = self._streams.add(name, (), data)
         return StreamReplayed(name, chunk, record.seconds, record.run_id, done.timers, done.counters)
+
+    def _recorded(self, call: Call, name: str) -> StreamRecord | None:
+        try:
+            given = digest_given(self._streams, name)
+        except JoinError:  # nothing was kept of such a thing; whoever forms its rows says what is wrong
+            return None
+        return self._store.get_stream(call.fingerprint, stream_given(call, given))
 
     def _replay(self, effects: Iterable[bytes]) -> Effects:
         """Do again what calls did beside returning; gives what they timed and counted."""

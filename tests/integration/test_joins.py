@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -97,6 +98,36 @@ def test_a_side_without_output_means_no_call() -> None:
     run = diamond(left=odd).run(items=[1, 2, 3, 4])
 
     assert run.output(pair) == [(1, 1), (3, 9)]
+
+
+def test_what_is_replayed_met_as_it_would_meet_now_wherever_the_sides_have_outputs() -> None:
+    @tensorlake_function()
+    def left(item: Any) -> str | None:
+        return "one" if item[1] else None
+
+    @tensorlake_function()
+    def right(item: Any) -> str | None:
+        return str(item[0]) if item[2] else None
+
+    graph = Graph("sides", spread).add_edge(spread, left).add_edge(spread, right)
+    graph.add_edge(left, pair, into="left").add_edge(right, pair, into="right")
+    for flags in itertools.product([False, True], repeat=6):
+        items = [[number, *flags[2 * number : 2 * number + 2]] for number in range(3)]
+        assert graph.run(items=items).output(pair) == [("one", str(number)) for number, a, b in items if a and b]
+
+
+def test_sides_that_change_places_are_other_calls() -> None:
+    @tensorlake_function()
+    def optional(left: int = 10, right: int = 20) -> tuple[int, int]:
+        return left, right
+
+    swapped = Graph("diamond", spread).add_edge(spread, double).add_edge(spread, square)
+    swapped.add_edge(square, pair, into="left").add_edge(double, pair, into="right")
+    single = [Graph("single", spread).add_edge(spread, optional, into=into) for into in ("left", "right")]
+
+    assert diamond().run(items=[3]).output(pair) == [(6, 9)]
+    assert swapped.run(items=[3]).output(pair) == [(9, 6)]
+    assert [graph.run(items=[1]).output(optional) for graph in single] == [[(1, 20)], [(10, 1)]]
 
 
 def test_a_side_with_several_outputs_for_one_element_says_so() -> None:
