@@ -33,6 +33,10 @@ _UNWATCHED = 20_000
 _DEEP_FRAMES = 1_000_000
 _deep = threading.Lock()
 
+_INSIDE_ITSELF = "contains itself"
+_ADVICE = "Give plain data, arrays, frames or picklable objects instead."
+_ADVICE_INSIDE_ITSELF = "Give what it was made from, or the bytes that pickle.dumps() or its own package makes of it."
+
 _code_digest: Callable[[Any], bytes] | None = None
 
 
@@ -107,7 +111,7 @@ class Encoder:
 
     def inside_itself(self, value: Any, depth: int) -> bytes:
         """Say what stands for a value that is met again while it is being encoded."""
-        raise Refusal(f"this {type_name(value)} contains itself")
+        raise Refusal(f"this {type_name(value)} {_INSIDE_ITSELF}")
 
     def refused(self, value: Any, refusal: Refusal) -> bytes:
         """Say what stands for a value that has no digest."""
@@ -211,7 +215,7 @@ def digest_with_notes(value: Any) -> tuple[Digest, tuple[str, ...]]:
     try:
         part, encoder = encoded(value, _plain_encoder)
     except Refusal as refusal:
-        advice = "Give plain data, arrays, frames or picklable objects instead."
+        advice = _ADVICE_INSIDE_ITSELF if refusal.reason.endswith(_INSIDE_ITSELF) else _ADVICE
         raise UnhashableInputError(f"{refusal_text(refusal, 'value')}. {advice}") from refusal
     return Digest(digest_of(part)), tuple(encoder.notes or ())
 

@@ -42,6 +42,9 @@ CODE_TYPES: tuple[type, ...] = (
     type(functools.lru_cache(print)),
 )
 
+#: Of those, what may be bound to a value, which is then part of it.
+_BOUND_TYPES = (types.MethodType, types.BuiltinFunctionType, types.MethodWrapperType)
+
 #: Packages whose ``__reduce__`` we know to be a canonical form.
 _KNOWN = ("numpy", "pandas", "polars", "pyarrow", "pydantic", "pydantic_core", "attr", "attrs", "tensorlake_nb")
 _EMPTY = (None, None, None, None, None, None)
@@ -49,6 +52,8 @@ _EMPTY = (None, None, None, None, None, None)
 
 def rule_for(cls: type) -> Rule:
     """The rule for a class that isn't one of Python's plain types."""
+    if issubclass(cls, _BOUND_TYPES):
+        return _bound
     if issubclass(cls, CODE_TYPES) or getattr(cls, "__tensorlake_function__", False):
         return lambda value, enc: enc.code_part(value)
     rule: Rule | None = array_rule(cls) or table_rule(cls)
@@ -66,7 +71,9 @@ def rule_for(cls: type) -> Rule:
         return _set_subclass
     if _wraps_a_function(cls):
         return lambda value, enc: enc.code_part(value)
-    return functools.partial(_reduced, known=_is_known(cls))
+    if _is_known(cls):
+        return _reduced_once
+    return lambda value, enc: enc.pickled(value, lambda: _reduced_once(value, enc))
 
 
 def _plainly_pickled(cls: type) -> bool:
@@ -108,6 +115,15 @@ def _is_known(cls: type) -> bool:
     return reducer is None or cls.__module__.partition(".")[0] in _KNOWN or origin_of_class(cls) is Origin.STDLIB
 
 
+def _bound(value: Any, enc: Encoding) -> bytes:
+    """A method and what it is bound to, which may hold the method in turn; functions of C are bound to nothing."""
+    owner = value.__self__
+    if owner is None or isinstance(owner, CODE_TYPES):
+        return enc.code_part(value)
+    made = enc.code_part(value.__func__) if isinstance(value, types.MethodType) else enc.encode(value.__name__)
+    return b"M" + parts([made, enc.encode(owner)])
+
+
 def _enum(value: enum.Enum, enc: Encoding) -> bytes:
     return b"e" + parts([enc.class_part(type(value)), enc.encode(value._name_), enc.encode(value._value_)])
 
@@ -145,12 +161,6 @@ def _set_subclass(value: Any, enc: Encoding) -> bytes:
     items = enc.unordered(value)
     encoding = b"y" + parts([enc.class_part(type(value))]) + count(len(items)) + parts(items)
     return encoding + attribute_parts(getattr(value, "__dict__", {}), enc)
-
-
-def _reduced(value: Any, enc: Encoding, *, known: bool) -> bytes:
-    if known:
-        return _reduced_once(value, enc)
-    return enc.pickled(value, lambda: _reduced_once(value, enc))
 
 
 def _reduced_once(value: Any, enc: Encoding) -> bytes:

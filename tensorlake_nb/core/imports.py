@@ -20,11 +20,12 @@ from tensorlake_nb.core.source import simplified, texts_of
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a module would come from."""
+    """Where a module would come from; ``folder`` is that of a package without a file, a folder of modules."""
 
     origin: Origin
     filename: str | None
     is_package: bool
+    folder: str | None = None
 
 
 def absolute_name(module: str, level: int, package: str | None) -> str:
@@ -56,7 +57,7 @@ def locate(module: str) -> Location | None:
             return Location(Origin.STDLIB, None, path is not None)
         folders = list(path or ())
         origin = origin_of_file(folders[0] + "/__init__.py") if folders else Origin.PROJECT
-        return Location(origin, None, path is not None)
+        return Location(origin, None, path is not None, folders[0] if folders else None)
     assert spec.origin is not None
     return Location(origin_of_file(spec.origin), spec.origin, path is not None)
 

@@ -108,7 +108,10 @@ class ImportReach:
 
     def _module(self, module: str) -> None:
         location, label = self._locate(module), f"module {module}"
-        if location is None or location.filename is None:
+        if location is None:
+            return
+        if location.filename is None:  # a folder without __init__.py: what lies in it is needed by its own name
+            self._reach.text_part(label, module, {})
             return
         text = module_text(location.filename)
         names = self._needed[module]

@@ -24,6 +24,7 @@ from tensorlake_nb.engine.functions import store_at
 from tensorlake_nb.engine.node_work import NodeWork, compute_in_turn
 from tensorlake_nb.engine.reporting import Report, Started, StoreAwaited, current_worker, reporter
 from tensorlake_nb.engine.stopping import given_up
+from tensorlake_nb.engine.surroundings import go_home
 from tensorlake_nb.engine.watchdog import rest_alarm
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.patience import Patience, patient
@@ -75,6 +76,7 @@ def execute(batch: Batch, report: Report, host: Host, store: Store | None = None
 def _executed(batch: Batch, report: Report, host: Host, store: Store | None) -> tuple[Receipt, ...]:
     if store is None:
         store = store_at(batch.store_url, batch.trusted, batch.run_id)
+    go_home(batch.run_id)
     report(Started(batch.name, batch.node, host.address, os.getpid()))
     works: list[NodeWork] = []
     try:

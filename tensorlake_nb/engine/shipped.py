@@ -50,7 +50,11 @@ def shipment(parts: Iterable[str]) -> Shipment:
     for part in parts:
         name = part.removeprefix("module ")
         location = locate(name) if name != part else None
-        if location is None or location.origin is not Origin.PROJECT or location.filename is None:
+        if location is None or location.origin is not Origin.PROJECT:
+            continue
+        if location.filename is None:
+            if location.folder is not None:
+                modules[name] = Text(f"{location.folder}/__init__.py", True, "")
             continue
         text = module_text(location.filename)
         if text is not None:

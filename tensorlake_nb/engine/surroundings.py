@@ -12,8 +12,13 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.engine.secrets import is_hidden
 from tensorlake_nb.store.signing import KEY_VARIABLE
+
+#: Of a worker: the folder of its kernel, and the run for which it was last sought.
+_home: str | None = None
+_home_for: RunId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,24 @@ def change_of(before: Surroundings, now: Surroundings, without: Collection[str] 
     return Change({name: new.get(name) for name in names}, None if now.folder == before.folder else now.folder)
 
 
+def settle() -> None:
+    """Have this process, a worker, begin each run in the folder where it is now, or where `adopt` leads it."""
+    global _home
+    _home = Surroundings.here().folder
+
+
+def go_home(run_id: RunId) -> None:
+    """Leave the folder that a call of another run has gone to, if this process has settled somewhere."""
+    global _home_for
+    if _home is not None and run_id != _home_for:
+        with suppress(OSError):
+            os.chdir(_home)
+        _home_for = run_id
+
+
 def adopt(change: Change) -> None:
     """Have this process, a worker, take over what has changed in the kernel."""
+    global _home
     for name, value in change.environment.items():
         if is_hidden(name):
             continue
@@ -66,6 +87,7 @@ def adopt(change: Change) -> None:
         else:
             os.environ[name] = value
     if change.folder is not None:
+        _home = change.folder
         with suppress(OSError):  # a worker that begins there would fail as well
             os.chdir(change.folder)
 

@@ -34,13 +34,14 @@ PROCESS = uuid.uuid4().hex
 
 
 def is_own_module(module: object) -> bool:
-    """Whether a module is source code of the project, imported by name."""
+    """Whether a module is source code of the project, or a folder of such without ``__init__.py``, imported by name."""
     if not isinstance(module, types.ModuleType):
         return False
     name, file = module.__name__, getattr(module, "__file__", None)
     if name in ("__main__", "__mp_main__") or sys.modules.get(name) is not module:
         return False
-    return isinstance(file, str) and file.endswith(".py") and origin_of_module(name) is Origin.PROJECT
+    is_source = file.endswith(".py") if isinstance(file, str) else hasattr(module, "__path__")
+    return is_source and origin_of_module(name) is Origin.PROJECT
 
 
 def dumps(
@@ -369,20 +370,24 @@ def _fill_class(cls: type, state: Any) -> None:
 # -- who is to blame ---------------------------------------------------------------------------------------------------
 
 
+#: So many steps from the function: deeper, it is the depth itself that can't be pickled.
+_DEEPEST = 20
+
+
 def culprit(obj: Any, name: str) -> tuple[str, Any, Exception] | None:
     """Find the innermost thing that can't be pickled: where it is held, itself, and why not."""
-    return _search(obj, name, set())
+    return _search(obj, name, set(), _DEEPEST)
 
 
-def _search(obj: Any, where: str, seen: set[int]) -> tuple[str, Any, Exception] | None:
+def _search(obj: Any, where: str, seen: set[int], depth: int) -> tuple[str, Any, Exception] | None:
     if id(obj) in seen:
         return None
     seen.add(id(obj))
     error = refusal(obj)
     if error is None:
         return None
-    for label, part in _parts(obj, where):
-        found = _search(part, label, seen)
+    for label, part in _parts(obj, where) if depth else ():
+        found = _search(part, label, seen, depth - 1)
         if found is not None:
             return found
     return where, obj, error
@@ -410,6 +415,10 @@ def _parts(obj: Any, where: str) -> Iterator[tuple[str, Any]]:
             if name not in ("__dict__", "__weakref__"):
                 inner = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
                 yield f"{name!r} of class {obj.__qualname__}", inner
+    elif isinstance(obj, types.ModuleType):
+        for name, value in vars(obj).items():
+            if not name.startswith("__"):
+                yield f"{name!r} of module {obj.__name__}", value
     elif isinstance(obj, types.MethodType):
         yield f"the object of {obj.__name__}()", obj.__self__
     elif isinstance(obj, dict):

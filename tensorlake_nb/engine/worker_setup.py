@@ -15,6 +15,7 @@ import threading
 from typing import Any
 
 from tensorlake_nb.engine.descendants import lead_group
+from tensorlake_nb.engine.surroundings import settle
 
 #: From ``linux/prctl.h``.
 _PR_SET_PDEATHSIG = 1
@@ -63,6 +64,7 @@ def dask_setup(worker: Any) -> None:
     """What Dask calls of a preloaded module."""
     deafen()
     allow_children()
+    settle()
 
 
 deafen()

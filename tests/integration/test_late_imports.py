@@ -97,20 +97,62 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("cluster", ["embedded", "threads"])
-def test_classes_are_not_there_twice(tmp_path: Path, cluster: str) -> None:
-    (tmp_path / "models.py").write_text(MODELS)
-    (tmp_path / "script.py").write_text(SCRIPT)
+#: A folder without ``__init__.py``, imported inside a method, by its dotted name, and by a module beside it.
+FOLDER = """
+import sys
+
+import tools.text
+from tensorlake_nb import *
+
+configure(store="store", cluster=sys.argv[1], workers=1)
+
+class Parser:
+    def parse(self, text):
+        from tools import text as module
+        import tools.more
+        return module.clean(text) + tools.more.last(text)
+
+@tensorlake_function()
+def parsed(text: str) -> list:
+    return [Parser().parse(text), tools.text.clean(text)]
+
+if __name__ == "__main__":
+    run = Graph("g", start_node=parsed).run(text=" ab ")
+    print([run.output(parsed)])
+    print([parsed(" ab ")])
+"""
+
+
+def lines_of(folder: Path, script: str, cluster: str) -> list[str]:
+    (folder / "script.py").write_text(script)
     done = subprocess.run(
         [sys.executable, "script.py", cluster],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-
     assert done.returncode == 0, done.stderr
-    run, plain = (line for line in done.stdout.splitlines() if line.startswith("[["))
+    return [line for line in done.stdout.splitlines() if line.startswith("[[")]
+
+
+@pytest.mark.parametrize("cluster", ["embedded", "threads"])
+def test_classes_are_not_there_twice(tmp_path: Path, cluster: str) -> None:
+    (tmp_path / "models.py").write_text(MODELS)
+
+    run, plain = lines_of(tmp_path, SCRIPT, cluster)
+
     assert run == plain
+
+
+@pytest.mark.parametrize("cluster", ["embedded", "threads"])
+def test_a_folder_without_an_init_is_a_package_too(tmp_path: Path, cluster: str) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "text.py").write_text("def clean(text): return text.strip()")
+    (tmp_path / "tools" / "more.py").write_text("import tools.text\ndef last(text): return tools.text.clean(text)[-1]")
+
+    run, plain = lines_of(tmp_path, FOLDER, cluster)
+
+    assert run == plain == "[['abb', 'ab']]"

@@ -60,6 +60,19 @@ def test_what_is_set_moved_and_removed_after_the_first_run_is_followed(
     assert os.getpid() not in {before[2], set_[2], removed[2]}
 
 
+@tensorlake_function(cacheable=False)
+def leaves(x: int) -> str:
+    os.chdir("/")
+    return os.getcwd()
+
+
+def test_where_a_call_has_gone_the_next_run_does_not_begin() -> None:
+    gone = Graph("gone", every).add_edge(every, leaves).run(n=8)
+
+    assert set(gone.output(leaves)) == {"/"}
+    assert {watched.run(name="LATER_NOTE").result()[1] for _ in range(6)} == {os.getcwd()}
+
+
 def test_a_worker_that_replaces_a_dead_one_has_them_too(monkeypatch: pytest.MonkeyPatch) -> None:
     watched.run(name="LATER_NOTE")
     monkeypatch.setenv("LATER_NOTE", "kept")

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import collections
+import configparser
 import copyreg
 import dataclasses
 import datetime
 import decimal
 import enum
 import fractions
+import functools
 import itertools
 import pathlib
 import struct
@@ -33,6 +35,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tensorlake_nb.core import digest_objects
 from tensorlake_nb.core.digest import Encoder, digest, digest_with_notes, inputs_digest, list_digest
+from tensorlake_nb.core.fingerprint import fingerprint
 from tensorlake_nb.errors import UnhashableInputError
 
 
@@ -310,6 +313,44 @@ def test_a_value_that_contains_itself_is_refused_with_the_way_there() -> None:
 
     with pytest.raises(UnhashableInputError, match=r"value\[0\]\['k'\]\[0\]: this list contains itself"):
         digest(loop)
+
+
+class Hooked:
+    """Holds its own methods, bound and in whatever else takes a callable."""
+
+    def __init__(self, size: int = 1) -> None:
+        self.size, self.hooks = size, [self.on_step, functools.partial(self.on_step, 1)]
+        self.by_name = {"on": self.on_step, "add": self.hooks.append}
+
+    def on_step(self, *given: int) -> int:
+        return self.size
+
+
+def _two(size: int) -> Hooked:
+    one, other = Hooked(size), Hooked()
+    one.other, other.other = other.on_step, one.on_step  # type: ignore[attr-defined]
+    return one
+
+
+@pytest.mark.parametrize("make", [Hooked, _two, lambda size: Hooked(size).on_step, lambda size: [size].append])
+def test_what_holds_its_own_methods_counts_where_it_is_reached(make: Any) -> None:
+    def print_of(held: Any) -> str:
+        return fingerprint(lambda: held).fingerprint
+
+    prints = [print_of(make(size)) for size in (1, 2, 1)]
+
+    assert prints[0] == prints[2] != prints[1]
+
+
+@pytest.mark.parametrize("make", [Hooked, _two, configparser.ConfigParser])
+def test_what_holds_its_own_methods_contains_itself(make: Any) -> None:
+    with pytest.raises(UnhashableInputError, match=r"contains itself\. Give what it was made from"):
+        digest(make(size=1) if make is _two else make())
+
+
+def test_a_method_counts_with_what_it_is_bound_to() -> None:
+    assert digest([1].append) == digest([1].append) != digest([2].append)
+    assert digest(decimal.Context(prec=3).sqrt) != digest(decimal.Context(prec=4).sqrt)
 
 
 @pytest.mark.parametrize(
