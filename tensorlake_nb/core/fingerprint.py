@@ -43,6 +43,9 @@ class FunctionPrint:
         The project's own modules that the function needs where it runs, ``__main__`` apart.
     versions
         Each class that was reached → a digest of it and of all that it reaches in turn.
+    makers
+        What makes classes only when it runs, as one text: functions that define some, modules imported late. Instances
+        may travel on to functions that call their methods.
     """
 
     fingerprint: Fingerprint
@@ -52,6 +55,7 @@ class FunctionPrint:
     classes: Mapping[tuple[str, str], type]
     modules: tuple[str, ...]
     versions: Mapping[type, str]
+    makers: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,11 @@ class Change:
 
 
 def fingerprint(
-    function: Any, *, options: Mapping[str, str] | None = None, arriving: Iterable[type] = ()
+    function: Any,
+    *,
+    options: Mapping[str, str] | None = None,
+    arriving: Iterable[type] = (),
+    made_before: Mapping[str, str] | None = None,
 ) -> FunctionPrint:
     """Fingerprint a function by everything that it reaches.
 
@@ -89,6 +97,8 @@ def fingerprint(
     arriving
         Classes whose instances the function may be given. It can call their methods without naming them, so the
         project's own among them count with all that they reach.
+    made_before
+        The ``makers`` of the functions before it, by their names.
     """
     decorated = getattr(type(function), "__tensorlake_function__", False)
     call = function.call if decorated else function
@@ -98,6 +108,8 @@ def fingerprint(
         counting |= reach.read
         reach = _reach(function, call, options or {}, arriving, counting)
     version = getattr(function.options, "version", None) if decorated else None
+    for name, makers in (made_before or {}).items():
+        reach.parts[f"classes made by {name}"] = digest(makers).hex()
     parts, sources, opaque = reach.parts, reach.sources, tuple(reach.opaque)
     if version is not None:  # the author's word replaces what we see
         kept = {label: part for label, part in parts.items() if label.startswith(("option ", "kind"))}
@@ -114,6 +126,7 @@ def fingerprint(
         reach.classes,
         tuple(sorted(reach.modules)),
         reach.versions(),
+        reach.makers() if version is None else "",
     )
 
 

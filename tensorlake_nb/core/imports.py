@@ -14,6 +14,7 @@ from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from typing import Any
 
+from tensorlake_nb.core.module_effects import Effects, finds_by_text, imports_by_text, names_in, texts_in
 from tensorlake_nb.core.origin import OWN, Origin, origin_of_file
 from tensorlake_nb.core.source import simplified, texts_of
 
@@ -86,13 +87,16 @@ class Slice:
         Their canonical source.
     imports
         ``(module, level, name)`` of what they import; no name for a module that is bound itself.
-    unbound
-        Names that were asked for and that no statement binds: submodules, most likely.
+    beside
+        The same of other imports that run: the modules may do more than bind names.
+    texts
+        What may be names of modules, where one is imported by a text.
     """
 
     text: str
     imports: tuple[tuple[str, int, str | None], ...]
-    unbound: tuple[str, ...]
+    beside: tuple[tuple[str, int, str | None], ...]
+    texts: tuple[str, ...]
 
 
 def slice_module(text: str, names: Iterable[str] | None) -> Slice | None:
@@ -112,7 +116,10 @@ def _slice(text: str, names: frozenset[str] | None) -> Slice | None:
     wanted = set(bound) if names is None else set(names)
     if "*" in wanted:
         wanted |= bound
-    taken = {i for i, item in enumerate(statements) if names is None or _has_effect(item)}
+    if not wanted <= bound:  # a submodule most likely, else what the module's own __getattr__ gives
+        wanted.add("__getattr__")
+    effects = Effects(statements, _is_project)
+    taken = {i for i, item in enumerate(statements) if names is None or effects.has_effect(item)}
     seen = set[int]()
     while True:
         fresh = {i for i in range(len(statements)) if i in taken or binds[i] & wanted or "*" in binds[i]} - seen
@@ -121,29 +128,39 @@ def _slice(text: str, names: frozenset[str] | None) -> Slice | None:
         seen |= fresh
         for i in fresh:
             if not isinstance(statements[i], ast.Import | ast.ImportFrom):
-                wanted |= {node.id for node in ast.walk(statements[i]) if isinstance(node, ast.Name)}
-    lines, imports = [], list[tuple[str, int, str | None]]()
-    for i in sorted(seen):
-        found = [node for node in ast.walk(statements[i]) if isinstance(node, ast.Import | ast.ImportFrom)]
-        only = statements[i] if isinstance(statements[i], ast.Import | ast.ImportFrom) else None
-        for node in found:
-            kept = [
-                alias
-                for alias in node.names
-                if node is not only or names is None or alias.name == "*" or _alias_name(alias) in wanted
-            ]
-            for alias in kept:
-                if isinstance(node, ast.Import):
-                    imports.append((alias.name, 0, None))
-                else:
-                    imports.append((node.module or "", node.level, alias.name))
-            if node is only:
-                origin = "" if isinstance(node, ast.Import) else f"from {'.' * node.level}{node.module or ''} "
-                lines += [f"{origin}import {ast.unparse(alias)}" for alias in kept]
+                wanted |= names_in(statements[i])
+    chosen = [statements[i] for i in sorted(seen)]
+    if names is not None and any(finds_by_text(item) for item in chosen):
+        return _slice(text, None)
+    lines, imports, beside = [], list[tuple[str, int, str | None]](), list[tuple[str, int, str | None]]()
+    for i, statement in enumerate(statements):
+        only = statement if isinstance(statement, ast.Import | ast.ImportFrom) else None
+        if i not in seen:
+            beside += _imported(only, only.names) if only is not None else []
+            continue
         if only is None:
-            lines.append(ast.unparse(statements[i]))
-    unbound = tuple(sorted(set(names or ()) - bound - {"*"}))
-    return Slice("\n".join(lines), tuple(imports), unbound)
+            lines.append(ast.unparse(statement))
+            for node in ast.walk(statement):
+                imports += _imported(node, node.names) if isinstance(node, ast.Import | ast.ImportFrom) else []
+            continue
+        kept = [a for a in only.names if names is None or a.name == "*" or _alias_name(a) in wanted]
+        imports += _imported(only, kept)
+        beside += _imported(only, [alias for alias in only.names if alias not in kept])
+        origin = "" if isinstance(only, ast.Import) else f"from {'.' * only.level}{only.module or ''} "
+        lines += [f"{origin}import {ast.unparse(alias)}" for alias in kept]
+    texts = texts_in(chosen) if any(imports_by_text(item) for item in chosen) else ()
+    return Slice("\n".join(lines), tuple(imports), tuple(beside), texts)
+
+
+def _imported(statement: ast.Import | ast.ImportFrom, names: Iterable[ast.alias]) -> list[tuple[str, int, str | None]]:
+    if isinstance(statement, ast.Import):
+        return [(alias.name, 0, None) for alias in names]
+    return [(statement.module or "", statement.level, alias.name) for alias in names]
+
+
+def _is_project(module: str, level: int) -> bool:
+    location = locate(module.partition(".")[0]) if not level else None
+    return location is None or location.origin is Origin.PROJECT
 
 
 def _alias_name(alias: ast.alias) -> str:
@@ -163,19 +180,6 @@ def _bound(statement: ast.stmt) -> set[str]:
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
     return names
-
-
-def _has_effect(statement: ast.stmt) -> bool:
-    """Whether a statement may do more than bind a name: calls, loops, branches, decorators that register."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return bool(statement.decorator_list)
-    if isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass):
-        return False
-    if isinstance(statement, ast.Assign):
-        return not all(isinstance(target, ast.Name) for target in statement.targets)
-    if isinstance(statement, ast.AnnAssign):
-        return not isinstance(statement.target, ast.Name)
-    return True
 
 
 def _is_guarded(statement: ast.stmt) -> bool:

@@ -53,6 +53,7 @@ class Reads:
     strings: set[str] = field(default_factory=set)
     attributes: set[str] = field(default_factory=set)
     imports: list[Import] = field(default_factory=list)
+    makes_classes: bool = False
 
 
 _held: OrderedDict[int, tuple[CodeType, Reads]] = OrderedDict()
@@ -89,6 +90,8 @@ def _read(code: CodeType, reads: Reads, pending: list[tuple[str, int, str, list[
                 reads.locals.setdefault(local, set()).add(_chain(steps, i))
         elif name in ("STORE_GLOBAL", "DELETE_GLOBAL"):
             reads.writes.add(step.argval)
+        elif name == "LOAD_BUILD_CLASS":
+            reads.makes_classes = True
         elif name in _ATTRIBUTES:
             reads.attributes.add(step.argval)
         elif name == "IMPORT_NAME":

@@ -62,9 +62,15 @@ def origin_of_module(name: str) -> Origin:
     return origin_of_file(paths[0] + "/__init__.py") if paths else Origin.PROJECT
 
 
+#: Modules whose functions make classes, which then say to be of that module.
+_MAKERS = ("abc", "dataclasses", "enum", "pydantic._internal._model_construction", "pydantic.main", "types", "typing")
+
+
 def origin_of_class(cls: type) -> Origin:
-    """Judge a class by the module that it names as its own."""
+    """Judge a class by the module that it names as its own, unless that is one that makes classes for others."""
     module = getattr(cls, "__module__", None)
+    if module in _MAKERS and vars(sys.modules.get(module, sys)).get(cls.__qualname__.partition(".")[0]) is None:
+        return Origin.PROJECT
     return origin_of_module(module) if isinstance(module, str) else Origin.STDLIB
 
 

@@ -42,7 +42,6 @@ _MODULE_NAMES = frozenset(
     (
         "__name__",
         "__file__",
-        "__doc__",
         "__builtins__",
         "__spec__",
         "__package__",
@@ -58,11 +57,18 @@ _TEXT_READERS = frozenset(("query", "eval", "sql", "execute"))
 _WORD = re.compile(r"[A-Za-z_]\w*")
 #: Names of values that aren't shown in explanations.
 _SECRET = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
-#: Names of what reads docstrings, and annotations: without any of these they decide nothing.
+#: Names of what reads docstrings, annotations, and names of functions: without any of these they decide nothing.
 _READERS = {
     "docstrings": frozenset(("__doc__", "getdoc", "model_json_schema", "json_schema", "openapi")),
-    "annotations": frozenset(("__annotations__", "get_type_hints", "get_annotations", "signature", "getfullargspec")),
+    "annotations": frozenset(
+        """
+        __annotations__ get_type_hints get_annotations signature from_callable getfullargspec validate_call
+        """.split()  # noqa: SIM905 - as above
+    ),
+    "names": frozenset(("__name__", "__qualname__")),
 }
+#: What makes a class without a ``class`` statement.
+_CLASS_MAKERS = frozenset(("make_dataclass", "namedtuple", "create_model", "new_class"))
 _CACHED = type(functools.lru_cache(print))
 
 
@@ -87,8 +93,10 @@ class Reach(Labels):
         The project's own classes, by module and qualified name.
     modules
         The project's own modules that something was taken from.
+    making
+        Labels of functions and modules that make classes when they run.
     read
-        Of ``"docstrings"`` and ``"annotations"``, what something that was reached reads.
+        Of ``"docstrings"``, ``"annotations"`` and ``"names"``, what something that was reached reads.
     """
 
     def __init__(self, home: str, *, counting: frozenset[str] = frozenset()) -> None:
@@ -99,6 +107,7 @@ class Reach(Labels):
         self.classes: dict[tuple[str, str], type] = {}
         self.modules: set[str] = set()
         self.read: set[str] = set()
+        self.making: set[str] = set()
         self.imports = ImportReach(self)
 
     def finish(self) -> None:
@@ -109,7 +118,12 @@ class Reach(Labels):
 
     def versions(self) -> dict[type, str]:
         """Of each of the project's classes, what it does as a whole."""
-        return {cls: self.version(id(cls)) for cls in self._kept if isinstance(cls, type) and id(cls) in self._labels}
+        labels = {cls: self._labels.get(id(cls)) for cls in self._kept if isinstance(cls, type)}
+        return {cls: self.version(label) for cls, label in labels.items() if label is not None}
+
+    def makers(self) -> str:
+        """What makes classes that aren't there before it runs, as a whole; empty if nothing does."""
+        return " ".join(self.version(label) for label in sorted(self.making))
 
     # ----------------------------------------------------------------------------------------------------- labels
 
@@ -167,20 +181,22 @@ class Reach(Labels):
         if isinstance(obj, types.ModuleType):
             return self.module_ref(obj)
         if isinstance(obj, types.MethodType):
-            owner = self.code_ref(obj.__self__) or self.encode(obj.__self__, f"object {obj.__qualname__}").hex()
-            return f"method({self.code_ref(obj.__func__)}, {owner})"
+            owner = self.code_ref(obj.__self__) or self.encode(obj.__self__, f"object {name_of(obj)}").hex()
+            return f"method({self.ref(obj.__func__, 'value')}, {owner})"
         if isinstance(obj, staticmethod | classmethod):
-            return f"{type(obj).__name__}({self.ref(obj.__func__, 'value')})"
+            return f"{self._kind(obj)}({self.ref(obj.__func__, 'value')})"
         if isinstance(obj, property):
-            return f"property({', '.join(str(self.code_ref(f)) for f in (obj.fget, obj.fset, obj.fdel) if f)})"
+            return f"{self._kind(obj)}({', '.join(self.ref(f, 'value') for f in (obj.fget, obj.fset, obj.fdel) if f)})"
         if isinstance(obj, functools.cached_property):
-            return f"cached_property({self.ref(obj.func, 'value')})"
+            return f"{self._kind(obj)}({self.ref(obj.func, 'value')})"
         if isinstance(obj, _CACHED):
-            return f"cached({self.code_ref(obj.__wrapped__)})"
+            held = {name: value for name, value in sorted(vars(obj).items()) if name != "__wrapped__"}
+            set_later = "".join(f", {name}: {self.ref(value, 'value')}" for name, value in held.items())
+            return f"cached({self.ref(obj.__wrapped__, 'value')}{set_later})"
         if isinstance(obj, types.CodeType):
             return f"bytecode {code_digest(obj).hex()}"
         if type(obj).__module__.partition(".")[0] == "numba" and hasattr(obj, "py_func"):
-            return f"compiled({self.package('numba')}, {self.code_ref(obj.py_func)})"
+            return f"compiled({self.package('numba')}, {self.ref(obj.py_func, 'value')})"
         if isinstance(obj, types.BuiltinFunctionType | types.MethodWrapperType):
             return self._builtin_ref(obj)
         if isinstance(obj, types.WrapperDescriptorType | types.MethodDescriptorType | types.ClassMethodDescriptorType):
@@ -189,6 +205,11 @@ class Reach(Labels):
         if isinstance(obj, types.GetSetDescriptorType | types.MemberDescriptorType):
             return f"slot {obj.__name__}"
         return None
+
+    def _kind(self, obj: Any) -> str:
+        """The name of one of Python's descriptors, or the class that the project has derived from it."""
+        kind = type(obj)
+        return kind.__name__ if origin_of_class(kind) is Origin.STDLIB else self.class_ref(kind)
 
     def _builtin_ref(self, obj: Any) -> str:
         owner = obj.__self__
@@ -220,7 +241,9 @@ class Reach(Labels):
             if hasattr(function, "registry") and hasattr(function, "dispatch"):
                 return self._dispatch_ref(function)
             self._looks(code.co_qualname)
-            if function.__closure__ is None:
+            if "<lambda>" in code.co_qualname:  # of which a module may have several
+                name += f" {code_digest(code).hex()}"
+            elif function.__closure__ is None and "<locals>" not in code.co_qualname:
                 return name
             taken = self.new_label(label or f"wrapper {code.co_qualname}", id(function), function)
             self.later(taken, lambda: self._wrapper(function, taken, name))
@@ -237,7 +260,8 @@ class Reach(Labels):
     def _dispatch_ref(self, function: Any) -> str:
         """A ``functools.singledispatch`` function: its implementations by the class that they are for."""
         pairs = sorted(function.registry.items(), key=lambda pair: name_of(pair[0]))
-        return f"dispatch({', '.join(f'{self.class_ref(cls)}: {self.code_ref(made)}' for cls, made in pairs)})"
+        refs = [f"{self.class_ref(cls)}: {self.ref(made, 'value')}" for cls, made in pairs]
+        return f"dispatch({', '.join(refs)})"
 
     def _wrapper(self, function: types.FunctionType, label: str, name: str) -> None:
         """A closure of somebody else's code: its version counts, and what the project gave it to hold."""
@@ -270,23 +294,28 @@ class Reach(Labels):
         refs.update(self._closure(function, owner, reads))
         refs.update(self._defaults(function, owner))
         for name, value in sorted(vars(function).items()):
-            if not name.startswith("__"):
-                refs[f"attribute {name}"] = self.ref(value, f"attribute {owner or code.co_name}.{name}")
+            refs[f"attribute {name}"] = self.ref(value, f"attribute {owner or code.co_name}.{name}")
+        if "names" in self.counting and (function.__name__, function.__qualname__) != (code.co_name, code.co_qualname):
+            refs["name"] = f"{function.__name__} {function.__qualname__}"
         package = namespace.get("__package__")
-        if "import_module" in reads.attributes or "import_module" in reads.globals:
-            self.note(f"`{owner or code.co_qualname}` calls import_module: only modules that it names in full are seen")
+        if {"import_module", "__import__"} & {*reads.attributes, *reads.globals}:
+            self.note(f"`{owner or code.co_qualname}` imports by a text: only modules that it names in full are seen")
             for name in sorted(reads.strings):
-                self.imports.perhaps(name)
+                self.imports.perhaps(name, package)
         for found in reads.imports:
             self.imports.follow(absolute_name(found.module, found.level, package), found)
         imported = [name for found in reads.imports for name, _ in found.names or ()]
-        self._looks(*reads.attributes, *reads.globals, *imported)
+        if "modules" in reads.attributes and "sys" in reads.globals:
+            self.note(f"`{owner or code.co_qualname}` looks into sys.modules: what it reads that way isn't seen")
+        self._looks(*reads.attributes, *reads.globals, *imported, *(text for text in reads.strings if text[:2] == "__"))
         if "docstrings" in self.counting:
             refs["docstring"] = repr(function.__doc__)
         if "annotations" in self.counting:
             for name, annotation in function.__annotations__.items():
                 wanted = f"annotation {owner}.{name}" if owner else f"annotation {name}"
                 refs[f"annotation {name}"] = annotation_ref(self, annotation, namespace, wanted)
+        if reads.makes_classes or not _CLASS_MAKERS.isdisjoint({*reads.globals, *reads.attributes, *imported}):
+            self.making.add(label)
         self.text_part(label, text, refs)
 
     def _looks(self, *names: str) -> None:

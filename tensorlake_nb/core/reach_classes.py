@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from tensorlake_nb.core.encoding import name_of
-from tensorlake_nb.core.origin import OWN
+from tensorlake_nb.core.names import reads_of
+from tensorlake_nb.core.origin import OWN, Origin, origin_of
 from tensorlake_nb.core.reach_annotations import annotation_ref
 from tensorlake_nb.core.source import class_source
 
@@ -31,11 +32,19 @@ _SKIPPED = frozenset(
     __annotate__ __annotate_func__ __annotations_cache__ __dataclass_fields__ __dataclass_params__
     __abstractmethods__ _abc_impl __parameters__ __orig_bases__ __signature__ __class_vars__
     __private_attributes__ __attrs_attrs__ __attrs_own_setattr__ __attrs_props__ __protocol_attrs__
-    __non_callable_proto_members__ __weakrefoffset__ __slotnames__ model_fields model_computed_fields
-    _member_names_ _member_map_ _value2member_map_ _unhashable_values_ _hashable_values_ _new_member_ _use_args_
-    _member_type_ _value_repr_ _generate_next_value_
+    __non_callable_proto_members__ __weakrefoffset__ __slotnames__
     """.split()  # noqa: SIM905 - a table of words reads better than sixty lines
 )
+#: What a base puts into its classes.
+_SKIPPED_OF: dict[type, frozenset[str]] = {
+    BaseModel: frozenset(("model_fields", "model_computed_fields")),
+    enum.Enum: frozenset(
+        """
+        _member_names_ _member_map_ _value2member_map_ _unhashable_values_ _hashable_values_ _new_member_ _use_args_
+        _member_type_ _value_repr_ _generate_next_value_
+        """.split()  # noqa: SIM905 - as above
+    ),
+}
 #: Options of a function written as a class: they say where and how often it runs, or enter the key as options.
 _CLASS_OPTIONS = frozenset(
     """
@@ -61,14 +70,23 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
     is_function = any(
         base.__module__.partition(".")[0] == OWN and base.__name__ == "TensorlakeCompute" for base in cls.__mro__
     )
+    if cls.__name__ != cls.__qualname__.rpartition(".")[2] and "names" in reach.counting:
+        refs["name"] = cls.__name__
+    skipped = _SKIPPED.union(*(names for base, names in _SKIPPED_OF.items() if issubclass(cls, base)))
+    options = _CLASS_OPTIONS - _read_by_methods(cls) if is_function else frozenset[str]()
     for attribute, value in sorted(own.items()):
-        if attribute in _SKIPPED or _is_generated(value):
+        if attribute in skipped:
+            continue
+        if _is_generated(value):
+            defaults = _defaults_of_its_own(cls, attribute, value)
+            if defaults is not None:
+                refs[f"defaults {attribute}"] = reach.encode(defaults, f"default {name}.{attribute}").hex()
             continue
         if attribute.startswith("__pydantic_") and attribute != "__pydantic_config__":
             continue
         if attribute == "__match_args__" and value == _match_args_of_fields(cls):
             continue
-        if is_function and attribute in _CLASS_OPTIONS:
+        if attribute in options:
             continue
         if attribute == "__init__" and value is object.__init__ and typing.Protocol in cls.__mro__:
             continue  # put there by typing with the first instance
@@ -80,6 +98,9 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
             continue
         refs[f"attribute {attribute}"] = reach.ref(value, f"attribute {name}.{attribute}")
     refs.update(_fields(reach, cls, name))
+    for i, base in enumerate(own.get("__orig_bases__") or ()):
+        if not isinstance(base, type):
+            refs[f"generic base {i}"] = annotation_ref(reach, base, {}, f"annotation {name}")
     if isinstance(cls, abc.ABCMeta):
         registered = [below() for below in abc._get_dump(cls)[0]]  # type: ignore[attr-defined]
         refs.update({f"registered {name_of(below)}": reach.class_ref(below) for below in registered if below})
@@ -105,15 +126,39 @@ def _match_args_of_fields(cls: type) -> tuple[str, ...] | None:
 def _is_generated(value: Any) -> bool:
     """Whether a method was made from the fields of a dataclass, an attrs class or a named tuple."""
     below = getattr(value, "__func__", value)
-    if str(getattr(below, "__globals__", {}).get("__name__")).startswith("namedtuple_"):
+    namespace = getattr(below, "__globals__", {})
+    if "_tuple_new" in namespace and str(namespace.get("__name__")).startswith("namedtuple_"):
         return True
-    codes = [getattr(item, "__code__", None) for item in (below, getattr(below, "__wrapped__", None))]
-    found = [code for code in codes if isinstance(code, types.CodeType)]
-    if not found:
+    code = getattr(below, "__code__", None)
+    if not isinstance(code, types.CodeType):
         return type(value).__name__ == "_tuplegetter"
-    return any(
-        code.co_qualname.startswith(_GENERATED_NAMES) or code.co_filename.startswith(_GENERATED_FILES) for code in found
-    )
+    if code.co_qualname.startswith(_GENERATED_NAMES) or code.co_filename.startswith(_GENERATED_FILES):
+        return True
+    # dataclasses and attrs wrap some of theirs themselves; what the project has wrapped around one counts
+    return hasattr(below, "__wrapped__") and origin_of(below) is not Origin.PROJECT and _is_generated(below.__wrapped__)
+
+
+def _defaults_of_its_own(cls: type, attribute: str, value: Any) -> tuple[Any, ...] | None:
+    """The defaults of a generated method, if somebody has given it others than follow from the fields."""
+    own, held = vars(cls), getattr(getattr(value, "__func__", value), "__defaults__", None) or ()
+    if attribute == "__new__" and "_field_defaults" in own:
+        expected = [*own["_field_defaults"].values()]
+    elif attribute == "__init__" and "__dataclass_fields__" in own:
+        given = [item for item in dataclasses.fields(cls) if item.init and not item.kw_only]
+        none = dataclasses.MISSING
+        expected = [item.default for item in given if item.default is not none or item.default_factory is not none]
+    else:
+        return None
+    pairs = zip(held, expected, strict=False)
+    follows = all(one is other or other is dataclasses.MISSING for one, other in pairs)
+    return None if follows and len(held) == len(expected) else held
+
+
+def _read_by_methods(cls: type) -> frozenset[str]:
+    """The attributes that a class's own methods, and those of its bases, take of anything."""
+    functions = [getattr(item, "__func__", item) for base in cls.__mro__ for item in vars(base).values()]
+    codes = [item.__code__ for item in functions if isinstance(item, types.FunctionType)]
+    return frozenset[str]().union(*(reads_of(code).attributes for code in codes))
 
 
 def _fields(reach: Reach, cls: type, name: str) -> dict[str, str]:
@@ -127,6 +172,7 @@ def _fields(reach: Reach, cls: type, name: str) -> dict[str, str]:
         refs.update(_model(reach, cls, name))
     if "__attrs_attrs__" in own:
         refs["attrs"] = reach.encode(tuple(own["__attrs_attrs__"]), f"fields {name}").hex()
+        refs["attrs methods"] = " ".join(sorted(key for key, value in own.items() if _is_generated(value)))
     if issubclass(cls, enum.Enum):
         for i, (key, member) in enumerate(cls.__members__.items()):
             extra = {k: v for k, v in vars(member).items() if k not in _MEMBER_NAMES}

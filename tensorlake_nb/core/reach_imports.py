@@ -39,8 +39,10 @@ class ImportReach:
         for chain in found.chains:
             self._attribute(module, list(chain))
 
-    def perhaps(self, module: str) -> None:
-        """Follow a text that may be the name of one of the project's modules."""
+    def perhaps(self, text: str, package: str | None) -> None:
+        """Follow a text that may be the name of one of the project's modules, from within a package if it has dots."""
+        bare = text.lstrip(".")
+        module = absolute_name(bare, len(text) - len(bare), package)
         if all(step.isidentifier() for step in module.split(".")):
             location = self._locate(module)
             if location is not None and location.origin is Origin.PROJECT and location.filename is not None:
@@ -94,6 +96,14 @@ class ImportReach:
             self._needed[module] = held | {name}
         self._fresh.append(module)
 
+    def _beside(self, module: str, name: str | None) -> None:
+        """Follow an import of which nothing is taken: of the project's own modules, what runs on import."""
+        for each in (module, *([f"{module}.{name}"] if name is not None else [])):
+            location = self._locate(each)
+            if location is not None and location.origin is Origin.PROJECT:
+                self._parents(each)
+                self.need(each, "")
+
     def _locate(self, module: str) -> Location | None:
         if module not in self._locations:
             self._locations[module] = locate(module)
@@ -120,8 +130,15 @@ class ImportReach:
             self._reach.note(f"module `{module}` has no source: it is known by its name only")
             self._reach.text_part(label, module, {})
             return
-        self._reach.text_part(label, found.text, {})
-        self._reach.sources[label] = found.text
+        counted = found.text
+        if "__doc__" in str(text) or "getdoc" in str(text):
+            self._reach.read.add("docstrings")
+        if "docstrings" in self._reach.counting:
+            counted = str(text)
+        self._reach.text_part(label, counted, {})
+        self._reach.sources[label] = counted
+        if "class " in found.text:
+            self._reach.making.add(label)
         package = module if location.is_package else module.rpartition(".")[0]
         for imported, level, name in found.imports:
             whole = absolute_name(imported, level, package)
@@ -130,6 +147,10 @@ class ImportReach:
                 self.need(whole, None)
             else:
                 self._name(whole, name, {None})
+        for imported, level, name in found.beside:
+            self._beside(absolute_name(imported, level, package), name)
+        for name in found.texts:
+            self.perhaps(name, package)
         loaded = sys.modules.get(module)
         if loaded is not None and text is not None and not _is_current(loaded, location.filename, text):
             self._reach.note(f"module `{module}` was edited after it was loaded: both texts count until it is reloaded")

@@ -79,9 +79,9 @@ class Labels:
             fields += [name.encode("utf-8", "surrogatepass"), refs[name].encode("utf-8", "surrogatepass")]
         self.parts[label] = digest(b"part/1" + b"".join(map(field, fields))).hex()
 
-    def version(self, key: Key) -> str:
-        """A digest of the part of a thing and of all parts that it leads to: what it does as a whole."""
-        found, pending = set[str](), [self._labels[key]]
+    def version(self, first: str) -> str:
+        """A digest of the part of a label and of all parts that it leads to: what it does as a whole."""
+        found, pending = set[str](), [first]
         while pending:
             label = pending.pop()
             if label not in found:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import typing
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -115,12 +116,22 @@ def value_part(reach: Reach, value: Any, label: str) -> bytes:
 
 
 def stripped(value: Any) -> Any:
-    """Of pydantic's own wrappers, what they were made of: they also hold the whole namespace that they stand in."""
+    """Of pydantic's own wrappers and of types with a name, what they were made of.
+
+    The former also hold the whole namespace that they stand in, and of the latter pickle says no more than the name.
+    """
     cls = type(value)
     if cls.__module__ == "pydantic.type_adapter" and cls.__name__ == "TypeAdapter":
         return ("TypeAdapter", value._type, value._config)
     if cls.__module__ == "pydantic._internal._validate_call" and hasattr(value, "function"):
         return ("validate_call", value.function, getattr(value, "validate_return", None))
+    if isinstance(value, typing.NewType):  # pickle knows those of typing by their names alone
+        return ("NewType", value.__name__, value.__supertype__)
+    if isinstance(value, typing.TypeVar):
+        flags = (value.__covariant__, value.__contravariant__)
+        return ("TypeVar", value.__name__, value.__bound__, value.__constraints__, flags)
+    if cls.__name__ == "TypeAliasType" and cls.__module__ in ("typing", "typing_extensions"):
+        return ("TypeAliasType", value.__name__, value.__value__, value.__type_params__)
     return value
 
 

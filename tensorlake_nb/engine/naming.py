@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from blake3 import blake3
 from pydantic import BaseModel
 
 from tensorlake_nb.core.batch import Call
+from tensorlake_nb.core.digest_objects import CODE_TYPES
 from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
 from tensorlake_nb.core.graph import FrozenGraph
 from tensorlake_nb.engine.code import ClassTable, unpack
@@ -24,15 +26,19 @@ def fingerprints(graph: FrozenGraph, inputs: Mapping[str, Any]) -> dict[str, Fun
     """Per node what names its outputs.
 
     A function may call the methods of what it is given without naming a class, so the project's classes that the
-    functions before it reach, and those of the inputs, count for it too.
+    functions before it reach or make, and those of the inputs, count for it too.
     """
     prints: dict[str, FunctionPrint] = {}
     arriving: dict[str, frozenset[type]] = {}
+    made_before: dict[str, dict[str, str]] = {}
     given = frozenset(_classes_within(inputs))
     for name, node in graph.nodes.items():
         parents = [edge.source for edge in node.parents]
         arriving[name] = given.union(*(arriving[each].union(prints[each].classes.values()) for each in parents))
-        found = fingerprint(node.function, arriving=arriving[name])
+        made_before[name] = {}
+        for each in parents:
+            made_before[name] |= made_before[each] | ({each: prints[each].makers} if prints[each].makers else {})
+        found = fingerprint(node.function, arriving=arriving[name], made_before=made_before[name])
         prints[name] = replace(found, classes={key: _latest(*key, cls) for key, cls in found.classes.items()})
     return prints
 
@@ -46,7 +52,7 @@ def _latest(module: str, qualname: str, cls: type) -> type:
 
 
 def _classes_within(value: Any) -> Iterator[type]:
-    """The classes of a value and of all that plain containers and records in it hold."""
+    """The classes of a value and of all that containers, records and other objects in it hold."""
     seen: set[int] = set()
     left = [value]
     while left:
@@ -68,7 +74,13 @@ def _parts(value: Any) -> Iterable[Any]:
         return [item for _, item in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [getattr(value, each.name, None) for each in dataclasses.fields(value)]
-    return ()
+    if isinstance(value, np.ndarray):
+        return value.flat if value.dtype == object else ()
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(value, pandas.DataFrame):
+        return [item for _, column in value.items() if column.dtype == object for item in column]
+    held = getattr(value, "__dict__", None)
+    return [] if not isinstance(held, dict) or isinstance(value, CODE_TYPES) else list(held.values())
 
 
 class KernelResolver:

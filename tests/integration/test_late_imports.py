@@ -122,6 +122,41 @@ if __name__ == "__main__":
     print([parsed(" ab ")])
 """
 
+#: Instances whose methods are called where nothing names their class: made by a module that is imported late, in a
+#: function, or given to the run inside something.
+DOWNSTREAM = """
+from types import SimpleNamespace
+
+import shapes
+from tensorlake_nb import *
+
+configure(store="store", cluster="threads", workers=1)
+
+@tensorlake_function()
+def late(x: int):
+    from late_shapes import Square
+    return Square(x)
+
+@tensorlake_function()
+def local(x: int):
+    class Square:
+        def area(self): return 1 * x
+    return Square()
+
+@tensorlake_function()
+def area(shape) -> int:
+    return getattr(shape, "held", shape).area()
+
+given = Graph("given", start_node=area).run(shape=SimpleNamespace(held=shapes.Square(3))).result()
+made = [Graph(make.name, start_node=make).add_edge(make, area).run(x=3).output(area)[0] for make in (late, local)]
+print([[given, *made]])
+"""
+SHAPES = """
+class Square:
+    def __init__(self, x): self.x = x
+    def area(self): return 1 * self.x
+"""
+
 
 def lines_of(folder: Path, script: str, cluster: str) -> list[str]:
     (folder / "script.py").write_text(script)
@@ -156,3 +191,12 @@ def test_a_folder_without_an_init_is_a_package_too(tmp_path: Path, cluster: str)
     run, plain = lines_of(tmp_path, FOLDER, cluster)
 
     assert run == plain == "[['abb', 'ab']]"
+
+
+def test_methods_of_classes_that_nothing_names_are_those_of_now(tmp_path: Path) -> None:
+    def areas(factor: int) -> list[str]:
+        for name in ("shapes", "late_shapes"):
+            (tmp_path / f"{name}.py").write_text(SHAPES.replace("1 *", f"{factor} *"))
+        return lines_of(tmp_path, DOWNSTREAM.replace("1 *", f"{factor} *"), "threads")
+
+    assert [areas(1), areas(2), areas(10)] == [["[[3, 3, 3]]"], ["[[6, 6, 6]]"], ["[[30, 30, 30]]"]]

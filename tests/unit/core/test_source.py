@@ -215,12 +215,12 @@ def test_a_slice_holds_what_a_name_needs_and_what_acts_on_import() -> None:
     assert found.imports == (("json", 0, None),)
 
 
-def test_a_slice_names_the_imports_it_needs_and_what_it_lacks() -> None:
+def test_a_slice_names_the_imports_it_needs_and_those_that_run_beside() -> None:
     found = slice_module(MODULE, ["unused", "local", "absent"])
 
     assert found is not None
     assert set(found.imports) == {("consts", 1, "M"), ("tools", 0, "deep")}
-    assert found.unbound == ("absent",)
+    assert set(found.beside) == {("json", 0, None), ("os.path", 0, None), ("consts", 1, "N")}
 
 
 def test_a_slice_of_all_holds_all_but_what_import_skips() -> None:

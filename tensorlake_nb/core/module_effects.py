@@ -1,0 +1,139 @@
+"""What the statements of a module do beside binding names, as far as their text tells.
+
+A function that imports a module while it runs needs the statements that bind what it takes. But some change what other
+names give: a call that registers, a class that its base makes a note of, a name that is looked up by its text. Those
+count whatever is taken. In doubt a statement counts: to compute again costs less than to be wrong.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+_WORD = re.compile(r"[A-Za-z_]\w*")
+#: Bases that do nothing with the classes below them but what these say themselves; and Python's own exceptions.
+_QUIET_BASES = frozenset(
+    """
+    object ABC BaseModel Enum Flag Generic IntEnum IntFlag NamedTuple Protocol StrEnum TypedDict
+    bool bytes complex dict float frozenset int list set str tuple
+    """.split()  # noqa: SIM905 - a table of words reads better than twenty lines
+) | {name for name, held in vars(builtins).items() if isinstance(held, type) and issubclass(held, BaseException)}
+#: What finds names of the module that no name in its text tells.
+_FINDERS = frozenset(("globals", "eval", "exec", "__subclasses__", "modules"))
+_IMPORTERS = frozenset(("import_module", "__import__"))
+
+
+class Effects:
+    """Judges the statements of one module.
+
+    Parameters
+    ----------
+    is_project
+        Whether an import, by module and level, is of the project's own code.
+    """
+
+    def __init__(self, statements: Sequence[ast.stmt], is_project: Callable[[str, int], bool]) -> None:
+        self._classes = {item.name: item for item in statements if isinstance(item, ast.ClassDef)}
+        self._foreign = _plainly_foreign(statements, is_project)
+
+    def has_effect(self, statement: ast.stmt) -> bool:
+        """Whether a statement may do more than bind a name."""
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            return bool(statement.decorator_list)
+        if isinstance(statement, ast.ClassDef):
+            return bool(statement.decorator_list) or not self._is_quiet(statement, frozenset())
+        if isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass):
+            return False
+        if isinstance(statement, ast.Assign):
+            return not all(isinstance(target, ast.Name) for target in statement.targets) or self._calls(statement)
+        if isinstance(statement, ast.AnnAssign):
+            return not isinstance(statement.target, ast.Name) or self._calls(statement)
+        return True
+
+    def _is_quiet(self, made: ast.ClassDef, below: frozenset[str]) -> bool:
+        """Whether nobody but the class itself hears that it is made."""
+        hooks = {item.name for item in made.body if isinstance(item, ast.FunctionDef)}
+        if made.keywords or made.name in below or (below and "__init_subclass__" in hooks):
+            return False
+        for base in made.bases:
+            name = _root(base)
+            whole = base.value if isinstance(base, ast.Subscript) else base
+            last = whole.attr if isinstance(whole, ast.Attribute) else name
+            known = self._classes.get(name)
+            if known is not None:
+                if not self._is_quiet(known, below | {made.name}):
+                    return False
+            elif last not in _QUIET_BASES:
+                return False
+        return not any(
+            self._calls(item) for item in made.body if isinstance(item, ast.Assign | ast.AnnAssign | ast.Expr)
+        )
+
+    def _calls(self, statement: ast.stmt) -> bool:
+        """Whether something of the project's own is called while the statement runs."""
+        pending: list[ast.AST] = [statement]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, ast.Lambda):
+                continue
+            if isinstance(node, ast.Call) and _root(node.func) not in self._foreign | {""}:
+                return True
+            pending += ast.iter_child_nodes(node)
+        return False
+
+
+def _plainly_foreign(statements: Iterable[ast.stmt], is_project: Callable[[str, int], bool]) -> frozenset[str]:
+    """Names that aren't the project's own: Python's builtins, and what comes of packages that aren't."""
+    found = {name for name in vars(builtins) if name not in _FINDERS | _IMPORTERS}
+    own = set[str]()
+    for statement in statements:
+        if isinstance(statement, ast.Import):
+            for alias in statement.names:
+                names = own if is_project(alias.name, 0) else found
+                names.add(alias.asname or alias.name.partition(".")[0])
+        elif isinstance(statement, ast.ImportFrom):
+            names = own if is_project(statement.module or "", statement.level) else found
+            names |= {alias.asname or alias.name for alias in statement.names}
+        elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            own.add(statement.name)
+    return frozenset(found - own)
+
+
+def _root(node: ast.expr) -> str:
+    """``a`` of ``a.b.c`` and ``a[0].b``; nothing where no name begins it, as with a literal or another call."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def names_in(statement: ast.stmt) -> set[str]:
+    """The names that a statement reads, those in the texts of annotations too."""
+    found = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    for node in ast.walk(statement):
+        for annotation in (getattr(node, "annotation", None), getattr(node, "returns", None)):
+            if isinstance(annotation, ast.expr):
+                found |= {word for text in texts_in([annotation]) for word in _WORD.findall(text)}
+    return found
+
+
+def finds_by_text(statement: ast.stmt) -> bool:
+    """Whether a statement may take names of its module that it doesn't name."""
+    return not _FINDERS.isdisjoint(_named(statement))
+
+
+def imports_by_text(statement: ast.stmt) -> bool:
+    """Whether a statement may import a module by a text."""
+    return not _IMPORTERS.isdisjoint(_named(statement))
+
+
+def _named(statement: ast.stmt) -> set[str]:
+    nodes = list(ast.walk(statement))
+    return {n.id for n in nodes if isinstance(n, ast.Name)} | {n.attr for n in nodes if isinstance(n, ast.Attribute)}
+
+
+def texts_in(nodes: Iterable[ast.AST]) -> tuple[str, ...]:
+    """All texts that stand in some code, in order."""
+    found = (inner.value for node in nodes for inner in ast.walk(node) if isinstance(inner, ast.Constant))
+    return tuple(dict.fromkeys(text for text in found if isinstance(text, str)))

@@ -1,0 +1,185 @@
+"""Modules imported while a function runs: what in them can change a result beside the names that are taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.core.test_reach import Project, project
+
+__all__ = ["project"]
+
+#: What happens → the module, and the same after an edit; ``run`` is taken of it.
+EDITS: dict[str, tuple[str, str]] = {
+    "a class whose base makes a note of it": (
+        """
+        KINDS = []
+        class Kind:
+            def __init_subclass__(cls, **options): KINDS.append(cls)
+        class One(Kind):
+            size = 1
+        def run(x): return [kind.size for kind in KINDS]
+        """,
+        "size = 1 -> size = 2",
+    ),
+    "a class whose metaclass makes a note of it": (
+        """
+        KINDS = []
+        class Meta(type):
+            def __init__(cls, *given): KINDS.append(cls)
+        class One(metaclass=Meta):
+            size = 1
+        def run(x): return [kind.size for kind in KINDS]
+        """,
+        "size = 1 -> size = 2",
+    ),
+    "a class that is found below its base": (
+        """
+        class Kind: pass
+        class One(Kind):
+            size = 1
+        def run(x): return [kind.size for kind in Kind.__subclasses__()]
+        """,
+        "size = 1 -> size = 2",
+    ),
+    "a call that registers and is bound to a name": (
+        """
+        TABLE = {}
+        def register(name, value): TABLE[name] = value
+        one = register("one", 1)
+        def run(x): return TABLE
+        """,
+        '"one", 1 -> "one", 2',
+    ),
+    "an object that registers itself": (
+        """
+        RULES = []
+        class Rule:
+            def __init__(self, limit): RULES.append(limit)
+        first = Rule(1)
+        def run(x): return RULES
+        """,
+        "Rule(1) -> Rule(2)",
+    ),
+    "a name that is looked up by its text": (
+        """
+        def do_one(): return 1
+        def run(x): return globals()["do_" + "one"]()
+        """,
+        "return 1 -> return 2",
+    ),
+    "a name of the module looked up in sys.modules": (
+        """
+        import sys
+        def one(): return 1
+        def run(x): return getattr(sys.modules[__name__], "o" + "ne")()
+        """,
+        "return 1 -> return 2",
+    ),
+    "a class that an annotation names in a text": (
+        """
+        from pydantic import BaseModel
+        class Inner(BaseModel):
+            size: int = 1
+        class Outer(BaseModel):
+            inner: "Inner"
+        def run(x): return Outer(inner={})
+        """,
+        "size: int = 1 -> size: int = 2",
+    ),
+    "what the module gives for names that it lacks": (
+        """
+        def __getattr__(name): return lambda x: 1
+        """,
+        "x: 1 -> x: 2",
+    ),
+    "a docstring that is read": (
+        """
+        def one(): "text one"
+        def run(x): return one.__doc__
+        """,
+        "text one -> text two",
+    ),
+}
+#: The same of edits that can't change what is taken.
+WITHOUT_EFFECT: dict[str, tuple[str, str]] = {
+    "another function": ("def other(x): return 1\ndef run(x): return x", "return 1 -> return 2"),
+    "another class": ("class Other:\n    size = 1\ndef run(x): return x", "size = 1 -> size = 2"),
+    "another model": (
+        "from pydantic import BaseModel\nclass Other(BaseModel):\n    size: int = 1\ndef run(x): return x",
+        "int = 1 -> int = 2",
+    ),
+    "another exception": ("class Bad(ValueError):\n    code = 1\ndef run(x): return x", "code = 1 -> code = 2"),
+    "a class below another one": (
+        "class A:\n    pass\nclass B(A):\n    size = 1\ndef run(x): return x",
+        "size = 1 -> size = 2",
+    ),
+    "a constant made by Python's own": (
+        "import re\nWORD = re.compile('a')\nBOTH = ' '.join(['a'])\ndef run(x): return x",
+        "'a' -> 'b'",
+    ),
+    "a docstring": ('def run(x):\n    "one"\n    return x', "one -> two"),
+}
+CELL = "def f(x):\n    import tools\n    return tools.run(x)"
+
+
+def edited(text: str, edit: str) -> str:
+    old, new = edit.split(" -> ")
+    assert old in text
+    return text.replace(old, new)
+
+
+@pytest.mark.parametrize("case", EDITS)
+def test_what_works_without_being_named_counts(project: Project, case: str) -> None:
+    text, edit = EDITS[case]
+
+    before = project.print_anew(CELL, tools=text)
+    after = project.print_anew(CELL, tools=edited(text, edit))
+
+    assert before.fingerprint != after.fingerprint
+    assert project.print_anew(CELL, tools=text).fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize("case", WITHOUT_EFFECT)
+def test_what_can_not_work_does_not_count(project: Project, case: str) -> None:
+    text, edit = WITHOUT_EFFECT[case]
+
+    before = project.print_anew(CELL, tools=text)
+
+    assert project.print_anew(CELL, tools=edited(text, edit)).fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import impl",
+        "from impl import nothing",
+        "import importlib\nimportlib.import_module('impl')",
+        "import importlib\ndef run(x):\n    importlib.import_module('impl')\n    return TABLE",
+        "def run(x):\n    __import__('impl')\n    return TABLE",
+    ],
+)
+def test_a_module_that_is_imported_for_what_it_does_counts(project: Project, imports: str) -> None:
+    tools = f"TABLE = {{}}\ndef run(x): return TABLE\n{imports}\n"
+    impl = "import tools\nnothing = None\ntools.TABLE['one'] = 1\n"
+
+    before = project.print_anew(CELL, tools=tools, impl=impl)
+    after = project.print_anew(CELL, tools=tools, impl=impl.replace("= 1", "= 2"))
+
+    assert before.fingerprint != after.fingerprint
+
+
+def test_submodules_that_a_package_imports_for_what_they_do_count(tmp_path: Path, project: Project) -> None:
+    (tmp_path / "pkg").mkdir()
+    cell = "def f(x):\n    from pkg import run\n    return run(x)"
+    files = {
+        "pkg__": "from . import core, impl\nfrom .core import run\n",
+        "pkg__core": "TABLE = {}\ndef run(x): return TABLE\n",
+        "pkg__impl": "from . import core\ncore.TABLE['one'] = 1\n",
+    }
+
+    before = project.print_anew(cell, **files)
+    after = project.print_anew(cell, **{**files, "pkg__impl": files["pkg__impl"].replace("= 1", "= 2")})
+
+    assert before.fingerprint != after.fingerprint
