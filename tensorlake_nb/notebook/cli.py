@@ -13,6 +13,7 @@ import tensorlake_nb
 from tensorlake_nb.errors import OptionError, TensorlakeError, readable
 
 USAGE_ERROR = 2
+_PARAMETER = "instead of what the cell tagged 'parameters' assigns; may be repeated"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="execute a notebook", description="Execute a notebook's cells in order.")
     run.add_argument("notebook", type=Path, metavar="NOTEBOOK.ipynb")
-    run.add_argument("-p", "--parameter", action="append", default=[], metavar="name=value", help="may be repeated")
+    run.add_argument("-p", "--parameter", action="append", default=[], metavar="name=value", help=_PARAMETER)
     run.add_argument("--output", type=Path, metavar="OUT.ipynb", help="save the executed notebook, failed or not")
     run.add_argument("--kernel", metavar="NAME", help="a Jupyter kernel; by default this Python")
     run.add_argument("--timeout", type=_seconds, metavar="S", help="seconds that one cell may take")

@@ -135,7 +135,8 @@ def inject(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:
     Raises
     ------
     OptionError
-        For a name that isn't one, or that the notebook's ``parameters`` cell doesn't assign.
+        For a name that isn't one, that the notebook's ``parameters`` cell doesn't assign, or that another cell assigns
+        where none is tagged so: the value would be lost.
     """
     if not parameters:
         return
@@ -150,6 +151,12 @@ def inject(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:
         if unknown:
             known = ", ".join(declared or ())
             raise OptionError(f"the notebook has no parameter {', '.join(map(repr, unknown))} (parameters: {known})")
+    else:
+        own = {name for cell in notebook.cells if cell.cell_type == "code" for name in _assigned(cell.source) or ()}
+        lost = [name for name in parameters if name in own]
+        if lost:
+            names = ", ".join(map(repr, lost))
+            raise OptionError(f"a cell of the notebook assigns {names} itself: give that cell the tag 'parameters'")
     lines = ["# Parameters", *(f"{name} = {value!r}" for name, value in parameters.items())]
     cell = nbformat.v4.new_code_cell("\n".join(lines), metadata={"tags": ["injected-parameters"]})
     notebook.cells.insert(0 if at is None else at + 1, cell)
@@ -159,14 +166,27 @@ def _tags(cell: NotebookNode) -> list[str]:
     return list(cell.get("metadata", {}).get("tags", []))
 
 
+#: What has names of its own.
+_SCOPES = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+)
+
+
 def _assigned(source: str) -> list[str] | None:
-    """Names that a cell assigns; None where it isn't plain Python."""
+    """Names that a cell assigns, magics aside; None where it isn't Python."""
     try:
-        tree = ast.parse(source)
+        tree = ast.parse("\n".join(line for line in source.split("\n") if not line.lstrip().startswith(("%", "!"))))
     except SyntaxError:
         return None
-    stores = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
-    return list(dict.fromkeys(node.id for node in stores))
+    names, pending = dict[str, None](), list[ast.AST](tree.body)
+    while pending:
+        node = pending.pop(0)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names[node.id] = None
+        if not isinstance(node, _SCOPES):
+            pending = [*ast.iter_child_nodes(node), *pending]
+    return list(names)
 
 
 # --- execution -------------------------------------------------------------------------------------------------------

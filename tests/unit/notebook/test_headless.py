@@ -183,6 +183,10 @@ def test_an_empty_store_has_no_runs(
         (["run", "a.ipynb", "--kernel", "cobol"], "no kernel is called 'cobol' (installed: "),
         (["run", "a.ipynb", "-p", "m=3"], "the notebook has no parameter 'm' (parameters: n)"),
         (["run", "a.ipynb", "-p", "n"], "-p 'n' isn't a parameter; write name=value"),
+        (
+            ["run", "b.ipynb", "-p", "n=3"],
+            "a cell of the notebook assigns 'n' itself: give that cell the tag",
+        ),
         (["run", "a.ipynb", "-p", "class=1"], "'class' can't be a parameter"),
     ],
 )
@@ -195,6 +199,7 @@ def test_a_wrong_call_is_one_line_and_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     notebook(tmp_path / "a.ipynb", "n", parameters="n = 1")
+    notebook(tmp_path / "b.ipynb", "%time\nn = 1\ndef f(): m = 2")
     (tmp_path / "junk.ipynb").write_text("not json")
     (tmp_path / "bytes.ipynb").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "empty.ipynb").write_text("{}")
@@ -231,11 +236,11 @@ def test_parameters_go_behind_the_tagged_cell_and_replace_those_injected_before(
 
 
 def test_without_a_tagged_cell_parameters_come_first() -> None:
-    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("n")])
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("def f(): n = 1\nn, [n for n in ()]")])
 
     inject(node, {"n": [1, 2]})
 
-    assert [cell.source for cell in node.cells] == ["# Parameters\nn = [1, 2]", "n"]
+    assert [cell.source for cell in node.cells] == ["# Parameters\nn = [1, 2]", "def f(): n = 1\nn, [n for n in ()]"]
 
 
 def test_a_name_that_is_no_name_is_refused() -> None:
