@@ -109,6 +109,8 @@ def array_rule(cls: type) -> Any:
     """The rule for an array or scalar class of numpy or below one, else None."""
     if cls is np.ndarray:
         return array_encoding
+    if cls is np.memmap:  # how an array is read is no part of it
+        return lambda value, enc: array_encoding(np.asarray(value), enc)
     if issubclass(cls, np.ma.MaskedArray):
         return _masked
     if issubclass(cls, np.ndarray):

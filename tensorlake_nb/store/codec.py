@@ -117,6 +117,8 @@ def encode(value: Any, *, digest: Digest, encoder: str = "auto", resolver: Class
     if type(value) in LEAVES:
         with suppress(OverflowError):  # an int of more than 64 bits
             return Encoded(MSGPACK, pack_leaf(value), digest)
+    if type(value) is np.memmap:
+        value = np.asarray(value)
     if type(value) is np.ndarray and _is_native(value):
         return Encoded(NDARRAY, np.ascontiguousarray(value).reshape(value.shape), digest)
     table = to_arrow(value)

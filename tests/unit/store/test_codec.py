@@ -313,6 +313,17 @@ def test_what_cannot_be_stored_is_named(value: Any, where: str, monkeypatch: pyt
         encode(value, digest=digest(1))
 
 
+def test_an_array_that_is_read_from_a_file_is_an_array(tmp_path: pathlib.Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(6.0).reshape(2, 3))
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+
+    stored = encode(mapped[1:], digest=digest(mapped[1:]))
+
+    assert stored.codec == "ndarray"
+    assert same(decode(stored.codec, stored.data, trusted=False), np.array([[3.0, 4.0, 5.0]]))
+    assert digest(mapped) == digest(np.arange(6.0).reshape(2, 3))
+
+
 def test_json_is_what_json_makes_of_a_value() -> None:
     value = {"point": Point(1), "page": Page(url="u"), "pair": (1, 2)}
 
