@@ -104,7 +104,8 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
     if isinstance(cls, abc.ABCMeta):
         registered = [below() for below in abc._get_dump(cls)[0]]  # type: ignore[attr-defined]
         refs.update({f"registered {name_of(below)}": reach.class_ref(below) for below in registered if below})
-    annotations = own.get("__annotations__") or {}
+    annotations = own.get("__annotations__")
+    annotations = annotations if isinstance(annotations, dict) else {}  # some classes compute those of their instances
     namespace = getattr(sys.modules.get(cls.__module__), "__dict__", {})
     for i, (attribute, annotation) in enumerate(annotations.items()):
         ref = annotation_ref(reach, annotation, namespace, f"annotation {name}.{attribute}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import IOBase
@@ -94,6 +95,11 @@ class Returns:
     def _unkept(self, value: Any, error: UnhashableInputError) -> SerializationError:
         """Say what can't be kept, and what to return instead."""
         about = f"what {self._call.node!r} returned can't be kept"
+        if inspect.iscoroutine(value):
+            value.close()  # else Python warns of it once more
+            return SerializationError(
+                f"{about}: a coroutine does nothing until it is awaited. Write `async def`, and await it there."
+            )
         if isinstance(value, Iterator) and not isinstance(value, IOBase):
             return SerializationError(
                 f"{about}: a {type(value).__qualname__} can be gone through only once. Return list(...) of it, or "
