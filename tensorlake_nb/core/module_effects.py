@@ -12,6 +12,8 @@ import builtins
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from tensorlake_nb.core.telling_names import IMPORTERS
+
 _WORD = re.compile(r"[A-Za-z_]\w*")
 #: Bases that do nothing with the classes below them but what these say themselves; and Python's own exceptions.
 _QUIET_BASES = frozenset(
@@ -22,7 +24,6 @@ _QUIET_BASES = frozenset(
 ) | {name for name, held in vars(builtins).items() if isinstance(held, type) and issubclass(held, BaseException)}
 #: What finds names of the module that no name in its text tells.
 _FINDERS = frozenset(("globals", "eval", "exec", "__subclasses__", "modules"))
-_IMPORTERS = frozenset(("import_module", "__import__"))
 
 
 class Effects:
@@ -86,7 +87,7 @@ class Effects:
 
 def _plainly_foreign(statements: Iterable[ast.stmt], is_project: Callable[[str, int], bool]) -> frozenset[str]:
     """Names that aren't the project's own: Python's builtins, and what comes of packages that aren't."""
-    found = {name for name in vars(builtins) if name not in _FINDERS | _IMPORTERS}
+    found = {name for name in vars(builtins) if name not in _FINDERS | IMPORTERS}
     own = set[str]()
     for statement in statements:
         if isinstance(statement, ast.Import):
@@ -125,7 +126,7 @@ def finds_by_text(statement: ast.stmt) -> bool:
 
 def imports_by_text(statement: ast.stmt) -> bool:
     """Whether a statement may import a module by a text."""
-    return not _IMPORTERS.isdisjoint(_named(statement))
+    return not IMPORTERS.isdisjoint(_named(statement))
 
 
 def _named(statement: ast.stmt) -> set[str]:

@@ -35,40 +35,12 @@ from tensorlake_nb.core.reach_labels import Labels
 from tensorlake_nb.core.reach_modules import follow, whole_module
 from tensorlake_nb.core.reach_values import short_repr, value_part
 from tensorlake_nb.core.source import code_digest, function_source, has_text
+from tensorlake_nb.core.telling_names import CLASS_MAKERS, DYNAMIC, IMPORTERS, MODULE_NAMES, READERS, TEXT_READERS
 
 _MISSING = object()
-#: Names that a module has by itself: where it lies and how it was loaded is no part of what it does.
-_MODULE_NAMES = frozenset(
-    (
-        "__name__",
-        "__file__",
-        "__builtins__",
-        "__spec__",
-        "__package__",
-        "__loader__",
-        "__path__",
-        "__cached__",
-    )
-)
-#: Builtins through which code reads what no name in it tells.
-_DYNAMIC = frozenset(("eval", "exec", "globals", "__import__"))
-#: Methods that look for names of the caller in a text: ``df.query("a > @LIMIT")``, ``duckdb.sql("from df")``.
-_TEXT_READERS = frozenset(("query", "eval", "sql", "execute"))
 _WORD = re.compile(r"[A-Za-z_]\w*")
 #: Names of values that aren't shown in explanations.
 _SECRET = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
-#: Names of what reads docstrings, annotations, and names of functions: without any of these they decide nothing.
-_READERS = {
-    "docstrings": frozenset(("__doc__", "getdoc", "model_json_schema", "json_schema", "openapi")),
-    "annotations": frozenset(
-        """
-        __annotations__ get_type_hints get_annotations signature from_callable getfullargspec validate_call
-        """.split()  # noqa: SIM905 - as above
-    ),
-    "names": frozenset(("__name__", "__qualname__")),
-}
-#: What makes a class without a ``class`` statement.
-_CLASS_MAKERS = frozenset(("make_dataclass", "namedtuple", "create_model", "new_class"))
 _CACHED = type(functools.lru_cache(print))
 
 
@@ -298,7 +270,7 @@ class Reach(Labels):
         if "names" in self.counting and (function.__name__, function.__qualname__) != (code.co_name, code.co_qualname):
             refs["name"] = f"{function.__name__} {function.__qualname__}"
         package = namespace.get("__package__")
-        if {"import_module", "__import__"} & {*reads.attributes, *reads.globals}:
+        if not IMPORTERS.isdisjoint({*reads.attributes, *reads.globals}):
             self.note(f"`{owner or code.co_qualname}` imports by a text: only modules that it names in full are seen")
             for name in sorted(reads.strings):
                 self.imports.perhaps(name, package)
@@ -314,29 +286,29 @@ class Reach(Labels):
             for name, annotation in function.__annotations__.items():
                 wanted = f"annotation {owner}.{name}" if owner else f"annotation {name}"
                 refs[f"annotation {name}"] = annotation_ref(self, annotation, namespace, wanted)
-        if reads.makes_classes or not _CLASS_MAKERS.isdisjoint({*reads.globals, *reads.attributes, *imported}):
+        if reads.makes_classes or not CLASS_MAKERS.isdisjoint({*reads.globals, *reads.attributes, *imported}):
             self.making.add(label)
         self.text_part(label, text, refs)
 
     def _looks(self, *names: str) -> None:
         """Note whether one of the names that code uses reads docstrings or annotations."""
-        self.read.update(what for what, readers in _READERS.items() if not readers.isdisjoint(names))
+        self.read.update(what for what, readers in READERS.items() if not readers.isdisjoint(names))
 
     def _globals(self, reads: Reads, namespace: dict[str, Any], owner: str) -> dict[str, str]:
         refs = {}
-        names = set(reads.globals) - _MODULE_NAMES
-        dynamic = sorted(name for name in _DYNAMIC & names if name not in namespace)
+        names = set(reads.globals) - MODULE_NAMES
+        dynamic = sorted(name for name in DYNAMIC & names if name not in namespace)
         if dynamic:
             self.note(f"`{owner}` calls {' and '.join(dynamic)}: what it reads that way isn't seen")
-            names |= {text for text in reads.strings if text in namespace} - _MODULE_NAMES
-        if reads.attributes & _TEXT_READERS:
+            names |= {text for text in reads.strings if text in namespace} - MODULE_NAMES
+        if reads.attributes & TEXT_READERS:
             words = {
                 word
                 for text in reads.strings
                 if text.strip() != text or " " in text or "@" in text
                 for word in _WORD.findall(text)
             }
-            names |= {word for word in words if word in namespace} - _MODULE_NAMES
+            names |= {word for word in words if word in namespace} - MODULE_NAMES
         for name in sorted(names):
             found = namespace.get(name, _MISSING)
             if _is_shells_own(name, found):

@@ -8,18 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from tensorlake_nb.core.names import Chain
 from tensorlake_nb.core.origin import Origin, origin_of
+from tensorlake_nb.core.telling_names import MODULE_NAMES
 
 if TYPE_CHECKING:
     from tensorlake_nb.core.reach import Reach
 
 _MISSING = object()
-#: Names that a module has by itself, whatever stands in it.
-_MACHINERY = frozenset(
-    """
-    __name__ __file__ __doc__ __builtins__ __spec__ __package__ __loader__ __path__ __cached__ __annotations__
-    __warningregistry__
-    """.split()  # noqa: SIM905 - a table of words reads better than a dozen lines
-)
+#: What says nothing of a module that is taken as a whole.
+_SILENT = MODULE_NAMES | {"__doc__", "__annotations__", "__warningregistry__"}
 
 
 def follow(reach: Reach, obj: Any, chains: Iterable[Chain], name: str, module: str | None) -> str:
@@ -52,7 +48,7 @@ def whole_module(reach: Reach, module: types.ModuleType, label: str) -> None:
     """Make the part of a module of which everything counts."""
     refs = {}
     for name, value in sorted(vars(module).items()):
-        if name not in _MACHINERY:
+        if name not in _SILENT:
             refs[name] = reach.ref(value, f"global {reach.name_in(module.__name__, name)}")
     reach.text_part(label, "module", refs)
     reach.sources[label] = "\n".join(f"{name}: {ref}" for name, ref in refs.items())

@@ -1,0 +1,26 @@
+"""Names by which code tells that it reads more than it names."""
+
+from __future__ import annotations
+
+#: What a module has by itself: where it lies and how it was loaded is no part of what it does.
+MODULE_NAMES = frozenset(
+    ("__name__", "__file__", "__builtins__", "__spec__", "__package__", "__loader__", "__path__", "__cached__")
+)
+#: Builtins through which code reads what no name in it tells.
+DYNAMIC = frozenset(("eval", "exec", "globals", "__import__"))
+#: What imports a module by a text.
+IMPORTERS = frozenset(("import_module", "__import__"))
+#: Methods that look for names of the caller in a text: ``df.query("a > @LIMIT")``, ``duckdb.sql("from df")``.
+TEXT_READERS = frozenset(("query", "eval", "sql", "execute"))
+#: What reads docstrings, annotations, and names of functions: without any of these they decide nothing.
+READERS = {
+    "docstrings": frozenset(("__doc__", "getdoc", "model_json_schema", "json_schema", "openapi")),
+    "annotations": frozenset(
+        """
+        __annotations__ get_type_hints get_annotations signature from_callable getfullargspec validate_call
+        """.split()  # noqa: SIM905 - a table of words reads better
+    ),
+    "names": frozenset(("__name__", "__qualname__")),
+}
+#: What makes a class without a ``class`` statement.
+CLASS_MAKERS = frozenset(("make_dataclass", "namedtuple", "create_model", "new_class"))
