@@ -63,7 +63,9 @@ def conform(value: Any, hint: Any) -> Any:
     try:
         return adapter.validate_json(plain, strict=True)
     except ValidationError as error:
-        raise BuildError(_finding(error, value)) from None
+        # JSON has no form for the instances of some classes: then only what was found of the value itself tells
+        asks_for_object = any(problem["type"] == "needs_python_object" for problem in error.errors(include_url=False))
+        raise BuildError(_finding(first if asks_for_object else error, value)) from None
 
 
 def _finding(error: ValidationError, value: Any) -> str:

@@ -77,7 +77,10 @@ class _Unpacking:
         try:
             return _REMADE[code](cls, content)
         except (_ChangedError, KeyError, ValueError) as error:
-            raise CheckpointNotFoundError(f"a stored {module}.{qualname} doesn't fit that class any more") from error
+            raise CheckpointNotFoundError(
+                f"a stored {module}.{qualname} doesn't fit that class any more: run its graph again, or define the "
+                "class as it was"
+            ) from error
 
 
 #: More than the writer makes, and less than what ends the process: see `plain`.

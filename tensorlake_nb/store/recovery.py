@@ -100,7 +100,8 @@ def recover_spool(store: Store, fingerprint: str, name: str) -> tuple[SpoolConte
             store.filesystem.remove(relative)
     if os.name == "nt":
         store.filesystem.remove(relative)
-    logger.info("recovered %d finished tasks from %s", len(contents.entries), relative)
+    if contents.entries:
+        logger.info("recovered finished tasks from %s: %d", relative, len(contents.entries))
     return contents, segments
 
 

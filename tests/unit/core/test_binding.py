@@ -538,6 +538,11 @@ def test_inputs_of_another_kind_are_refused(annotation: Any, value: Any) -> None
         check_inputs(taking(annotation).function, {"x": value})
 
 
+def test_a_class_that_json_has_no_form_for_is_asked_for_by_its_name() -> None:
+    with pytest.raises(InputError, match=r"'x' should be an instance of ndarray \(got \[1, 2\]\)"):
+        check_inputs(taking(np.ndarray).function, {"x": [1, 2]})
+
+
 def test_an_array_passes_as_it_is() -> None:
     array = np.ones(3)
 
