@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tensorlake_nb.core import spans as sp
+from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, group_digests, row_digest, stream_digest
 from tensorlake_nb.core.plan import FAN_IN
 from tensorlake_nb.core.slices import Address, Slice
@@ -30,9 +32,9 @@ def group(streams: Streams, name: str, slices: Sequence[Slice]) -> Rows:
 
 
 def digest_given(streams: Streams, name: str) -> Digest:
-    """The digest of a node's whole input, which has to be complete; of a join it is that of its rows.
+    """The digest of a node's whole input, which has to be complete.
 
-    What its sides give doesn't say yet to which parameter, and beside what of the others.
+    That of a join says, beside what its sides give, to which parameters, and which elements of them make up each row.
 
     Raises
     ------
@@ -41,7 +43,12 @@ def digest_given(streams: Streams, name: str) -> Digest:
     """
     if streams.plan.nodes[name].gather != "join":
         return streams.digest_given(name)
-    return group_digests("rows/1", [stream_digest([join(streams, name).digests])])
+    rows, sides = _match(streams, name)
+    fields: list[Digest] = []
+    for into in sorted(sides):
+        places = _places(sides[into].origin, rows).astype("<i8").tobytes()
+        fields += [digest(into), streams.digest_at(name, sides[into].index), stream_digest([places])]
+    return group_digests("rows/1", fields)
 
 
 def join(streams: Streams, name: str) -> Rows:
@@ -52,49 +59,53 @@ def join(streams: Streams, name: str) -> Rows:
     JoinError
         A side has several outputs for one element, or a side that is given to all rows isn't one value.
     """
-    if name not in streams.joined:
-        streams.joined[name] = _join(streams, name)
-    return streams.joined[name]
-
-
-def _join(streams: Streams, name: str) -> Rows:
     rows, sides = _match(streams, name)
-    columns = tuple((into, _pick(elements, _places(origin, rows))) for into, (elements, origin) in sides.items())
+    columns = []
+    for into, side in sides.items():
+        elements = _concatenate([part for _, part in streams.port_elements(name, side.index)])
+        columns.append((into, _pick(elements, _places(side.origin, rows))))
     each = [
-        row_digest(
-            (into or "", Digest(part.digests[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE])) for into, part in columns
-        )
+        row_digest((into, Digest(part.digests[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE])) for into, part in columns)
         for i in range(len(rows))
     ]
-    return Rows(columns, b"".join(each))
+    return Rows(tuple(columns), b"".join(each))
 
 
-def _match(streams: Streams, name: str) -> tuple[Positions, dict[str, tuple[Elements, Positions | None]]]:
-    """The ancestor's elements for which every side has an output, and per side its elements and their origins."""
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What a port gives to a join: where each element comes from; ``None`` if its only one goes to every row."""
+
+    index: int
+    origin: Positions | None
+
+
+def _match(streams: Streams, name: str) -> tuple[Positions, dict[str, _Side]]:
+    """The ancestor's elements for which every side has an output, and the sides by parameter."""
     node = streams.plan.nodes[name]
-    sides: dict[str, tuple[Elements, Positions | None]] = {}
+    sides: dict[str, _Side] = {}
+    is_empty = False
     for index, port in enumerate(node.ports):
         assert port.into is not None
-        elements = _concatenate([part for _, part in streams.port_elements(name, index)])
         origin = None
         if port.into not in node.broadcast:
             origin = _origin_of_port(streams, name, index, node.ancestor)
-        if origin is None and elements.size > 1:
-            raise JoinError(
-                f"{name!r} joins {port.into!r} from {port.parent!r} with every element, so it has to be one value, "
-                f"but {port.parent!r} gave {elements.size}. Fold it first, or let both sides come from one function."
-            )
-        sides[port.into] = (elements, origin)
-    matched = [origin for _, origin in sides.values() if origin is not None]
-    for into, (_, origin) in sides.items():
-        _check_single(name, into, origin, node.ancestor)
+        if origin is None:
+            size = _size_of_port(streams, name, index)
+            if size > 1:
+                raise JoinError(
+                    f"{name!r} joins {port.into!r} from {port.parent!r} with every element, so it has to be one value, "
+                    f"but {port.parent!r} gave {size}. Fold it first, or let both sides come from one function."
+                )
+            is_empty = is_empty or not size
+        sides[port.into] = _Side(index, origin)
+    matched = [side.origin for side in sides.values() if side.origin is not None]
+    for into, side in sides.items():
+        _check_single(name, into, side.origin, node.ancestor)
     rows = matched[0] if matched else np.zeros(1, dtype=np.int64)
     for origin in matched[1:]:
         rows = np.intersect1d(rows, origin)
     rows = np.sort(rows)
-    if any(elements.size == 0 for elements, origin in sides.values() if origin is None):
-        rows = rows[:0]
-    return rows, sides
+    return rows[:0] if is_empty else rows, sides
 
 
 def _check_single(name: str, into: str, origin: Positions | None, ancestor: str | None) -> None:
@@ -161,6 +172,12 @@ def _origin_of_port(streams: Streams, name: str, index: int, ancestor: str | Non
         else:
             found.append(mine[mask])
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+
+
+def _size_of_port(streams: Streams, name: str, index: int) -> int:
+    everything = _origin_of_port(streams, name, index, None)
+    assert everything is not None, "without an ancestor every output has the same origin"
+    return len(everything)
 
 
 def _origins(streams: Streams, name: str, ancestor: str | None) -> list[Positions] | None:

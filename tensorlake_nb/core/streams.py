@@ -148,8 +148,6 @@ class Streams:
         # A call with arguments by name isn't the call with a dict of them, which a parent may give.
         self.inputs = Elements((inputs,), group_digests("inputs/1", [inputs_digest]))
         self._streams = {name: _Stream() for name in plan.nodes}
-        #: The rows of joins, once they were formed.
-        self.joined: dict[str, Rows] = {}
 
     def add(self, name: str, address: Address, data: ChunkData) -> Chunk:
         """Add a settled chunk; gives what the planner is to know of it."""
@@ -277,10 +275,11 @@ class Streams:
         node = self.plan.nodes[name]
         if not node.ports:
             return stream_digest([self.inputs.digests])
-        ports = [self._digest_at(name, index) for index in range(len(node.ports))]
+        ports = [self.digest_at(name, index) for index in range(len(node.ports))]
         return ports[0] if len(ports) == 1 else group_digests("ports/1", ports)
 
-    def _digest_at(self, name: str, index: int) -> Digest:
+    def digest_at(self, name: str, index: int) -> Digest:
+        """The digest of all that one of a node's ports gives, which has to be complete."""
         port = self.plan.nodes[name].ports[index]
         stream = self._streams[port.parent]
         if len(stream.order) == 1:
