@@ -116,6 +116,7 @@ def test_half_a_letter_is_spelled_out_wherever_it_is_shown(notebook: Open, tmp_p
     expect(ran.locator(".jp-OutputArea").last).to_contain_text(r"ValueError: half a letter \ud83d")
     panel.locator(".tlk-box[data-node=ask]").click()
     expect(drawer.locator("[data-section=outputs] .tlk-text")).to_have_text(r"'half a letter \ud83d'")
+    opened.shot("half-a-letter")
     drawer.locator("[data-section=logs] summary").click()
     expect(drawer.locator(".tlk-logs")).to_contain_text(r"how? \ud83d")
 
