@@ -68,7 +68,7 @@ class Reach(Labels):
     making
         Labels of functions and modules that make classes when they run.
     read
-        Of ``"docstrings"``, ``"annotations"`` and ``"names"``, what something that was reached reads.
+        Of the keys of `READERS`, those of what something that was reached reads.
     """
 
     def __init__(self, home: str, *, counting: frozenset[str] = frozenset()) -> None:

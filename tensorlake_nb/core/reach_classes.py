@@ -97,6 +97,8 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
         if getattr(own.get("__dataclass_fields__", {}).get(attribute), "default", _SKIPPED) is value:
             continue
         refs[f"attribute {attribute}"] = reach.ref(value, f"attribute {name}.{attribute}")
+    if "order" in reach.counting:
+        refs["order"] = " ".join(key for key in own if f"attribute {key}" in refs)
     refs.update(_fields(reach, cls, name))
     for i, base in enumerate(own.get("__orig_bases__") or ()):
         if not isinstance(base, type):

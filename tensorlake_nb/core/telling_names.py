@@ -12,7 +12,7 @@ DYNAMIC = frozenset(("eval", "exec", "globals", "__import__"))
 IMPORTERS = frozenset(("import_module", "__import__"))
 #: Methods that look for names of the caller in a text: ``df.query("a > @LIMIT")``, ``duckdb.sql("from df")``.
 TEXT_READERS = frozenset(("query", "eval", "sql", "execute"))
-#: What reads docstrings, annotations, and names of functions: without any of these they decide nothing.
+#: What reads docstrings, annotations, names of functions, and the order of a class: else these decide nothing.
 READERS = {
     "docstrings": frozenset(("__doc__", "getdoc", "model_json_schema", "json_schema", "openapi")),
     "annotations": frozenset(
@@ -21,6 +21,7 @@ READERS = {
         """.split()  # noqa: SIM905 - a table of words reads better
     ),
     "names": frozenset(("__name__", "__qualname__")),
+    "order": frozenset(("vars", "__dict__")),
 }
 #: What makes a class without a ``class`` statement.
 CLASS_MAKERS = frozenset(("make_dataclass", "namedtuple", "create_model", "new_class"))

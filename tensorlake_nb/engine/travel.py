@@ -204,9 +204,12 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _class(self, cls: type, reduced: tuple[Any, ...]) -> Any:
         if len(reduced) != 6 or reduced[-1] is not internals._class_setstate:
             return reduced
-        make, args, state, *_ = reduced
-        if getattr(cls, "__tensorlake_compute__", False) is True and isinstance(state, tuple):
-            state = ({name: value for name, value in state[0].items() if name != "next"}, *state[1:])
+        make, args, (attributes, *slots), *_ = reduced
+        place = {name: position for position, name in enumerate(vars(cls))}  # cloudpickle gives them sorted
+        attributes = {name: attributes[name] for name in sorted(attributes, key=lambda name: place.get(name, -1))}
+        if getattr(cls, "__tensorlake_compute__", False) is True:
+            attributes.pop("next", None)
+        state = (attributes, *slots)
         version = self._versions.get(cls, "")
         return _make_class, (PROCESS, version, cls.__qualname__, make, args), state, None, None, _fill_class
 

@@ -631,6 +631,10 @@ RECOMPUTED: dict[str, tuple[str, str]] = {
         "def g(x: int): return x\ndef f(x): return getattr(g, '__annotations__')",
         "def g(x: str): return x\ndef f(x): return getattr(g, '__annotations__')",
     ),
+    "the order of a class, where it is read": (
+        "class C:\n a = 1\n b = 2\ndef f(x): return list(vars(C))",
+        "class C:\n b = 2\n a = 1\ndef f(x): return list(vars(C))",
+    ),
     "the global __doc__": ("__doc__ = 'one'\ndef f(x): return __doc__", "__doc__ = 'two'\ndef f(x): return __doc__"),
 }  # fmt: skip
 

@@ -96,6 +96,25 @@ def test_a_function_with_its_helpers_globals_and_classes_comes_to_life_in_anothe
     assert elsewhere(packed(scaled), "f(2)", tmp_path) == 13
 
 
+class Steps:
+    second = 2
+    first = 1
+
+    def zeroth(self) -> int:
+        return 0
+
+    def last(self) -> int:
+        return 3
+
+
+def test_a_class_keeps_the_order_of_what_is_in_it(tmp_path: Path) -> None:
+    @tensorlake_function
+    def order(x: int) -> list[str]:
+        return [name for name in vars(Steps) if not name.startswith("_")]
+
+    assert elsewhere(packed(order), "f(2)", tmp_path) == ["second", "first", "zeroth", "last"]
+
+
 def test_modules_go_by_reference_whatever_their_class(tmp_path: Path) -> None:
     assert type(zarr.storage) is not types.ModuleType
 
