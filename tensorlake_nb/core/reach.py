@@ -35,7 +35,15 @@ from tensorlake_nb.core.reach_labels import Labels
 from tensorlake_nb.core.reach_modules import follow, whole_module
 from tensorlake_nb.core.reach_values import short_repr, value_part
 from tensorlake_nb.core.source import code_digest, function_source, has_text
-from tensorlake_nb.core.telling_names import CLASS_MAKERS, DYNAMIC, IMPORTERS, MODULE_NAMES, READERS, TEXT_READERS
+from tensorlake_nb.core.telling_names import (
+    CLASS_MAKERS,
+    DISPATCH_NAMES,
+    DYNAMIC,
+    IMPORTERS,
+    MODULE_NAMES,
+    READERS,
+    TEXT_READERS,
+)
 
 _MISSING = object()
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -230,9 +238,11 @@ class Reach(Labels):
         return taken
 
     def _dispatch_ref(self, function: Any) -> str:
-        """A ``functools.singledispatch`` function: its implementations by the class that they are for."""
+        """A ``functools.singledispatch`` function: its implementations by the class that they are for, attributes."""
         pairs = sorted(function.registry.items(), key=lambda pair: name_of(pair[0]))
         refs = [f"{self.class_ref(cls)}: {self.ref(made, 'value')}" for cls, made in pairs]
+        held = {name: value for name, value in sorted(vars(function).items()) if name not in DISPATCH_NAMES}
+        refs += [f"{name}: {self.ref(value, 'value')}" for name, value in held.items()]
         return f"dispatch({', '.join(refs)})"
 
     def _wrapper(self, function: types.FunctionType, label: str, name: str) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tensorlake_nb.core.origin import Origin, origin_of, origin_of_module
+from tensorlake_nb.core.telling_names import DISPATCH_NAMES
 
 _CACHED = type(functools.lru_cache(print))
 
@@ -31,7 +32,8 @@ def reduced(obj: Any) -> tuple[Any, ...] | None:
         held = {name: value for name, value in vars(obj).items() if name != "lock"}
         return copyreg.__newobj__, (type(obj),), held, None, None, _fill_property  # type: ignore[attr-defined]
     if isinstance(obj, types.FunctionType) and hasattr(obj, "registry") and hasattr(obj, "dispatch"):
-        return _dispatching, (obj.registry[object],), dict(obj.registry), None, None, _register
+        held = {name: value for name, value in vars(obj).items() if name not in DISPATCH_NAMES}
+        return _dispatching, (obj.registry[object],), (dict(obj.registry), held), None, None, _register
     if isinstance(obj, typing.NewType) and origin_of_module(str(obj.__module__)) is Origin.PROJECT:
         return typing.NewType, (obj.__name__, obj.__supertype__), {"__module__": obj.__module__}
     if type(obj).__module__ == "pydantic._internal._validate_call" and hasattr(obj, "config_wrapper"):
@@ -78,7 +80,9 @@ def _dispatching(default: Callable[..., Any]) -> Any:
     return functools.singledispatch(default)
 
 
-def _register(function: Any, implementations: dict[type, Callable[..., Any]]) -> None:
+def _register(function: Any, state: tuple[dict[type, Callable[..., Any]], dict[str, Any]]) -> None:
+    implementations, attributes = state
+    vars(function).update(attributes)
     for cls, implementation in implementations.items():
         if cls is not object:
             function.register(cls, implementation)

@@ -575,6 +575,10 @@ RECOMPUTED: dict[str, tuple[str, str]] = {
         "def h(a, x): return a\n@functools.singledispatch\ndef g(x): return 0\ng.register(int, functools.partial(h, 2))\ndef f(x): return g(x)",
         "def h(a, x): return a\n@functools.singledispatch\ndef g(x): return 0\ng.register(int, functools.partial(h, 3))\ndef f(x): return g(x)",
     ),
+    "an attribute of a function that dispatches": (
+        "@functools.singledispatch\ndef g(x): return g.scale\ng.scale = 2\ndef f(x): return g(x)",
+        "@functools.singledispatch\ndef g(x): return g.scale\ng.scale = 3\ndef f(x): return g(x)",
+    ),
     "a descriptor derived from one of Python's": (
         "class own(functools.cached_property):\n def __get__(self, o, t=None): return 1\nclass C:\n @own\n def p(self): return 0\ndef f(x): return C().p",
         "class own(functools.cached_property):\n def __get__(self, o, t=None): return 2\nclass C:\n @own\n def p(self): return 0\ndef f(x): return C().p",

@@ -438,6 +438,7 @@ def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
 def kind(x): return "other"
 @kind.register
 def _(x: int): return "int"
+kind.note = "noted"
 UserId = typing.NewType("UserId", int)
 class Lazy:
     @functools.cached_property
@@ -458,7 +459,7 @@ class Lazy:
         return [
             module.fib(10),
             module.fib.cache_parameters()["maxsize"],
-            [module.kind(1), module.kind("a")],
+            [module.kind(1), module.kind("a"), module.kind.note],
             module.UserId(5),
             it.once is it.once,
             [it.kind(1), it.kind("a")],
@@ -467,7 +468,7 @@ class Lazy:
 
     there = elsewhere(packed(uses), "f(1)", tmp_path_factory.mktemp("elsewhere"))
 
-    assert there == [55, 7, ["int", "other"], 5, True, ["int", "other"], 4]
+    assert there == [55, 7, ["int", "other", "noted"], 5, True, ["int", "other"], 4]
 
 
 def test_a_function_below_validate_call_travels_without_all_that_stands_around_it(
