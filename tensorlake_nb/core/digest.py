@@ -31,7 +31,7 @@ _FOUND: WeakKeyDictionary[type, Rule] = WeakKeyDictionary()
 _UNWATCHED = 20_000
 #: Frames that a deeply nested value may take: three for each of some 300,000 levels.
 _DEEP_FRAMES = 1_000_000
-_deep = threading.Lock()
+_deep = threading.RLock()  # a value may hold code that reaches another deep one
 
 _INSIDE_ITSELF = "contains itself"
 _ADVICE = "Give plain data, arrays, frames or picklable objects instead."

@@ -20,8 +20,9 @@ from tensorlake_nb.core.digest_arrays import array_rule
 from tensorlake_nb.core.digest_plain import attribute_parts, dict_parts, tuple_parts
 from tensorlake_nb.core.digest_tables import table_rule
 from tensorlake_nb.core.encoding import Encoding, Refusal, Rule, count, parts, type_name
-from tensorlake_nb.core.origin import Origin, origin_of, origin_of_class
+from tensorlake_nb.core.origin import Origin, is_named_in_package, origin_of, origin_of_class
 
+_CACHED = type(functools.lru_cache(print))
 #: Types of things that are code rather than data.
 CODE_TYPES: tuple[type, ...] = (
     types.FunctionType,
@@ -39,7 +40,7 @@ CODE_TYPES: tuple[type, ...] = (
     property,
     staticmethod,
     classmethod,
-    type(functools.lru_cache(print)),
+    _CACHED,
 )
 
 #: Of those, what may be bound to a value, which is then part of it.
@@ -54,6 +55,8 @@ def rule_for(cls: type) -> Rule:
     """The rule for a class that isn't one of Python's plain types."""
     if issubclass(cls, _BOUND_TYPES):
         return _bound
+    if issubclass(cls, _CACHED):
+        return _cached
     if issubclass(cls, CODE_TYPES) or getattr(cls, "__tensorlake_function__", False):
         return lambda value, enc: enc.code_part(value)
     rule: Rule | None = array_rule(cls) or table_rule(cls)
@@ -118,10 +121,19 @@ def _is_known(cls: type) -> bool:
 def _bound(value: Any, enc: Encoding) -> bytes:
     """A method and what it is bound to, which may hold the method in turn; functions of C are bound to nothing."""
     owner = value.__self__
+    if is_named_in_package(value):
+        return enc.constructor_part(value)
     if owner is None or isinstance(owner, CODE_TYPES):
         return enc.code_part(value)
     made = enc.code_part(value.__func__) if isinstance(value, types.MethodType) else enc.encode(value.__name__)
     return b"M" + parts([made, enc.encode(owner)])
+
+
+def _cached(value: Any, enc: Encoding) -> bytes:
+    """A function with a cache; a method below it may be bound to what holds the whole."""
+    if isinstance(value.__wrapped__, types.MethodType):
+        return b"C" + parts([enc.encode(value.__wrapped__)])
+    return enc.code_part(value)
 
 
 def _enum(value: enum.Enum, enc: Encoding) -> bytes:

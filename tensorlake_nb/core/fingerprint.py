@@ -104,7 +104,7 @@ def fingerprint(
     call = function.call if decorated else function
     arriving, counting = tuple(arriving), frozenset[str]()
     reach = _reach(function, call, options or {}, arriving, counting)
-    while not reach.read <= counting:  # docstrings and annotations count only where something reads them
+    while not reach.read <= counting:  # docstrings and the like count only where something reads them
         counting |= reach.read
         reach = _reach(function, call, options or {}, arriving, counting)
     version = getattr(function.options, "version", None) if decorated else None

@@ -22,6 +22,8 @@ _QUIET_BASES = frozenset(
     bool bytes complex dict float frozenset int list set str tuple
     """.split()  # noqa: SIM905 - a table of words reads better than twenty lines
 ) | {name for name, held in vars(builtins).items() if isinstance(held, type) and issubclass(held, BaseException)}
+#: What calls or changes what it is given.
+_CALLERS = frozenset(("map", "filter", "sorted", "min", "max", "reduce", "setattr", "delattr"))
 #: What finds names of the module that no name in its text tells.
 _FINDERS = frozenset(("globals", "eval", "exec", "__subclasses__", "modules"))
 
@@ -37,14 +39,17 @@ class Effects:
 
     def __init__(self, statements: Sequence[ast.stmt], is_project: Callable[[str, int], bool]) -> None:
         self._classes = {item.name: item for item in statements if isinstance(item, ast.ClassDef)}
-        self._foreign = _plainly_foreign(statements, is_project)
+        foreign, self._own = _origins(statements, is_project)
+        # What has no name is a literal, or a call that is judged by itself.
+        self._foreign = (foreign - self._own - _CALLERS) | {""}
+        self._quiet: dict[ast.ClassDef, bool] = {}
 
     def has_effect(self, statement: ast.stmt) -> bool:
         """Whether a statement may do more than bind a name."""
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-            return bool(statement.decorator_list)
+            return bool(statement.decorator_list) or self._calls(statement.args)
         if isinstance(statement, ast.ClassDef):
-            return bool(statement.decorator_list) or not self._is_quiet(statement, frozenset())
+            return bool(statement.decorator_list) or not self._is_quiet(statement)
         if isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass):
             return False
         if isinstance(statement, ast.Assign):
@@ -53,40 +58,66 @@ class Effects:
             return not isinstance(statement.target, ast.Name) or self._calls(statement)
         return True
 
-    def _is_quiet(self, made: ast.ClassDef, below: frozenset[str]) -> bool:
+    def _is_quiet(self, made: ast.ClassDef) -> bool:
         """Whether nobody but the class itself hears that it is made."""
-        hooks = {item.name for item in made.body if isinstance(item, ast.FunctionDef)}
-        if made.keywords or made.name in below or (below and "__init_subclass__" in hooks):
-            return False
-        for base in made.bases:
-            name = _root(base)
-            whole = base.value if isinstance(base, ast.Subscript) else base
-            last = whole.attr if isinstance(whole, ast.Attribute) else name
-            known = self._classes.get(name)
-            if known is not None:
-                if not self._is_quiet(known, below | {made.name}):
-                    return False
-            elif last not in _QUIET_BASES:
-                return False
-        return not any(
-            self._calls(item) for item in made.body if isinstance(item, ast.Assign | ast.AnnAssign | ast.Expr)
-        )
+        if made not in self._quiet:
+            self._quiet[made] = False  # on the way back to itself
+            self._quiet[made] = not made.keywords and self._has_quiet_bases(made) and self._has_quiet_body(made)
+        return self._quiet[made]
 
-    def _calls(self, statement: ast.stmt) -> bool:
-        """Whether something of the project's own is called while the statement runs."""
-        pending: list[ast.AST] = [statement]
+    def _has_quiet_bases(self, made: ast.ClassDef) -> bool:
+        for base in made.bases:
+            whole = base.value if isinstance(base, ast.Subscript) else base
+            last = whole.attr if isinstance(whole, ast.Attribute) else _root(whole)
+            known = self._classes.get(_root(base))
+            if known is None and (last not in _QUIET_BASES or _root(base) in self._own):
+                return False
+            if known is not None and ("__init_subclass__" in _bound_in(known) or not self._is_quiet(known)):
+                return False
+        return True
+
+    def _has_quiet_body(self, made: ast.ClassDef) -> bool:
+        bound = _bound_in(made)
+        for item in made.body:
+            if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
+                heard_by = {_root(each.func if isinstance(each, ast.Call) else each) for each in item.decorator_list}
+                if not heard_by <= self._foreign | bound or self._calls(item.args):
+                    return False
+            elif isinstance(item, ast.ClassDef):
+                if item.decorator_list or not self._is_quiet(item):
+                    return False
+            elif not isinstance(item, ast.Pass | ast.Assign | ast.AnnAssign | ast.Expr) or self.has_effect_inside(item):
+                return False
+        return True
+
+    def has_effect_inside(self, item: ast.stmt) -> bool:
+        """The same of a statement in the body of a class, where texts may stand by themselves."""
+        return self._calls(item) if isinstance(item, ast.Expr) else self.has_effect(item)
+
+    def _calls(self, part: ast.AST) -> bool:
+        """Whether something of the project's own is called while a part of a statement runs."""
+        pending: list[ast.AST] = [part]
         while pending:
             node = pending.pop()
             if isinstance(node, ast.Lambda):
                 continue
-            if isinstance(node, ast.Call) and _root(node.func) not in self._foreign | {""}:
+            if isinstance(node, ast.Call) and _root(node.func) not in self._foreign:
                 return True
             pending += ast.iter_child_nodes(node)
         return False
 
 
-def _plainly_foreign(statements: Iterable[ast.stmt], is_project: Callable[[str, int], bool]) -> frozenset[str]:
-    """Names that aren't the project's own: Python's builtins, and what comes of packages that aren't."""
+def _bound_in(made: ast.ClassDef) -> frozenset[str]:
+    """The names that the body of a class binds at its top."""
+    names = {item.name for item in made.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    targets = [each for item in made.body if isinstance(item, ast.Assign) for each in item.targets]
+    return frozenset(names | {each.id for each in targets if isinstance(each, ast.Name)})
+
+
+def _origins(
+    statements: Iterable[ast.stmt], is_project: Callable[[str, int], bool]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Names that aren't the project's own, Python's builtins and what comes of packages, and names that are."""
     found = {name for name in vars(builtins) if name not in _FINDERS | IMPORTERS}
     own = set[str]()
     for statement in statements:
@@ -99,7 +130,7 @@ def _plainly_foreign(statements: Iterable[ast.stmt], is_project: Callable[[str, 
             names |= {alias.asname or alias.name for alias in statement.names}
         elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             own.add(statement.name)
-    return frozenset(found - own)
+    return frozenset(found), frozenset(own)
 
 
 def _root(node: ast.expr) -> str:

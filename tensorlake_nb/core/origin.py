@@ -104,6 +104,21 @@ def origin_of(value: Any) -> Origin:
     return origin_of_module(module) if isinstance(module, str) else Origin.STDLIB
 
 
+def is_named_in_package(method: Any) -> bool:
+    """Whether a bound method stands under its name in a module that isn't the project's, as ``random.choice`` does.
+
+    What it is bound to belongs to that module, and no more counts than the state of any other package.
+    """
+    owner, name = method.__self__, getattr(method, "__name__", None)
+    if owner is None or isinstance(owner, types.ModuleType | type):
+        return False
+    module = getattr(method, "__module__", None) or type(owner).__module__
+    if not isinstance(module, str) or not isinstance(name, str) or origin_of_module(module) is Origin.PROJECT:
+        return False
+    found: Any = getattr(sys.modules.get(module), "__dict__", {}).get(name)
+    return type(found) is type(method) and found.__self__ is owner
+
+
 def origin_of_builtin(found: Any) -> bool:
     """Whether a name from ``builtins`` is Python's own, rather than put there by the project."""
     if isinstance(found, types.FunctionType | type | types.BuiltinFunctionType):

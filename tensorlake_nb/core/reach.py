@@ -13,6 +13,7 @@ import functools
 import inspect
 import re
 import types
+from collections.abc import Mapping
 from typing import Any
 
 from tensorlake_nb.core.digest import digest
@@ -21,6 +22,7 @@ from tensorlake_nb.core.imports import absolute_name
 from tensorlake_nb.core.names import Reads, reads_of
 from tensorlake_nb.core.origin import (
     Origin,
+    is_named_in_package,
     origin_of,
     origin_of_builtin,
     origin_of_class,
@@ -46,6 +48,7 @@ from tensorlake_nb.core.telling_names import (
 )
 
 _MISSING = object()
+_OF_CACHE = frozenset(("cache_parameters", "cache_info", "cache_clear"))
 _WORD = re.compile(r"[A-Za-z_]\w*")
 #: Names of values that aren't shown in explanations.
 _SECRET = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
@@ -161,8 +164,14 @@ class Reach(Labels):
         if isinstance(obj, types.ModuleType):
             return self.module_ref(obj)
         if isinstance(obj, types.MethodType):
+            if is_named_in_package(obj):
+                self.installed(obj.__module__)
+                return f"method {name_of(obj)}"
             owner = self.code_ref(obj.__self__) or self.encode(obj.__self__, f"object {name_of(obj)}").hex()
             return f"method({self.ref(obj.__func__, 'value')}, {owner})"
+        if type(obj).__name__ == "cython_function_or_method":
+            self.installed(str(obj.__module__))
+            return f"compiled {name_of(obj)}"
         if isinstance(obj, staticmethod | classmethod):
             return f"{self._kind(obj)}({self.ref(obj.__func__, 'value')})"
         if isinstance(obj, property):
@@ -170,9 +179,7 @@ class Reach(Labels):
         if isinstance(obj, functools.cached_property):
             return f"{self._kind(obj)}({self.ref(obj.func, 'value')})"
         if isinstance(obj, _CACHED):
-            held = {name: value for name, value in sorted(vars(obj).items()) if name != "__wrapped__"}
-            set_later = "".join(f", {name}: {self.ref(value, 'value')}" for name, value in held.items())
-            return f"cached({self.ref(obj.__wrapped__, 'value')}{set_later})"
+            return self._with_attributes(obj, f"cached({self.ref(obj.__wrapped__, 'value')})", _OF_CACHE)
         if isinstance(obj, types.CodeType):
             return f"bytecode {code_digest(obj).hex()}"
         if type(obj).__module__.partition(".")[0] == "numba" and hasattr(obj, "py_func"):
@@ -193,6 +200,9 @@ class Reach(Labels):
 
     def _builtin_ref(self, obj: Any) -> str:
         owner = obj.__self__
+        if is_named_in_package(obj):
+            self.installed(str(obj.__module__ or type(owner).__module__))
+            return f"builtin {type(owner).__module__}:{obj.__name__}"
         if owner is not None and not isinstance(owner, types.ModuleType | type):
             return f"method(builtin {obj.__name__}, {self.encode(owner, f'object {obj.__qualname__}').hex()})"
         module = getattr(obj, "__module__", None) or name_of(owner).partition(":")[0]
@@ -221,8 +231,9 @@ class Reach(Labels):
             if hasattr(function, "registry") and hasattr(function, "dispatch"):
                 return self._dispatch_ref(function)
             self._looks(code.co_qualname)
-            if "<lambda>" in code.co_qualname:  # of which a module may have several
-                name += f" {code_digest(code).hex()}"
+            if "<lambda>" in code.co_qualname and origin is Origin.INSTALLED:  # a module may have several
+                held_consts = [each for each in code.co_consts if isinstance(each, int | float | str | bytes)]
+                name += f" {code.co_firstlineno} {code.co_names} {held_consts}"
             elif function.__closure__ is None and "<locals>" not in code.co_qualname:
                 return name
             taken = self.new_label(label or f"wrapper {code.co_qualname}", id(function), function)
@@ -238,12 +249,28 @@ class Reach(Labels):
         return taken
 
     def _dispatch_ref(self, function: Any) -> str:
-        """A ``functools.singledispatch`` function: its implementations by the class that they are for, attributes."""
+        """A ``functools.singledispatch`` function: its implementations by the class that they are for."""
         pairs = sorted(function.registry.items(), key=lambda pair: name_of(pair[0]))
         refs = [f"{self.class_ref(cls)}: {self.ref(made, 'value')}" for cls, made in pairs]
-        held = {name: value for name, value in sorted(vars(function).items()) if name not in DISPATCH_NAMES}
-        refs += [f"{name}: {self.ref(value, 'value')}" for name, value in held.items()]
-        return f"dispatch({', '.join(refs)})"
+        return self._with_attributes(function, f"dispatch({', '.join(refs)})", DISPATCH_NAMES)
+
+    def _with_attributes(self, obj: Any, ref: str, own: frozenset[str]) -> str:
+        """What stands for a function of ``functools``: by itself, unless somebody has set attributes on it."""
+        below = getattr(getattr(obj, "__wrapped__", None), "__dict__", {})
+        held = {name: value for name, value in sorted(vars(obj).items()) if name not in own and name[:2] != "__"}
+        held = {name: value for name, value in held.items() if below.get(name) is not value}
+        if not held:
+            return ref
+        known = self.known(id(obj))
+        if known is not None:
+            return known
+        label = self.new_label(f"function {name_of(obj)}", id(obj), obj)
+        self.later(label, lambda: self._attributes(label, ref, held))
+        return label
+
+    def _attributes(self, label: str, ref: str, held: Mapping[str, Any]) -> None:
+        self.text_part(label, ref, {name: self.ref(value, f"attribute {name}") for name, value in held.items()})
+        self.sources[label] = "\n".join([ref, *held])
 
     def _wrapper(self, function: types.FunctionType, label: str, name: str) -> None:
         """A closure of somebody else's code: its version counts, and what the project gave it to hold."""
@@ -301,7 +328,7 @@ class Reach(Labels):
         self.text_part(label, text, refs)
 
     def _looks(self, *names: str) -> None:
-        """Note whether one of the names that code uses reads docstrings or annotations."""
+        """Note what one of the names that code uses reads, that decides nothing otherwise."""
         self.read.update(what for what, readers in READERS.items() if not readers.isdisjoint(names))
 
     def _globals(self, reads: Reads, namespace: dict[str, Any], owner: str) -> dict[str, str]:
@@ -384,7 +411,7 @@ class Reach(Labels):
 
     def _class(self, cls: type, label: str) -> None:
         text, refs = class_refs(self, cls)
-        meta = type(cls).__module__
+        meta = str(type(cls).__module__)
         is_read = origin_of_module(meta) is Origin.INSTALLED and package_of(meta) != "pydantic"
         if is_read or "docstrings" in self.counting:  # a package's metaclass may make a prompt or a schema of it
             refs["docstring"] = repr(cls.__doc__)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from tensorlake_nb.core.digest_plain import SCALARS
 from tensorlake_nb.core.encoding import name_of
 from tensorlake_nb.core.names import reads_of
 from tensorlake_nb.core.origin import OWN, Origin, origin_of
@@ -100,12 +101,14 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
     if "order" in reach.counting:
         refs["order"] = " ".join(key for key in own if f"attribute {key}" in refs)
     refs.update(_fields(reach, cls, name))
-    for i, base in enumerate(own.get("__orig_bases__") or ()):
+    generic = own.get("__orig_bases__")
+    for i, base in enumerate(generic if isinstance(generic, tuple) else ()):
         if not isinstance(base, type):
             refs[f"generic base {i}"] = annotation_ref(reach, base, {}, f"annotation {name}")
     if isinstance(cls, abc.ABCMeta):
-        registered = [below() for below in abc._get_dump(cls)[0]]  # type: ignore[attr-defined]
-        refs.update({f"registered {name_of(below)}": reach.class_ref(below) for below in registered if below})
+        found = [below() for below in abc._get_dump(cls)[0]]  # type: ignore[attr-defined]
+        registered = sorted((below for below in found if below), key=name_of)
+        refs.update({f"registered {name_of(below)}": reach.class_ref(below) for below in registered})
     annotations = own.get("__annotations__")
     annotations = annotations if isinstance(annotations, dict) else {}  # some classes compute those of their instances
     namespace = getattr(sys.modules.get(cls.__module__), "__dict__", {})
@@ -129,9 +132,9 @@ def _match_args_of_fields(cls: type) -> tuple[str, ...] | None:
 def _is_generated(value: Any) -> bool:
     """Whether a method was made from the fields of a dataclass, an attrs class or a named tuple."""
     below = getattr(value, "__func__", value)
-    namespace = getattr(below, "__globals__", {})
-    if "_tuple_new" in namespace and str(namespace.get("__name__")).startswith("namedtuple_"):
-        return True
+    namespace = getattr(below, "__globals__", None)
+    if isinstance(namespace, dict) and "_tuple_new" in namespace:
+        return str(namespace.get("__name__")).startswith("namedtuple_")
     code = getattr(below, "__code__", None)
     if not isinstance(code, types.CodeType):
         return type(value).__name__ == "_tuplegetter"
@@ -153,15 +156,24 @@ def _defaults_of_its_own(cls: type, attribute: str, value: Any) -> tuple[Any, ..
     else:
         return None
     pairs = zip(held, expected, strict=False)
-    follows = all(one is other or other is dataclasses.MISSING for one, other in pairs)
+    follows = all(one is other or other is dataclasses.MISSING or _are_equal(one, other) for one, other in pairs)
     return None if follows and len(held) == len(expected) else held
 
 
+def _are_equal(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and type(one) in SCALARS and bool(one == other)
+
+
 def _read_by_methods(cls: type) -> frozenset[str]:
-    """The attributes that a class's own methods, and those of its bases, take of anything."""
+    """The attributes that a class's own methods, and those of its bases, take of their first argument, or by a text."""
     functions = [getattr(item, "__func__", item) for base in cls.__mro__ for item in vars(base).values()]
-    codes = [item.__code__ for item in functions if isinstance(item, types.FunctionType)]
-    return frozenset[str]().union(*(reads_of(code).attributes for code in codes))
+    codes = [item.__code__ for item in functions if isinstance(item, types.FunctionType) and item.__code__.co_argcount]
+    found = set[str]()
+    for code in codes:
+        reads, first = reads_of(code), code.co_varnames[0]
+        chains = reads.locals.get(first, set()) | reads.closures.get(first, set())
+        found |= {chain[0] for chain in chains if chain} | reads.strings
+    return frozenset(found)
 
 
 def _fields(reach: Reach, cls: type, name: str) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from typing import TYPE_CHECKING
@@ -12,9 +13,12 @@ from tensorlake_nb.core.imports import Location, absolute_name, locate, module_t
 from tensorlake_nb.core.names import Import
 from tensorlake_nb.core.origin import Origin, package_of
 from tensorlake_nb.core.source import index_source
+from tensorlake_nb.core.telling_names import CLASS_MAKERS
 
 #: What stood in the file of a loaded module when it was first looked at.
 _first_texts: WeakKeyDictionary[types.ModuleType, bytes] = WeakKeyDictionary()
+
+_MAKES_CLASSES = re.compile(rf"^\s*class \w|\b(?:{'|'.join(sorted(CLASS_MAKERS))})\b", re.MULTILINE)
 
 if TYPE_CHECKING:
     from tensorlake_nb.core.reach import Reach
@@ -137,7 +141,7 @@ class ImportReach:
             counted = str(text)
         self._reach.text_part(label, counted, {})
         self._reach.sources[label] = counted
-        if "class " in found.text:
+        if _MAKES_CLASSES.search(found.text):
             self._reach.making.add(label)
         package = module if location.is_package else module.rpartition(".")[0]
         for imported, level, name in found.imports:

@@ -77,10 +77,20 @@ def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, np.ndarray):
         return value.flat if value.dtype == object else ()
     pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(value, pandas.DataFrame):
-        return [item for _, column in value.items() if column.dtype == object for item in column]
-    held = getattr(value, "__dict__", None)
-    return [] if not isinstance(held, dict) or isinstance(value, CODE_TYPES) else list(held.values())
+    if pandas is not None and isinstance(value, pandas.DataFrame | pandas.Series):
+        columns = [value] if isinstance(value, pandas.Series) else [column for _, column in value.items()]
+        return [item for column in columns if column.dtype == object for item in column]
+    of_class: Any = type(value)
+    if isinstance(value, CODE_TYPES) or getattr(of_class, "__getstate__", None) is not _ALL_OF_IT:
+        return ()  # what a class leaves out of its state is no part of the value
+    try:
+        held = value.__dict__
+    except Exception:  # a proxy of something that isn't there
+        return ()
+    return list(held.values()) if isinstance(held, dict) else ()
+
+
+_ALL_OF_IT: Any = getattr(object, "__getstate__", None)
 
 
 class KernelResolver:

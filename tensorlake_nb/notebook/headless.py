@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -175,17 +176,20 @@ _SCOPES = (
 
 def _assigned(source: str) -> list[str] | None:
     """Names that a cell assigns, magics aside; None where it isn't Python."""
-    try:
-        tree = ast.parse("\n".join(line for line in source.split("\n") if not line.lstrip().startswith(("%", "!"))))
-    except SyntaxError:
+    plain = "\n".join(line for line in source.split("\n") if not line.lstrip().startswith(("%", "!")))
+    for text in (source, plain):
+        with suppress(SyntaxError):
+            tree = ast.parse(text)
+            break
+    else:
         return None
-    names, pending = dict[str, None](), list[ast.AST](tree.body)
+    names, pending = dict[str, None](), list[ast.AST](tree.body[::-1])
     while pending:
-        node = pending.pop(0)
+        node = pending.pop()
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names[node.id] = None
         if not isinstance(node, _SCOPES):
-            pending = [*ast.iter_child_nodes(node), *pending]
+            pending += reversed(list(ast.iter_child_nodes(node)))
     return list(names)
 
 

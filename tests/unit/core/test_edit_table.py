@@ -579,6 +579,8 @@ RECOMPUTED: dict[str, tuple[str, str]] = {
         "@functools.singledispatch\ndef g(x): return g.scale\ng.scale = 2\ndef f(x): return g(x)",
         "@functools.singledispatch\ndef g(x): return g.scale\ng.scale = 3\ndef f(x): return g(x)",
     ),
+    "a builtin of another module": ("from math import sqrt\ndef f(x): return sqrt(x)", "from cmath import sqrt\ndef f(x): return sqrt(x)"),
+    "a method of a package's own object": ("from random import random as r\ndef f(x): return r()", "from random import getrandbits as r\ndef f(x): return r()"),
     "a descriptor derived from one of Python's": (
         "class own(functools.cached_property):\n def __get__(self, o, t=None): return 1\nclass C:\n @own\n def p(self): return 0\ndef f(x): return C().p",
         "class own(functools.cached_property):\n def __get__(self, o, t=None): return 2\nclass C:\n @own\n def p(self): return 0\ndef f(x): return C().p",

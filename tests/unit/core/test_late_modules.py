@@ -62,6 +62,47 @@ EDITS: dict[str, tuple[str, str]] = {
         """,
         "Rule(1) -> Rule(2)",
     ),
+    "a method that a decorator makes a note of": (
+        """
+        TABLE = []
+        def add(made): TABLE.append(made()); return made
+        class Held:
+            @add
+            def one(): return 1
+        def run(x): return TABLE
+        """,
+        "return 1 -> return 2",
+    ),
+    "a class within a class": (
+        """
+        KINDS = []
+        class Kind:
+            def __init_subclass__(cls): KINDS.append(cls)
+        class Outer:
+            class One(Kind):
+                size = 1
+        def run(x): return [kind.size for kind in KINDS]
+        """,
+        "size = 1 -> size = 2",
+    ),
+    "a function that a builtin calls": (
+        """
+        TABLE = []
+        def add(value): TABLE.append(value)
+        done = list(map(add, [1]))
+        def run(x): return TABLE
+        """,
+        "[1] -> [2]",
+    ),
+    "a default that is computed": (
+        """
+        TABLE = []
+        def add(value): TABLE.append(value)
+        def other(x, y=add(1)): return x
+        def run(x): return TABLE
+        """,
+        "add(1) -> add(2)",
+    ),
     "a name that is looked up by its text": (
         """
         def do_one(): return 1
@@ -118,6 +159,10 @@ WITHOUT_EFFECT: dict[str, tuple[str, str]] = {
     "a constant made by Python's own": (
         "import re\nWORD = re.compile('a')\nBOTH = ' '.join(['a'])\ndef run(x): return x",
         "'a' -> 'b'",
+    ),
+    "a property of another class": (
+        "class A:\n @property\n def p(self): return 1\n @p.setter\n def p(self, v): pass\ndef run(x): return x",
+        "return 1 -> return 2",
     ),
     "a docstring": ('def run(x):\n    "one"\n    return x', "one -> two"),
 }

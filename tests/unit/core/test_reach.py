@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import linecache
 import subprocess
@@ -14,9 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tensorlake_nb import TensorlakeCompute, tensorlake_function, tensorlake_router
+from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
 
 
@@ -461,3 +464,65 @@ def test_a_whole_module_as_a_value_counts_by_all_it_holds() -> None:
     vars(module).update(a=2)
 
     assert fingerprint(f).fingerprint != before
+
+
+@pytest.mark.parametrize("name", ["random.choice", "random.random", "numpy.random.rand"])
+def test_a_method_that_stands_in_a_package_counts_by_its_name_and_not_by_its_state(name: str) -> None:
+    module, _, method = name.rpartition(".")
+    draw = getattr(importlib.import_module(module), method)
+
+    def draws(x: list[int]) -> Any:
+        return draw(x)
+
+    before = fingerprint(draws).fingerprint, digest([draw])
+    draw(*([[1, 2]] if method == "choice" else []))
+
+    assert (fingerprint(draws).fingerprint, digest([draw])) == before
+
+
+def test_a_method_of_a_compiled_object_counts_with_its_state() -> None:
+    def print_of(draw: Any) -> str:
+        return fingerprint(lambda: draw).fingerprint
+
+    one, same, other = (np.random.default_rng(seed).normal for seed in (1, 1, 2))
+
+    assert print_of(one) == print_of(same) != print_of(other)
+    assert digest([one]) == digest([same]) != digest([other])
+
+
+def test_ways_back_through_caches_and_dispatchers_come_to_an_end() -> None:
+    class Cached:
+        def __init__(self, size: int) -> None:
+            self.size = size
+            self.load = functools.lru_cache(None)(self._load)
+
+        def _load(self, x: int) -> int:
+            return x * self.size
+
+    @functools.cache
+    def kept(x: int) -> int:
+        return x
+
+    @functools.singledispatch
+    def kind(x: Any) -> int:
+        return 1
+
+    kept.me, kind.me = kept, kind  # type: ignore[attr-defined]
+    one, same, other = (Cached(size) for size in (1, 1, 2))
+
+    def print_of(held: Any) -> str:
+        return fingerprint(lambda x: (held.load(x), kept(x), kind(x))).fingerprint
+
+    assert print_of(one) == print_of(same) != print_of(other)
+
+
+def test_docstrings_of_cached_functions_count_no_more_than_those_of_others() -> None:
+    def print_of(docstring: str) -> str:
+        def helper(x: int) -> int:
+            return x
+
+        helper.__doc__ = docstring
+        cached = functools.cache(helper)
+        return fingerprint(lambda x: cached(x)).fingerprint
+
+    assert print_of("one") == print_of("two")
