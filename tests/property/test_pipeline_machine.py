@@ -303,7 +303,7 @@ def _put_back(main: Any, before: Session | None) -> None:
 
 
 PipelineBesideItsModel.TestCase.settings = settings(
-    max_examples=EXAMPLES or 16,
+    max_examples=EXAMPLES or 12,
     derandomize=EXAMPLES is None,
     stateful_step_count=25,
     suppress_health_check=[HealthCheck.too_slow],
