@@ -22,7 +22,8 @@ from tensorlake_nb.core.digest_tables import table_rule
 from tensorlake_nb.core.encoding import Encoding, Refusal, Rule, count, parts, type_name
 from tensorlake_nb.core.origin import Origin, is_named_in_package, origin_of, origin_of_class
 
-_CACHED = type(functools.lru_cache(print))
+#: What ``functools.lru_cache`` makes.
+CACHED = type(functools.lru_cache(print))
 #: Types of things that are code rather than data.
 CODE_TYPES: tuple[type, ...] = (
     types.FunctionType,
@@ -40,7 +41,7 @@ CODE_TYPES: tuple[type, ...] = (
     property,
     staticmethod,
     classmethod,
-    _CACHED,
+    CACHED,
 )
 
 #: Of those, what may be bound to a value, which is then part of it.
@@ -55,7 +56,7 @@ def rule_for(cls: type) -> Rule:
     """The rule for a class that isn't one of Python's plain types."""
     if issubclass(cls, _BOUND_TYPES):
         return _bound
-    if issubclass(cls, _CACHED):
+    if issubclass(cls, CACHED):
         return _cached
     if issubclass(cls, CODE_TYPES) or getattr(cls, "__tensorlake_function__", False):
         return lambda value, enc: enc.code_part(value)

@@ -83,16 +83,12 @@ class Effects:
                 heard_by = {_root(each.func if isinstance(each, ast.Call) else each) for each in item.decorator_list}
                 if not heard_by <= self._foreign | bound or self._calls(item.args):
                     return False
-            elif isinstance(item, ast.ClassDef):
-                if item.decorator_list or not self._is_quiet(item):
+            elif isinstance(item, ast.Expr):  # a text that stands by itself
+                if self._calls(item):
                     return False
-            elif not isinstance(item, ast.Pass | ast.Assign | ast.AnnAssign | ast.Expr) or self.has_effect_inside(item):
+            elif isinstance(item, ast.Import | ast.ImportFrom) or self.has_effect(item):
                 return False
         return True
-
-    def has_effect_inside(self, item: ast.stmt) -> bool:
-        """The same of a statement in the body of a class, where texts may stand by themselves."""
-        return self._calls(item) if isinstance(item, ast.Expr) else self.has_effect(item)
 
     def _calls(self, part: ast.AST) -> bool:
         """Whether something of the project's own is called while a part of a statement runs."""

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.digest_objects import CACHED
 from tensorlake_nb.core.encoding import name_of
 from tensorlake_nb.core.imports import absolute_name
 from tensorlake_nb.core.names import Reads, reads_of
@@ -38,6 +39,7 @@ from tensorlake_nb.core.reach_modules import follow, whole_module
 from tensorlake_nb.core.reach_values import short_repr, value_part
 from tensorlake_nb.core.source import code_digest, function_source, has_text
 from tensorlake_nb.core.telling_names import (
+    CACHE_NAMES,
     CLASS_MAKERS,
     DISPATCH_NAMES,
     DYNAMIC,
@@ -48,11 +50,9 @@ from tensorlake_nb.core.telling_names import (
 )
 
 _MISSING = object()
-_OF_CACHE = frozenset(("cache_parameters", "cache_info", "cache_clear"))
 _WORD = re.compile(r"[A-Za-z_]\w*")
 #: Names of values that aren't shown in explanations.
 _SECRET = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
-_CACHED = type(functools.lru_cache(print))
 
 
 def _is_shells_own(name: str, found: Any) -> bool:
@@ -178,8 +178,8 @@ class Reach(Labels):
             return f"{self._kind(obj)}({', '.join(self.ref(f, 'value') for f in (obj.fget, obj.fset, obj.fdel) if f)})"
         if isinstance(obj, functools.cached_property):
             return f"{self._kind(obj)}({self.ref(obj.func, 'value')})"
-        if isinstance(obj, _CACHED):
-            return self._with_attributes(obj, f"cached({self.ref(obj.__wrapped__, 'value')})", _OF_CACHE)
+        if isinstance(obj, CACHED):
+            return self._with_attributes(obj, f"cached({self.ref(obj.__wrapped__, 'value')})", CACHE_NAMES)
         if isinstance(obj, types.CodeType):
             return f"bytecode {code_digest(obj).hex()}"
         if type(obj).__module__.partition(".")[0] == "numba" and hasattr(obj, "py_func"):

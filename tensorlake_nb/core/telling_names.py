@@ -23,7 +23,8 @@ READERS = {
     "names": frozenset(("__name__", "__qualname__")),
     "order": frozenset(("vars", "__dict__")),
 }
-#: What ``functools.singledispatch`` puts into its functions itself.
+#: What ``functools.lru_cache`` and ``functools.singledispatch`` put into their functions themselves.
+CACHE_NAMES = frozenset(("__wrapped__", "cache_parameters"))
 DISPATCH_NAMES = frozenset(("register", "dispatch", "registry", "_clear_cache", "__wrapped__"))
 #: What makes a class without a ``class`` statement.
 CLASS_MAKERS = frozenset(("make_dataclass", "namedtuple", "create_model", "new_class"))

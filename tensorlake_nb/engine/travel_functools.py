@@ -15,25 +15,24 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
+from tensorlake_nb.core.digest_objects import CACHED
 from tensorlake_nb.core.origin import Origin, origin_of, origin_of_module
-from tensorlake_nb.core.telling_names import DISPATCH_NAMES
-
-_CACHED = type(functools.lru_cache(print))
+from tensorlake_nb.core.telling_names import CACHE_NAMES, DISPATCH_NAMES
 
 
 def reduced(obj: Any) -> tuple[Any, ...] | None:
     """What makes such an object again; ``None`` for anything else, and for what isn't the project's."""
-    if isinstance(obj, _CACHED):
+    if isinstance(obj, CACHED):
         made_of = getattr(obj, "__wrapped__", None)
         if made_of is None or origin_of(made_of) is not Origin.PROJECT:
             return None
-        return _cached, (made_of, *obj.cache_parameters().values()), _kept(obj), None, None, _keep
+        return _cached, (made_of, *obj.cache_parameters().values()), _kept(obj, CACHE_NAMES), None, None, _keep
     if isinstance(obj, functools.cached_property):
         held = {name: value for name, value in vars(obj).items() if name != "lock"}
         return copyreg.__newobj__, (type(obj),), held, None, None, _fill_property  # type: ignore[attr-defined]
     if isinstance(obj, types.FunctionType) and hasattr(obj, "registry") and hasattr(obj, "dispatch"):
-        held = {name: value for name, value in vars(obj).items() if name not in DISPATCH_NAMES}
-        return _dispatching, (obj.registry[object],), (dict(obj.registry), held), None, None, _register
+        state = (dict(obj.registry), _kept(obj, DISPATCH_NAMES))
+        return _dispatching, (obj.registry[object],), state, None, None, _register
     if isinstance(obj, typing.NewType) and origin_of_module(str(obj.__module__)) is Origin.PROJECT:
         return typing.NewType, (obj.__name__, obj.__supertype__), {"__module__": obj.__module__}
     if type(obj).__module__ == "pydantic._internal._validate_call" and hasattr(obj, "config_wrapper"):
@@ -62,9 +61,9 @@ def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> A
     return functools.lru_cache(maxsize, typed)(function)
 
 
-def _kept(obj: Any) -> dict[str, Any]:
-    """What was put on a cached function, apart from what it takes over from the one below."""
-    return {name: value for name, value in vars(obj).items() if name not in ("__wrapped__", "cache_parameters")}
+def _kept(obj: Any, own: frozenset[str]) -> dict[str, Any]:
+    """What is on a function of ``functools`` apart from what makes it one."""
+    return {name: value for name, value in vars(obj).items() if name not in own}
 
 
 def _keep(obj: Any, held: dict[str, Any]) -> None:
@@ -81,8 +80,8 @@ def _dispatching(default: Callable[..., Any]) -> Any:
 
 
 def _register(function: Any, state: tuple[dict[type, Callable[..., Any]], dict[str, Any]]) -> None:
-    implementations, attributes = state
-    vars(function).update(attributes)
+    implementations, held = state
+    _keep(function, held)
     for cls, implementation in implementations.items():
         if cls is not object:
             function.register(cls, implementation)
