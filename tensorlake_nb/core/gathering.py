@@ -41,8 +41,12 @@ def digest_given(streams: Streams, name: str) -> Digest:
     JoinError
         As `join`.
     """
-    if streams.plan.nodes[name].gather != "join":
-        return streams.digest_given(name)
+    node = streams.plan.nodes[name]
+    if not node.ports:
+        return stream_digest([streams.inputs.digests])
+    if node.gather != "join":
+        ports = [streams.digest_at(name, index) for index in range(len(node.ports))]
+        return ports[0] if len(ports) == 1 else group_digests("ports/1", ports)
     rows, sides = _match(streams, name)
     fields: list[Digest] = []
     for into in sorted(sides):

@@ -270,14 +270,6 @@ class Streams:
                 before += elements.size
         return before + where.start
 
-    def digest_given(self, name: str) -> Digest:
-        """The digest of all that a node's ports give, which has to be complete."""
-        node = self.plan.nodes[name]
-        if not node.ports:
-            return stream_digest([self.inputs.digests])
-        ports = [self.digest_at(name, index) for index in range(len(node.ports))]
-        return ports[0] if len(ports) == 1 else group_digests("ports/1", ports)
-
     def digest_at(self, name: str, index: int) -> Digest:
         """The digest of all that one of a node's ports gives, which has to be complete."""
         port = self.plan.nodes[name].ports[index]
