@@ -9,21 +9,16 @@ are given in the order of discovery, which follows sorted names and is the same 
 from __future__ import annotations
 
 import builtins
-import functools
 import inspect
 import re
 import types
-from collections.abc import Mapping
 from typing import Any
 
-from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.digest_objects import CACHED
 from tensorlake_nb.core.encoding import name_of
 from tensorlake_nb.core.imports import absolute_name
 from tensorlake_nb.core.names import Reads, reads_of
 from tensorlake_nb.core.origin import (
     Origin,
-    is_named_in_package,
     origin_of,
     origin_of_builtin,
     origin_of_class,
@@ -32,6 +27,7 @@ from tensorlake_nb.core.origin import (
     version_of,
 )
 from tensorlake_nb.core.reach_annotations import annotation_ref
+from tensorlake_nb.core.reach_callables import code_ref, dispatch_ref
 from tensorlake_nb.core.reach_classes import class_refs
 from tensorlake_nb.core.reach_imports import ImportReach
 from tensorlake_nb.core.reach_labels import Labels
@@ -39,9 +35,7 @@ from tensorlake_nb.core.reach_modules import follow, whole_module
 from tensorlake_nb.core.reach_values import short_repr, value_part
 from tensorlake_nb.core.source import code_digest, function_source, has_text
 from tensorlake_nb.core.telling_names import (
-    CACHE_NAMES,
     CLASS_MAKERS,
-    DISPATCH_NAMES,
     DYNAMIC,
     IMPORTERS,
     MODULE_NAMES,
@@ -154,62 +148,7 @@ class Reach(Labels):
 
     def code_ref(self, obj: Any) -> str | None:
         """What stands for a function, class, module or the like; None for a value."""
-        if getattr(type(obj), "__tensorlake_function__", False):
-            call = obj.call
-            return self.code_ref(call) or f"call {digest(self.encode(call, 'helper ' + str(obj.name))).hex()}"
-        if isinstance(obj, types.FunctionType):
-            return self.function_ref(obj)
-        if isinstance(obj, type):
-            return self.class_ref(obj)
-        if isinstance(obj, types.ModuleType):
-            return self.module_ref(obj)
-        if isinstance(obj, types.MethodType):
-            if is_named_in_package(obj):
-                self.installed(obj.__module__)
-                return f"method {name_of(obj)}"
-            owner = self.code_ref(obj.__self__) or self.encode(obj.__self__, f"object {name_of(obj)}").hex()
-            return f"method({self.ref(obj.__func__, 'value')}, {owner})"
-        if type(obj).__name__ == "cython_function_or_method":
-            self.installed(str(obj.__module__))
-            return f"compiled {name_of(obj)}"
-        if isinstance(obj, staticmethod | classmethod):
-            return f"{self._kind(obj)}({self.ref(obj.__func__, 'value')})"
-        if isinstance(obj, property):
-            return f"{self._kind(obj)}({', '.join(self.ref(f, 'value') for f in (obj.fget, obj.fset, obj.fdel) if f)})"
-        if isinstance(obj, functools.cached_property):
-            return f"{self._kind(obj)}({self.ref(obj.func, 'value')})"
-        if isinstance(obj, CACHED):
-            return self._with_attributes(obj, f"cached({self.ref(obj.__wrapped__, 'value')})", CACHE_NAMES)
-        if isinstance(obj, types.CodeType):
-            return f"bytecode {code_digest(obj).hex()}"
-        if type(obj).__module__.partition(".")[0] == "numba" and hasattr(obj, "py_func"):
-            return f"compiled({self.package('numba')}, {self.ref(obj.py_func, 'value')})"
-        if isinstance(obj, types.BuiltinFunctionType | types.MethodWrapperType):
-            return self._builtin_ref(obj)
-        if isinstance(obj, types.WrapperDescriptorType | types.MethodDescriptorType | types.ClassMethodDescriptorType):
-            self.class_ref(obj.__objclass__)
-            return f"builtin {name_of(obj)}"
-        if isinstance(obj, types.GetSetDescriptorType | types.MemberDescriptorType):
-            return f"slot {obj.__name__}"
-        return None
-
-    def _kind(self, obj: Any) -> str:
-        """The name of one of Python's descriptors, or the class that the project has derived from it."""
-        kind = type(obj)
-        return kind.__name__ if origin_of_class(kind) is Origin.STDLIB else self.class_ref(kind)
-
-    def _builtin_ref(self, obj: Any) -> str:
-        owner = obj.__self__
-        if is_named_in_package(obj):
-            self.installed(str(obj.__module__ or type(owner).__module__))
-            return f"builtin {type(owner).__module__}:{obj.__name__}"
-        if owner is not None and not isinstance(owner, types.ModuleType | type):
-            return f"method(builtin {obj.__name__}, {self.encode(owner, f'object {obj.__qualname__}').hex()})"
-        module = getattr(obj, "__module__", None) or name_of(owner).partition(":")[0]
-        if origin_of_module(module) is Origin.PROJECT:
-            self.note(f"`{name_of(obj)}` is compiled: it is known by its name only")
-        self.installed(module)
-        return f"builtin {module}:{obj.__qualname__}"
+        return code_ref(self, obj)
 
     def encode(self, value: Any, label: str) -> bytes:
         """The digest of a value inside this reach; ``label`` names it in notes."""
@@ -229,7 +168,7 @@ class Reach(Labels):
             if origin is Origin.INSTALLED:
                 self.package(package_of(module, code.co_filename))
             if hasattr(function, "registry") and hasattr(function, "dispatch"):
-                return self._dispatch_ref(function)
+                return dispatch_ref(self, function)
             self._looks(code.co_qualname)
             if "<lambda>" in code.co_qualname and origin is Origin.INSTALLED:  # a module may have several
                 held_consts = [each for each in code.co_consts if isinstance(each, int | float | str | bytes)]
@@ -247,30 +186,6 @@ class Reach(Labels):
         taken = self.new_label(label, id(function), function)
         self.later(taken, lambda: self._function(function, taken))
         return taken
-
-    def _dispatch_ref(self, function: Any) -> str:
-        """A ``functools.singledispatch`` function: its implementations by the class that they are for."""
-        pairs = sorted(function.registry.items(), key=lambda pair: name_of(pair[0]))
-        refs = [f"{self.class_ref(cls)}: {self.ref(made, 'value')}" for cls, made in pairs]
-        return self._with_attributes(function, f"dispatch({', '.join(refs)})", DISPATCH_NAMES)
-
-    def _with_attributes(self, obj: Any, ref: str, own: frozenset[str]) -> str:
-        """What stands for a function of ``functools``: by itself, unless somebody has set attributes on it."""
-        below = getattr(getattr(obj, "__wrapped__", None), "__dict__", {})
-        held = {name: value for name, value in sorted(vars(obj).items()) if name not in own and name[:2] != "__"}
-        held = {name: value for name, value in held.items() if below.get(name) is not value}
-        if not held:
-            return ref
-        known = self.known(id(obj))
-        if known is not None:
-            return known
-        label = self.new_label(f"function {name_of(obj)}", id(obj), obj)
-        self.later(label, lambda: self._attributes(label, ref, held))
-        return label
-
-    def _attributes(self, label: str, ref: str, held: Mapping[str, Any]) -> None:
-        self.text_part(label, ref, {name: self.ref(value, f"attribute {name}") for name, value in held.items()})
-        self.sources[label] = "\n".join([ref, *held])
 
     def _wrapper(self, function: types.FunctionType, label: str, name: str) -> None:
         """A closure of somebody else's code: its version counts, and what the project gave it to hold."""
