@@ -61,6 +61,8 @@ class Call:
         Where the cloudpickled function lies in the store, and its digest: other bytes are refused.
     routes
         The declared targets of a router or of a function with ``next=``; ``None``: outputs go everywhere.
+    by_place
+        Each element is a call, also where elements are equal (``cacheable=False``): their places count as well.
     cold
         Nothing was kept under this fingerprint when the run first asked, so there is nothing to look up.
     fresh
@@ -73,6 +75,7 @@ class Call:
     code_path: str
     code_digest: Digest
     routes: tuple[str, ...] | None = None
+    by_place: bool = False
     cold: bool = False
     fresh: bool = False
     timeout_s: float = 300.0
@@ -114,6 +117,8 @@ class Batch:
     given, elements
         The elements' input digests end to end, 32 bytes each. Nothing, and how many elements there are, if these are
         the digests of the outputs that the only column names: then whoever computes the batch looks them up there.
+    place
+        Of a chain's only element, if a call along it goes by place.
     attempt
         1 for the first try at these elements.
     budget_s
@@ -135,6 +140,7 @@ class Batch:
     calls: tuple[Call, ...]
     columns: tuple[Column, ...]
     given: bytes
+    place: bytes = b""
     attempt: int = 1
     fold: Fold | None = None
     budget_s: float = 0.5

@@ -13,7 +13,7 @@ from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, group_digests, row_digest, stream_digest
 from tensorlake_nb.core.plan import FAN_IN
 from tensorlake_nb.core.slices import Address, Slice
-from tensorlake_nb.core.streams import ChunkData, Elements, Rows, Streams, sizes
+from tensorlake_nb.core.streams import ChunkData, Elements, Rows, Streams, chosen, sizes
 from tensorlake_nb.errors import JoinError
 
 Positions = NDArray[np.int64]
@@ -28,7 +28,7 @@ def group(streams: Streams, name: str, slices: Sequence[Slice]) -> Rows:
     group_sizes = tuple(min(FAN_IN, size - start) for start in range(0, size, FAN_IN))
     each = [Digest(digests[i : i + DIGEST_SIZE]) for i in range(0, len(digests), DIGEST_SIZE)]
     rows = b"".join(group_digests("group/1", each[i : i + FAN_IN]) for i in range(0, size, FAN_IN))
-    return Rows(((None, whole),), rows, group_sizes)
+    return Rows(((None, whole),), rows, group_sizes, tuple(slices))
 
 
 def digest_given(streams: Streams, name: str) -> Digest:
@@ -73,6 +73,12 @@ def join(streams: Streams, name: str) -> Rows:
         for i in range(len(rows))
     ]
     return Rows(tuple(columns), b"".join(each))
+
+
+def rows_of(streams: Streams, name: str) -> Positions:
+    """For each row of a join, which output of the sides' common ancestor it stands for."""
+    rows, _ = _match(streams, name)
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +172,7 @@ def _origin_of_port(streams: Streams, name: str, index: int, ancestor: str | Non
         return None
     found: list[Positions] = []
     for data, mine in zip(streams.chunks(port.parent), outputs, strict=True):
-        mask = np.ones(len(mine), dtype=np.bool_)
-        if port.routed and data.routes is not None:
-            mask = data.routes.get(port.target, np.zeros(len(mine), dtype=np.bool_))
+        mask = chosen(data, port)
         if port.whole:  # a list stands for the element that its first output descends from
             ends = np.cumsum(sizes(data.counts))
             starts = (ends - sizes(data.counts))[data.counts != 0]

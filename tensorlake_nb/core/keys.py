@@ -50,9 +50,9 @@ def task_keys(fingerprint: Fingerprint, given: bytes) -> bytes:
     return bytes(keys)
 
 
-def confined(fingerprint: Fingerprint, run: RunId) -> Fingerprint:
-    """The fingerprint of a ``cacheable=False`` function inside one run, so that it replays in that run only."""
-    return Fingerprint(_hash(b"confined/1", [bytes.fromhex(fingerprint), run.encode()]).hex())
+def confined(fingerprint: Fingerprint, run: RunId, node: str) -> Fingerprint:
+    """The fingerprint of a ``cacheable=False`` function at one node of one run: it replays there only."""
+    return Fingerprint(_hash(b"confined/2", [bytes.fromhex(fingerprint), run.encode(), node.encode()]).hex())
 
 
 def level(fingerprint: Fingerprint, name: str) -> Fingerprint:

@@ -85,6 +85,8 @@ class Rows:
     columns: tuple[tuple[str | None, Elements], ...]
     digests: bytes
     group_sizes: tuple[int, ...] | None = None
+    #: The elements that make up groups of neighbours.
+    formed_of: tuple[Slice, ...] = ()
 
 
 def sizes(counts: Counts) -> NDArray[np.int64]:
@@ -183,6 +185,10 @@ class Streams:
         """A node's chunks in stream order."""
         stream = self._streams[name]
         return (stream.chunks[address] for address in stream.order)
+
+    def addresses(self, name: str) -> tuple[Address, ...]:
+        """Where a node's chunks stand, in stream order."""
+        return tuple(self._streams[name].order)
 
     def covering(self, name: str, source: Address, index: int) -> ChunkData | None:
         """The chunk that settled one element, if it is settled."""
@@ -318,6 +324,13 @@ def _put_together(parts: Sequence[ChunkData]) -> ChunkData:
     return ChunkData(None, counts, spans, b"".join(part.all_digests() for part in parts), routes, replayed=1)
 
 
+def chosen(data: ChunkData, port: Port) -> Mask:
+    """Which outputs of a chunk travel to a port."""
+    if port.routed and data.routes is not None:
+        return data.routes.get(port.target, np.zeros(data.n_out, dtype=np.bool_))
+    return np.ones(data.n_out, dtype=np.bool_)
+
+
 def _column(into: str | None, parts: Sequence[Elements]) -> Column:
     spans = sp.joined(span for part in parts for span in part.spans)
     if all(part.groups is None for part in parts):
@@ -335,13 +348,11 @@ def _row_range(row: Rows, piece: Slice) -> tuple[int, int]:
 def _select(data: ChunkData, port: Port) -> Elements:
     """The elements that a chunk gives to a port that takes some of them, or lists whole."""
     digests = np.frombuffer(data.all_digests(), dtype=np.uint8).reshape(-1, DIGEST_SIZE)
-    mask = np.ones(len(digests), dtype=np.bool_)
-    if port.routed and data.routes is not None:
-        mask = data.routes.get(port.target, np.zeros(len(digests), dtype=np.bool_))
-    chosen = np.flatnonzero(mask)
-    spans = data.spans if len(chosen) == len(digests) else sp.pick(data.spans, chosen)
+    mask = chosen(data, port)
+    picked = np.flatnonzero(mask)
+    spans = data.spans if len(picked) == len(digests) else sp.pick(data.spans, picked)
     if not port.whole:
-        return Elements(spans, digests[chosen].tobytes())
+        return Elements(spans, digests[picked].tobytes())
     # A list travels whole or not at all, so its first output decides.
     ends = np.cumsum(sizes(data.counts))
     groups, whole = [], []

@@ -35,9 +35,10 @@ from tensorlake_nb.core.keys import (
     stream_digest,
 )
 from tensorlake_nb.core.node_state import NodeState
+from tensorlake_nb.core.places import PlacedStreams
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice, take
-from tensorlake_nb.core.streams import ChunkData, Streams, from_piece, split
+from tensorlake_nb.core.streams import ChunkData, from_piece, split
 from tensorlake_nb.core.whole import targets_of, whole_counts, whole_routes
 from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.claiming import Claimant
@@ -94,7 +95,9 @@ class Desk:
         self._resolver, self._keeps = resolver, keeps
         self._interval_s, self._patience_s = checkpoint_interval_s, store_patience_s
         self._inputs = inputs
-        self.streams = Streams(plan, inputs, inputs_digest)
+        by_place = {name for name, call in calls.items() if call.by_place and name in plan.nodes}
+        folds = {name for name, node in plan.nodes.items() if node.kind == "fold"}  # each step follows another one
+        self.streams = PlacedStreams(plan, inputs, inputs_digest, by_place - folds)
         self._submitted: dict[int, tuple[Submit, Batch]] = {}
         self._claimant = Claimant(plan, calls, self.streams, store, sharing, self._submitted)
         self._prober = Prober(plan, calls, self.streams, store, run_id, self._claimant, keeps=keeps)
@@ -152,6 +155,7 @@ class Desk:
         elif node.gather == "group":
             fold = Fold(None, fold_start(), node.combines, self.streams.group_sizes(name, order.slices))
         emitted = self.streams.parts(name, order.slices[0]) if node.lone else []
+        place = self.streams.places(name, order.slices) if any(call.by_place for call in calls[1:]) else b""
         batch = Batch(
             run_id=self.run_id,
             graph=self._plan.graph,
@@ -160,6 +164,7 @@ class Desk:
             calls=calls[:1] if is_shared else calls,  # each step is claimed by itself
             columns=self.streams.columns(name, order.slices) if order.slices else (),
             given=self.streams.given(name, order.slices),
+            place=place,
             attempt=order.attempt,
             fold=fold,
             budget_s=order.budget_s,
@@ -174,7 +179,7 @@ class Desk:
         )
         self._submitted[order.number] = (order, batch)
         is_plain = node.gather is None and len(batch.columns) == 1 and batch.columns[0].groups is None
-        return batch.without_given() if is_plain and node.ports else batch
+        return batch.without_given() if is_plain and node.ports and not calls[0].by_place else batch
 
     # -- others that compute the same --
 

@@ -15,6 +15,7 @@ from dataclasses import replace
 from distributed import Worker
 
 from tensorlake_nb.core.batch import Batch, Receipt
+from tensorlake_nb.core.places import placed
 from tensorlake_nb.engine.calls import Host
 from tensorlake_nb.engine.capture import redirected
 from tensorlake_nb.engine.concurrent import compute_concurrently
@@ -98,8 +99,9 @@ def _executed(batch: Batch, report: Report, host: Host, store: Store | None) -> 
                 only = work.only_output() if position + 1 < len(batch.calls) else None
                 if only is None:
                     break
-                digest, column = only
-                here = replace(here, given=digest, columns=(column,))
+                digest, place, column = only
+                given = placed(digest, place) if batch.calls[position + 1].by_place else digest
+                here = replace(here, given=given, place=place, columns=(column,))
         return tuple(work.receipt() for work in works if work is works[0] or work.was_reached)
     finally:
         for work in works:

@@ -61,7 +61,8 @@ def _fold_groups(work: NodeWork, rolling: Digest, sizes: tuple[int, ...]) -> Non
     for offset in work.unsettled():
         elements = range(*bounds[offset])
         digests = work.store.digests(work.inputs.spans(elements.start, elements.stop))
-        names = [*_names(work, rolling, one_by_one(digests))[:-1], work.keys[offset]]
+        start = fold_next(rolling, Digest(work.keys[offset])) if work.call.by_place else rolling
+        names = [*_names(work, start, one_by_one(digests))[:-1], work.keys[offset]]
         steps = _Steps(work, names, elements, None, offset)
         steps.run()
         if steps.done == len(names):

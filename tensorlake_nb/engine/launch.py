@@ -125,7 +125,7 @@ def _calls(
         options = node.function.options
         own = Fingerprint(prints[name].fingerprint)
         if not options.cacheable:
-            own = confined(own, run_id)
+            own = confined(own, run_id, name)
         code = pack(prints[name], node.function)
         _refuse_secrets(hidden, code, f"what function {name!r} reaches")
         code_digest = Digest(blake3(code).digest())
@@ -142,6 +142,7 @@ def _calls(
                 code_path=path,
                 code_digest=code_digest,
                 routes=_routes(node.function, graph, name),
+                by_place=not options.cacheable,
                 timeout_s=options.timeout,
                 max_concurrency=plan.nodes[part].concurrency,
                 input_encoder=options.input_encoder,

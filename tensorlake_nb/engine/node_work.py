@@ -12,6 +12,7 @@ import numpy as np
 from tensorlake_nb.core import spans as sp
 from tensorlake_nb.core.batch import BARE, Batch, Call, Column, Failure, FailureKind, Piece, Receipt
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, one_by_one, task_keys
+from tensorlake_nb.core.places import item_place
 from tensorlake_nb.engine.calls import Caller, Host, Make, Returned
 from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.failures import error_text, failure_of
@@ -277,15 +278,18 @@ class NodeWork:
 
     # -- the end --
 
-    def only_output(self) -> tuple[Digest, Column] | None:
-        """The output that the next node of a chain goes on with: the only one, and not routed."""
+    def only_output(self) -> tuple[Digest, bytes, Column] | None:
+        """The output that the next node of a chain goes on with, and its place: the only one, and not routed."""
         if self.failures or self.size != 1 or not (self.computed or self._found):
             return None
         self.writer.flush()
         outcome = self.outcome(0)
         if len(outcome.digests) != DIGEST_SIZE or outcome.routes is not None or self.call.kind != "function":
             return None
-        return Digest(outcome.digests), Column(outcome.spans)
+        place = self.batch.place
+        if place and outcome.count != BARE:
+            place = item_place(place, 0)
+        return Digest(outcome.digests), place, Column(outcome.spans)
 
     def outcome(self, offset: int) -> TaskOutcome:
         """Where a settled element's outputs lie, once they are committed."""

@@ -44,6 +44,6 @@ def _confined_anew(blueprint: Blueprint, part: str, call: Call, run_id: RunId) -
     suffix = part.removeprefix(name)
     if call.fingerprint in (own, level(own, suffix)):
         return call
-    new = confined(own, run_id)
-    was_level = call.fingerprint != confined(own, blueprint.run_id)
-    return replace(call, fingerprint=level(new, suffix) if was_level else new)
+    new = confined(own, run_id, name)
+    is_level = len(blueprint.plan.parts_of(name)) > 1
+    return replace(call, fingerprint=level(new, suffix) if is_level else new, by_place=True)

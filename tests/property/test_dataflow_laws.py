@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from tensorlake_nb import Graph, GraphError, Retries
 from tensorlake_nb.core import batching
+from tensorlake_nb.core.keys import one_by_one
 from tensorlake_nb.core.run_state import RunState
 from tensorlake_nb.engine import functions
 from tensorlake_nb.engine.inline import begin, drive_inline
@@ -85,8 +88,13 @@ class Bench:
         self.session = Session(read_settings(store=str(folder), cluster="threads", checkpoint_interval=interval))
 
     def run(self, graph: Graph, value: Any, weather: Random | None = None, loss: float = 0.0) -> RunState:
-        blueprint, resolver = graph._draw_up(self.session, {"x": value})
-        desk = make_desk_of(blueprint, self.session.store(), resolver, self.session)
+        self.drawn = graph._draw_up(self.session, {"x": value})
+        return self.drive(weather, loss)
+
+    def drive(self, weather: Random | None = None, loss: float = 0.0) -> RunState:
+        """Drive the run that was drawn up last, from its beginning."""
+        blueprint, resolver = self.drawn
+        self.last_desk = desk = make_desk_of(blueprint, self.session.store(), resolver, self.session)
         state = RunState.fresh(blueprint.plan)
         self.resolver = resolver
         if weather is not None:
@@ -166,6 +174,37 @@ def test_neither_order_nor_lost_workers_change_a_result(
         state = bench.run(graph, value, Random(seed), loss=0.2)
 
     check(bench, state, wanted)
+
+
+@settings(LAWS, max_examples=25)
+@given(graphs(), inputs, st.data())
+def test_what_is_not_cacheable_is_called_for_each_element_and_once_in_its_run_however_that_is_cut(
+    tmp_path: Path, specs: Specs, value: list[int], data: st.DataObject
+) -> None:
+    cached = data.draw(st.sets(st.integers(0, len(specs) - 1), max_size=len(specs) - 1))
+    specs = [replace(spec, cacheable=i in cached) for i, spec in enumerate(specs)]
+    graph = valid(specs, retries=Retries(max_retries=50, initial_delay=0.1, max_delay=0.2))
+    wanted = expected(specs, graph, value)
+    folder = tmp_path / str(next(_stores))
+    bench = Bench(folder)
+
+    with batches_of(data.draw(sizes)):
+        first = bench.run(graph, value, Random(data.draw(seeds)), loss=data.draw(st.sampled_from([0.0, 0.2])))
+    check(bench, first, wanted)
+    for name, node in first.nodes.items():
+        if node.plan.kind == "map" and int(node.plan.of[1:]) not in cached and wanted is not None:
+            given = bench.last_desk.streams.given(
+                name, [each for chunk in bench.last_desk.streams.chunks(name) if (each := chunk.slice)]
+            )
+            assert node.replayed == 0, "an equal element's output was taken"
+            assert len(set(one_by_one(given))) == node.computed, "two elements were one call"
+    if data.draw(st.booleans()) and (folder / "streams").exists():
+        shutil.rmtree(folder / "streams")  # each element is looked up
+    functions.clear()
+    with batches_of(data.draw(sizes)):
+        again = bench.drive(Random(data.draw(seeds)))
+    check(bench, again, wanted)
+    assert sum(node.computed for node in again.nodes.values()) == 0, "its place changed with the batches"
 
 
 @LAWS

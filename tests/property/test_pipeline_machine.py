@@ -174,7 +174,7 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
         return wanted
 
     def made(self, wanted: Expected) -> list[Call]:
-        return [wanted.named(line) for line in self.ledger.take()]
+        return self.kept.told_apart([wanted.named(line) for line in self.ledger.take()], wanted)
 
     @rule(batches=st.integers(0, 12))
     def cancel_a_run(self, batches: int) -> None:

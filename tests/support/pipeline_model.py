@@ -188,6 +188,12 @@ class Code:
 Call = tuple[str, object, str]
 
 
+def nth(call: Call, number: int) -> Call:
+    """One of several equal calls of a function that isn't cacheable: each of them is made."""
+    name, version, given = call
+    return (name, version, f"{given} #{number}")
+
+
 @dataclass
 class Expected:
     """What a run gives, and the calls that it consists of."""
@@ -259,6 +265,8 @@ def expected(code: Code, items: Sequence[int], run_id: str) -> Expected:
     parts = mapped("parts", halves, lambda x: [x * 2 + i for i in range(x % 3)])
     mapped("waited", parts, lambda x: [code.worth(x)])
     late = mapped("anew", halves, lambda x: [x % 2])
+    anew = found.calls.get("anew", [])
+    found.calls["anew"] = [nth(call, anew[:i].count(call)) for i, call in enumerate(anew)]
     mapped("late", late, lambda x: [x])
     return found
 
@@ -281,6 +289,20 @@ class Kept:
     doubtful: set[Call] = field(default_factory=set)
     groups: dict[Call, str] = field(default_factory=dict)
     doubtful_groups: set[Call] = field(default_factory=set)
+
+    def told_apart(self, made: Sequence[Call], run: Expected) -> list[Call]:
+        """Calls that were made, of which equal ones of what isn't cacheable stand for those that were missing."""
+        wanted = run.calls.get("anew", [])
+        found: list[Call] = []
+        for i, call in enumerate(made):
+            if call[0] == "anew":
+                alike = [each for each in wanted if each[2].startswith(f"{call[2]} #")]
+                missing = [each for each in alike if each not in self.calls]
+                missing.sort(key=lambda each: each in self.doubtful)
+                before = made[:i].count(call)
+                call = missing[before % len(missing)] if missing else alike[0]
+            found.append(call)
+        return found
 
     def least(self, run: Expected) -> set[Call]:
         """What a run has to call, whatever is left of what is doubtful."""

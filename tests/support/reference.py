@@ -40,12 +40,15 @@ class NodeSpec:
         Its parameter is annotated with a sequence: a list comes whole.
     parents
         Numbers of earlier nodes, in the order of the edges; none for the start node.
+    cacheable
+        Its outputs are kept for other runs.
     """
 
     kind: str
     salt: int
     whole: bool = False
     parents: tuple[int, ...] = ()
+    cacheable: bool = True
 
 
 class Fault(Exception):
@@ -133,20 +136,20 @@ def make_function(name: str, spec: NodeSpec, targets: tuple[str, ...], faults: s
 
     match kind:
         case "router":
-            return tensorlake_router(name=name)(call_whole if spec.whole else call)
+            return tensorlake_router(name=name, cacheable=spec.cacheable)(call_whole if spec.whole else call)
         case "fold":
-            return tensorlake_function(name=name, accumulate=list)(fold)
+            return tensorlake_function(name=name, cacheable=spec.cacheable, accumulate=list)(fold)
         case "tree":
-            return tensorlake_function(name=name, accumulate=list, combine=merge)(fold)
+            return tensorlake_function(name=name, cacheable=spec.cacheable, accumulate=list, combine=merge)(fold)
         case "join":
-            return tensorlake_function(name=name)(meet)
+            return tensorlake_function(name=name, cacheable=spec.cacheable)(meet)
         case "asynchronous":
-            return tensorlake_function(name=name, max_concurrency=3)(call_async)
+            return tensorlake_function(name=name, cacheable=spec.cacheable, max_concurrency=3)(call_async)
         case "generator":
-            return tensorlake_function(name=name)(generate)
+            return tensorlake_function(name=name, cacheable=spec.cacheable)(generate)
         case "async_generator":
-            return tensorlake_function(name=name)(generate_async)
-    return tensorlake_function(name=name)(call_whole if spec.whole else call)
+            return tensorlake_function(name=name, cacheable=spec.cacheable)(generate_async)
+    return tensorlake_function(name=name, cacheable=spec.cacheable)(call_whole if spec.whole else call)
 
 
 def name_of(position: int) -> str:
