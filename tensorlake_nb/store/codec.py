@@ -249,7 +249,7 @@ def _packed(value: Any, resolver: ClassResolver) -> tuple[bytes, bool]:
 
 
 def _as_pickle(value: Any, digest: Digest, resolver: ClassResolver) -> Encoded:
-    return Encoded(PICKLE, pickled(value, resolver), digest)
+    return Encoded(PICKLE, pickled(value, resolver, lambda read: digest_of(read) == digest), digest)
 
 
 def _keeps(codec: str, data: bytes, digest: Digest, resolver: ClassResolver = _MODULES) -> bool:

@@ -72,6 +72,10 @@ _HERE = threading.local()
 _CONTAINERS = frozenset({list, tuple, dict})
 _TAKEN = frozenset({bytearray, memoryview, msgpack.ExtType, msgpack.Timestamp})
 _MOST_ITEMS = 1_000_000
+#: So many instances and sets, each written once for every reference to it, unless most of them are different ones.
+_MOST_WRITTEN = 20_000
+#: Types with a rule of their own that hold others.
+_NESTING = frozenset({tuple, set, frozenset, OrderedDict, Counter, deque, np.ndarray})
 #: Extension types inside each other: each takes 40 KB of a thread's stack when it is read, and 190 all of it.
 _DEEPEST = 64
 
@@ -117,6 +121,8 @@ class _Packing:
         self._resolver, self._frames = resolver, frames
         self._shapes: dict[type, tuple[Ext, tuple[str, str], tuple[str, ...]] | None] = {}
         self._depth = 0
+        self._written = 0
+        self._distinct: set[int] = set()
 
     def pack(self, value: Any) -> bytes:
         inspection = _Inspection()
@@ -136,6 +142,8 @@ class _Packing:
         cls = type(value)
         rule = _RULES.get(cls)
         if rule is not None:
+            if cls in _NESTING:
+                self._count(value)
             return rule(self, value)
         if isinstance(value, np.generic):
             return _scalar(self, value)
@@ -150,7 +158,16 @@ class _Packing:
         if shape is None:
             raise NotPlainError(cls)
         code, name, fields = shape
+        if code is not Ext.ENUM:
+            self._count(value)
         return self._ext(code, [*name, _contents(code, fields, value)])
+
+    def _count(self, value: Any) -> None:
+        """Refuse what would be written far more often than it is there."""
+        self._written += 1
+        self._distinct.add(id(value))
+        if self._written > _MOST_WRITTEN and self._written > 8 * len(self._distinct):
+            raise NotPlainError(type(value))
 
 
 class _Inspection:

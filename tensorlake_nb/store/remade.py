@@ -1,0 +1,58 @@
+"""What pickles name to make values again: these names stand in stored files, so they stay.
+
+Values of any type come through here: `Any` stops in this file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import types
+from typing import Any
+
+#: Names under which an exception's own state holds what is no attribute of its ``__dict__``.
+LINKS = ("__cause__", "__context__", "__suppress_context__")
+
+
+def exception(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """An exception with those ``args``; no ``__init__`` written in Python is called: it may take other ones."""
+    made: Any = _native(cls, "__new__")(cls, *args)
+    _native(cls, "__init__")(made, *args)
+    return made  # type: ignore[no-any-return]
+
+
+def set_attributes(made: Any, state: dict[str, Any]) -> None:
+    """Give an object its attributes, whatever its class does about that; an exception its notes and links, too."""
+    for name, value in state.items():
+        object.__setattr__(made, name, value)
+
+
+def view(data: bytes | bytearray, format_: str, shape: tuple[int, ...]) -> memoryview:
+    """A view of bytes as of one of an array."""
+    plain = memoryview(data)
+    return plain if (format_, shape) == ("B", plain.shape) else plain.cast("B").cast(format_, shape)  # type: ignore[call-overload]
+
+
+def bare(cls: type) -> Any:
+    """An instance that none of its class's own code has made; its state follows."""
+    return object.__new__(cls)
+
+
+def torch_bytes(data: bytearray) -> Any:
+    """Memory for tensors: the bytes themselves, without a copy."""
+    torch = importlib.import_module("torch")
+    return torch.frombuffer(data, dtype=torch.uint8).untyped_storage() if data else torch.UntypedStorage(0)
+
+
+def torch_storage(bytes_: Any, dtype: Any) -> Any:
+    """The same memory as elements of a dtype, as ``torch._utils`` wants it."""
+    torch = importlib.import_module("torch")
+    return torch.storage.TypedStorage(wrap_storage=bytes_, dtype=dtype, _internal=True)
+
+
+def _native(cls: type, name: str) -> Any:
+    """The nearest ``__new__`` or ``__init__`` of a class that isn't written in Python."""
+    for base in cls.__mro__:
+        found = vars(base).get(name)
+        if found is not None and not isinstance(getattr(found, "__func__", found), types.FunctionType):
+            return getattr(base, name)
+    return getattr(object, name)
