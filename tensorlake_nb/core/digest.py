@@ -7,7 +7,6 @@ items, so that a stream of outputs can be digested without the outputs.
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from blake3 import blake3
 
 from tensorlake_nb.core.digest_arrays import array_encoding
+from tensorlake_nb.core.digest_nodes import Nodes
 from tensorlake_nb.core.digest_objects import CODE_TYPES, rule_for
 from tensorlake_nb.core.digest_plain import RULES, SCALARS, list_encoding
 from tensorlake_nb.core.encoding import HASHED, INLINE, Refusal, Rule, digest_of, name_of, part_of, type_name
@@ -29,13 +29,13 @@ _FOUND: WeakKeyDictionary[type, Rule] = WeakKeyDictionary()
 
 #: Containers and instances that are encoded before the encoder starts to remember which it has seen.
 _UNWATCHED = 20_000
-#: Frames that a deeply nested value may take: three for each of some 300,000 levels.
-_DEEP_FRAMES = 1_000_000
-_deep = threading.RLock()  # a value may hold code that reaches another deep one
+#: Levels that are encoded one inside the other.
+_DEEPEST = 100
+#: How many values are being encoded in this thread: one may hold code that reaches another.
+_under_way = threading.local()
 
-_INSIDE_ITSELF = "contains itself"
+_FICKLE = "is pickled differently each time"
 _ADVICE = "Give plain data, arrays, frames or picklable objects instead."
-_ADVICE_INSIDE_ITSELF = "Give what it was made from, or the bytes that pickle.dumps() or its own package makes of it."
 
 _code_digest: Callable[[Any], bytes] | None = None
 
@@ -46,20 +46,25 @@ def set_code_digest(rule: Callable[[Any], bytes]) -> None:
     _code_digest = rule
 
 
+class _IsGraph(Exception):
+    """A value is too deep to be walked, or contains itself."""
+
+
 class Encoder:
     """Walks one value and asks the rule of each type for its encoding.
 
-    At first it only walks. Once a value proves large or deep it *watches*: it remembers the parts of what it has seen,
-    so that a value with shared references costs no more than its distinct parts, and it notices a value inside itself.
+    At first it only walks. Once a value proves large it *watches*: it remembers the parts of what it has seen, so that
+    a value with shared references costs no more than its distinct parts. One that contains itself is taken as a graph.
     """
 
-    __slots__ = ("_active", "_budget", "_kept", "_parts", "_pickling", "notes", "watching")
+    __slots__ = ("_active", "_budget", "_depth", "_kept", "_nodes", "_parts", "_pickling", "by_pickle", "watching")
 
     def __init__(self, watching: bool = False) -> None:
         self.watching = watching
-        self.notes: dict[str, None] | None = None
-        self._budget = _UNWATCHED
+        self.by_pickle: dict[str, None] = {}
+        self._budget, self._depth = _UNWATCHED, 0
         self._pickling = False
+        self._nodes: Nodes | None = None
         if watching:
             self._watch()
 
@@ -67,7 +72,7 @@ class Encoder:
         self.watching = True
         self._parts: dict[int, bytes] = {}
         self._kept: list[Any] = []  # so that no id is used twice
-        self._active: dict[int, int] = {}
+        self._active: set[int] = set()
 
     def encode(self, value: Any) -> bytes:
         """The part of a value; raises :class:`Refusal` where something in it has no digest."""
@@ -80,10 +85,21 @@ class Encoder:
             if self.watching:
                 return self._watched(value, rule)
             self._budget -= 1
+            self._depth += 1
             if self._budget < 0:
                 self._watch()
+            elif self._depth > _DEEPEST:
+                raise _IsGraph
             raw = rule(value, self)
+            self._depth -= 1
         return raw if len(raw) <= INLINE else HASHED + blake3(raw).digest()
+
+    def encode_graph(self, value: Any) -> bytes:
+        """The part of a value that may contain itself, or be nested to any depth."""
+        self._watch()
+        self._nodes = Nodes()
+        part = self.encode(value)
+        return self._nodes.part(self, self.refused) or part
 
     def _find(self, kind: type) -> Rule:
         rule = _FOUND.get(kind)
@@ -92,26 +108,24 @@ class Encoder:
         return rule
 
     def _watched(self, value: Any, rule: Rule) -> bytes:
+        if self._nodes is not None:
+            return self._nodes.met(value, rule)
         key = id(value)
         known = self._parts.get(key)
         if known is not None:
             return known
-        if key in self._active:
-            return self.inside_itself(value, self._active[key])
-        self._active[key] = len(self._active)
+        if key in self._active or len(self._active) > _DEEPEST:
+            raise _IsGraph
+        self._active.add(key)
         try:
             part = part_of(rule(value, self))
         except Refusal as refusal:
             part = self.refused(value, refusal)
         finally:
-            del self._active[key]
+            self._active.discard(key)
         self._parts[key] = part
         self._kept.append(value)
         return part
-
-    def inside_itself(self, value: Any, depth: int) -> bytes:
-        """Say what stands for a value that is met again while it is being encoded."""
-        raise Refusal(f"this {type_name(value)} {_INSIDE_ITSELF}")
 
     def refused(self, value: Any, refusal: Refusal) -> bytes:
         """Say what stands for a value that has no digest."""
@@ -135,11 +149,14 @@ class Encoder:
 
     def unordered(self, values: Iterable[Any]) -> list[bytes]:
         """Parts sorted by themselves."""
+        if self._nodes is not None:
+            return self._nodes.unordered(lambda: sorted([self.encode(value) for value in values]))
         return sorted([self.encode(value) for value in values])
 
     def pickled(self, value: Any, encode_once: Callable[[], bytes]) -> bytes:
         """Encode what pickle makes of a value, twice at the outermost such value, and leave a note."""
-        if self._pickling:
+        self.by_pickle[type_name(value)] = None
+        if self._pickling or self._nodes is not None:  # a graph is gone through twice as a whole
             return encode_once()
         self._pickling = True
         try:
@@ -150,37 +167,33 @@ class Encoder:
         finally:
             self._pickling = False
         if first != second:
-            raise Refusal(f"{type_name(value)} is pickled differently each time")
-        self.notes = self.notes or {}
-        self.notes[f"{type_name(value)} has no canonical form: it is known by its pickled state"] = None
+            raise Refusal(f"{type_name(value)} {_FICKLE}")
         return first
 
 
-def encoded(value: Any, make: Callable[[bool], Encoder]) -> tuple[bytes, Encoder]:
-    """The part of a value and the encoder that made it; deep nesting is no limit.
+def encoded(value: Any, make: Callable[[], Encoder]) -> tuple[bytes, Encoder]:
+    """The part of a value and the encoder that made it; neither deep nesting nor a way back is a limit.
 
-    ``make(deep)`` gives a fresh encoder. Raises :class:`Refusal`.
+    ``make()`` gives a fresh encoder. Raises :class:`Refusal`.
     """
-    encoder = make(False)
+    is_inner = getattr(_under_way, "is_any", False)
+    _under_way.is_any = True
     try:
-        return encoder.encode(value), encoder
-    except RecursionError:
-        pass
-    # Python's own calls take no C stack, so many frames are safe; foreign code isn't called at such depths.
-    with _deep:
-        before = sys.getrecursionlimit()
-        sys.setrecursionlimit(before + _DEEP_FRAMES)
+        encoder = make()
         try:
-            encoder = make(True)
             return encoder.encode(value), encoder
-        except RecursionError:
-            raise Refusal("nested too deeply") from None
-        finally:
-            sys.setrecursionlimit(before)
-
-
-def _plain_encoder(deep: bool) -> Encoder:
-    return Encoder(deep)
+        except (_IsGraph, RecursionError):
+            encoder = make()
+            part = encoder.encode_graph(value)
+        if encoder.by_pickle and make().encode_graph(value) != part:
+            raise Refusal(f"{', '.join(encoder.by_pickle)} {_FICKLE}")
+        return part, encoder
+    except RecursionError:
+        if is_inner:  # whoever asked may have left no room: it takes its own value as a graph, and asks once more
+            raise
+        raise Refusal("nested too deeply") from None
+    finally:
+        _under_way.is_any = is_inner
 
 
 def refusal_text(refusal: Refusal, root: str) -> str:
@@ -213,11 +226,11 @@ def digest_with_notes(value: Any) -> tuple[Digest, tuple[str, ...]]:
     if scalar is not None:
         return Digest(blake3(scalar(value)).digest()), ()
     try:
-        part, encoder = encoded(value, _plain_encoder)
+        part, encoder = encoded(value, Encoder)
     except Refusal as refusal:
-        advice = _ADVICE_INSIDE_ITSELF if refusal.reason.endswith(_INSIDE_ITSELF) else _ADVICE
-        raise UnhashableInputError(f"{refusal_text(refusal, 'value')}. {advice}") from refusal
-    return Digest(digest_of(part)), tuple(encoder.notes or ())
+        raise UnhashableInputError(f"{refusal_text(refusal, 'value')}. {_ADVICE}") from refusal
+    notes = [f"{name} has no canonical form: it is known by its pickled state" for name in encoder.by_pickle]
+    return Digest(digest_of(part)), tuple(notes)
 
 
 def list_digest(digests: bytes) -> Digest:

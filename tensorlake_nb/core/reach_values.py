@@ -32,11 +32,11 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 class ReachEncoder(Encoder):
     """An encoder that follows functions and classes, and gets along with values that have no digest."""
 
-    __slots__ = ("_label", "_reach")
+    __slots__ = ("_label", "_reach", "_whole")
 
-    def __init__(self, reach: Reach, label: str) -> None:
+    def __init__(self, reach: Reach, label: str, whole: Any) -> None:
         super().__init__(watching=True)
-        self._reach, self._label = reach, label
+        self._reach, self._label, self._whole = reach, label, whole
 
     def encode(self, value: Any) -> bytes:
         """The part of a value; the running notebook's own objects count by their type."""
@@ -71,10 +71,6 @@ class ReachEncoder(Encoder):
             items.sort(key=lambda item: (name_of(type(item)), name_of(item) if isinstance(item, CODE_TYPES) else ""))
         return super().unordered(items)
 
-    def inside_itself(self, value: Any, depth: int) -> bytes:
-        """A way back counts by how deep it leads."""
-        return b"^%d" % depth
-
     def refused(self, value: Any, refusal: Refusal) -> bytes:
         """Count a value without a digest by its type, and by its attributes where its class is the project's."""
         part = parts([self.class_part(type(value))])
@@ -91,7 +87,7 @@ class ReachEncoder(Encoder):
     def _note(self, value: Any) -> None:
         kind, _, name = self._label.partition(" ")
         root = f"{kind} `{name}`"
-        if self._active and next(iter(self._active)) != id(value):
+        if value is not self._whole:
             self._reach.note(f"{root} holds a {type_name(value)} that is known by its type only")
         else:
             self._reach.note(f"{root} ({type_name(value)}) is known by its type only")
@@ -107,7 +103,7 @@ class ReachEncoder(Encoder):
 def value_part(reach: Reach, value: Any, label: str) -> bytes:
     """The digest of a value that is reached; ``label`` names it in notes."""
     try:
-        part, _ = encoded(value, lambda deep: ReachEncoder(reach, label))
+        part, _ = encoded(value, lambda: ReachEncoder(reach, label, value))
     except Refusal as refusal:
         kind, _, name = label.partition(" ")
         reach.note(f"{kind} `{name}` ({type_name(value)}) is known by its type only: {refusal.reason}")

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
 import configparser
+import copy
 import copyreg
 import dataclasses
 import datetime
@@ -22,8 +24,10 @@ import threading
 import time
 import types
 import uuid
+import zlib
 import zoneinfo
 from typing import Any, NamedTuple
+from xml.dom import minidom
 
 import numpy as np
 import pandas as pd
@@ -33,7 +37,7 @@ import pytest
 import requests.cookies
 from pydantic import BaseModel, ConfigDict
 
-from tensorlake_nb.core import digest_objects
+from tensorlake_nb.core import digest_nodes, digest_objects
 from tensorlake_nb.core.digest import Encoder, digest, digest_with_notes, inputs_digest, list_digest
 from tensorlake_nb.core.fingerprint import fingerprint
 from tensorlake_nb.errors import UnhashableInputError
@@ -307,12 +311,89 @@ def test_sharing_does_not_count() -> None:
     assert digest([one, one]) == digest([[1], [1]])
 
 
-def test_a_value_that_contains_itself_is_refused_with_the_way_there() -> None:
-    loop: list[Any] = []
-    loop.append({"k": (loop,)})
+class Node:
+    """One of a list that can be followed both ways."""
 
-    with pytest.raises(UnhashableInputError, match=r"value\[0\]\['k'\]\[0\]: this list contains itself"):
-        digest(loop)
+    def __init__(self, leaf: Any = None) -> None:
+        self.leaf, self.next, self.before = leaf, None, None
+
+
+def _chain(n: int, *, ring: bool = False, ways: int = 2) -> list[Node]:
+    made = [Node(i % 3) for i in range(n)]
+    for one, other in zip(made, [*made[1:], made[0]] if ring else made[1:], strict=False):
+        one.next = other  # type: ignore[assignment]
+        if ways == 2:
+            other.before = one  # type: ignore[assignment]
+    return made
+
+
+def test_how_many_there_are_in_a_cycle_counts() -> None:
+    def ring(n: int) -> list[Any]:
+        made: list[Any] = [[] for _ in range(n)]
+        for i, each in enumerate(made):
+            each.append(made[i - 1])
+        return made
+
+    first, second = ring(2)
+    assert len({digest(ring(n)[0]) for n in (1, 2, 3)}) == 3
+    assert digest(first) == digest(second)
+    assert digest([first]) == list_digest(digest(first)) != digest(first)
+
+
+def test_where_a_cycle_is_entered_counts() -> None:
+    chain, ring = _chain(6), _chain(6, ring=True)
+
+    assert len(set(map(digest, chain))) == 6
+    assert len(set(map(digest, ring))) == 3
+
+
+@pytest.mark.parametrize(("ring", "ways"), [(False, 1), (False, 2), (True, 1), (True, 2)])
+def test_long_chains_are_no_limit(ring: bool, ways: int) -> None:
+    short, long = (_chain(n, ring=ring, ways=ways) for n in (400, 6_000))
+    limit = sys.getrecursionlimit()
+    times = [_cpu_of(lambda held=held: digest([held, held[0], {"by": held}])) for held in (short, long)]
+
+    long[-1].leaf = "other"
+    assert digest(long[0]) != digest(_chain(6_000, ring=ring, ways=ways)[0])
+    assert sys.getrecursionlimit() == limit
+    assert times[1] < 15 * 5 * times[0]
+
+
+def _cpu_of(call: Any) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+def test_the_way_to_a_value_without_a_digest_leads_through_cycles() -> None:
+    parent, child = Plain(), Plain(lock=threading.Lock())
+    parent.children, child.parent = [1, child], parent  # type: ignore[attr-defined]
+
+    with pytest.raises(UnhashableInputError, match=r"value\.children\[1\]\.lock: _thread.lock has no digest"):
+        digest(parent)
+    with pytest.raises(UnhashableInputError, match=r"value\.leaf\.leaf.*\.\.\. .*\.leaf: _thread.lock has no digest"):
+        digest(functools.reduce(lambda held, _: Node(held), range(200), Node(threading.Lock())))
+
+
+def _family() -> Plain:
+    """Children in a set that lead back."""
+    parent = Plain(name="parent")
+    parent.children = {Plain(name=name, parent=parent) for name in "abcaa"}  # type: ignore[attr-defined]
+    return parent
+
+
+class Endless:
+    """Makes another one of itself each time that it is taken apart."""
+
+    def __reduce__(self) -> Any:
+        return Endless, (Endless(),)
+
+
+def test_what_never_ends_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digest_nodes, "_DEEPEST", 1_000)
+
+    with pytest.raises(UnhashableInputError, match="nested too deeply"):
+        digest([Endless()])
 
 
 class Hooked:
@@ -342,10 +423,22 @@ def test_what_holds_its_own_methods_counts_where_it_is_reached(make: Any) -> Non
     assert prints[0] == prints[2] != prints[1]
 
 
-@pytest.mark.parametrize("make", [Hooked, _two, configparser.ConfigParser])
-def test_what_holds_its_own_methods_contains_itself(make: Any) -> None:
-    with pytest.raises(UnhashableInputError, match=r"contains itself\. Give what it was made from"):
-        digest(make(size=1) if make is _two else make())
+@pytest.mark.parametrize("make", [Hooked, _two])
+def test_what_holds_its_own_methods_has_a_digest(make: Any) -> None:
+    assert digest(make(1)) == digest(make(1)) != digest(make(2))
+
+
+@pytest.mark.parametrize("text", ["<a><b c='1'/><b/></a>", "<a><b c='1'/><d/></a>"])
+def test_what_the_standard_library_makes_with_ways_back_has_a_digest(text: str) -> None:
+    def made(text: str) -> list[Any]:
+        parser = argparse.ArgumentParser("program")
+        parser.add_argument("--" + hex(zlib.crc32(text.encode())), type=int)
+        config = configparser.ConfigParser()
+        config.read_string(f"[a]\nb={len(text)}{text[-7]}")
+        return [minidom.parseString(text), parser, config]
+
+    for one, again, other in zip(made(text), made(text), made("<a/>      "), strict=True):
+        assert digest(one) == digest(again) == digest(copy.deepcopy(one)) != digest(other)
 
 
 def test_a_method_counts_with_what_it_is_bound_to() -> None:
@@ -406,8 +499,9 @@ def test_an_exception_counts_the_same_whether_its_traceback_could_travel_or_not(
 
 SCRIPT = """
 import sys, enum
-from tests.unit.core.test_digest import VALUES, digest
-print(*(digest(value).hex() for value in [*VALUES, {"a", "b", "c", None, 1, ("x",)}]), sep="\\n")
+from tests.unit.core.test_digest import VALUES, _chain, _family, digest
+others = [{"a", "b", "c", None, 1, ("x",)}, _chain(9)[4], _chain(9, ring=True), _family(), max(_family().children, key=lambda child: child.name)]
+print(*(digest(value).hex() for value in VALUES), digest(others).hex(), sep="\\n")
 """
 
 
