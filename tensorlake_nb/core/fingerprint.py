@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tensorlake_nb.core.digest import digest, set_code_digest
-from tensorlake_nb.core.encoding import field, name_of
+from tensorlake_nb.core.encoding import Refusal, field, name_of
 from tensorlake_nb.core.keys import Fingerprint
 from tensorlake_nb.core.origin import Origin, origin_of, origin_of_class
 from tensorlake_nb.core.reach import Reach
@@ -37,6 +37,9 @@ class FunctionPrint:
         Name → canonical source or short repr, for people.
     opaque
         What couldn't be seen, a sentence each.
+    unkeyed
+        Of those, what is sent although no digest tells it from another of its type: with any, later runs don't replay
+        what the function gives.
     classes
         The project's own classes that were reached, by module and qualified name.
     modules
@@ -56,6 +59,7 @@ class FunctionPrint:
     modules: tuple[str, ...]
     versions: Mapping[type, str]
     makers: str = ""
+    unkeyed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ def fingerprint(
         parts = {**kept, "name": name_of(call), "version": str(version)}
         sources = {label: str(text) for label, text in parts.items()}
         opaque = ()
+    unkeyed = tuple(reach.unkeyed) if version is None else ()
     fields = [text.encode("utf-8", "surrogatepass") for item in sorted(parts.items()) for text in item]
     whole = digest(b"fingerprint/1" + b"".join(map(field, fields)))
     return FunctionPrint(
@@ -127,6 +132,7 @@ def fingerprint(
         tuple(sorted(reach.modules)),
         reach.versions(),
         reach.makers() if version is None else "",
+        unkeyed,
     )
 
 
@@ -222,7 +228,10 @@ def _diff(old: str, new: str) -> str:
 
 
 def _digest_of_code(value: Any) -> bytes:
-    return bytes.fromhex(fingerprint(value).fingerprint)
+    found = fingerprint(value)
+    if found.unkeyed:
+        raise Refusal(f"{name_of(value)} can't be told from another by its code: {found.unkeyed[0]}")
+    return bytes.fromhex(found.fingerprint)
 
 
 set_code_digest(_digest_of_code)

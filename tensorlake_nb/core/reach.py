@@ -66,6 +66,8 @@ class Reach(Labels):
         Label → canonical source or short repr.
     opaque
         What couldn't be seen, as sentences; in order, without repeats.
+    unkeyed
+        Of those, what is sent although no digest tells it from another of its type.
     classes
         The project's own classes, by module and qualified name.
     modules
@@ -81,6 +83,7 @@ class Reach(Labels):
         self.home, self.counting = home, counting
         self.sources: dict[str, str] = {}
         self.opaque: dict[str, None] = {}
+        self.unkeyed: dict[str, None] = {}
         self.classes: dict[tuple[str, str], type] = {}
         self.modules: set[str] = set()
         self.read: set[str] = set()
@@ -112,6 +115,11 @@ class Reach(Labels):
         """Say what couldn't be seen."""
         self.opaque[sentence] = None
 
+    def unkey(self, sentence: str) -> None:
+        """Say what is sent without a digest that would tell it from another."""
+        self.unkeyed[sentence] = None
+        self.note(sentence)
+
     def package(self, package: str) -> str:
         """The label of an installed package, whose version becomes a part."""
         label = f"package {package}"
@@ -121,13 +129,13 @@ class Reach(Labels):
 
     # ------------------------------------------------------------------------------------------------- references
 
-    def ref(self, obj: Any, label: str) -> str:
+    def ref(self, obj: Any, label: str, home: tuple[str, str] | None = None) -> str:
         """What stands for an object that is referred to: code by its own label, a value under the label given."""
         code = self.code_ref(obj)
-        return code if code is not None else self.value_ref(obj, label)
+        return code if code is not None else self.value_ref(obj, label, home)
 
-    def value_ref(self, value: Any, label: str) -> str:
-        """The label of a value, which becomes a part."""
+    def value_ref(self, value: Any, label: str, home: tuple[str, str] | None = None) -> str:
+        """The label of a value, which becomes a part; ``home`` is the module that it is a global of, and its name."""
         key = (id(value), label)
         held = self.known(key)
         if held is not None:
@@ -137,7 +145,7 @@ class Reach(Labels):
             self.installed(module)
         taken = self.new_label(label, key, value)
         with self.filling(taken):
-            self.parts[taken] = value_part(self, value, label).hex()
+            self.parts[taken] = value_part(self, value, label, home).hex()
         self.sources[taken] = "(not shown)" if _SECRET.search(label) else short_repr(value)
         return taken
 

@@ -32,6 +32,7 @@ class ImportReach:
         self._needed: dict[str, set[str] | None] = {}  # None: all of it
         self._fresh: list[str] = []
         self._locations: dict[str, Location | None] = {}
+        self._labels: dict[str, str] = {}
 
     def follow(self, module: str, found: Import) -> None:
         """Follow one import statement; ``module`` is its full name."""
@@ -83,14 +84,14 @@ class ImportReach:
         location = self._locate(module)
         if location is None:
             self._reach.note(f"module `{module}` isn't found")
-            self._reach.parts[f"module {module}"] = "missing"
+            self._reach.parts[self._label(module)] = "missing"
             return
         if location.origin is Origin.INSTALLED:
             self._reach.package(package_of(module))
         if location.origin is not Origin.PROJECT:
             return
         self._reach.took_from(module)
-        self._reach.met(f"module {module}")
+        self._reach.met(self._label(module))
         held = self._needed.get(module, set())
         if held is None or (module in self._needed and name in held):
             return
@@ -99,6 +100,25 @@ class ImportReach:
         else:
             self._needed[module] = held | {name}
         self._fresh.append(module)
+
+    def _label(self, module: str) -> str:
+        """The label of a module's text, another than that of the module as it is loaded."""
+        if module not in self._labels:
+            label = f"module {module}"
+            self._labels[module] = label if label not in self._reach.parts else f"{label} (text)"
+            self._reach.parts[self._labels[module]] = ""
+        return self._labels[module]
+
+    def need_text(self, module: str, name: str) -> bool:
+        """Need a name of a module if the module is the project's own and has a text; False if it doesn't."""
+        location = self._locate(module)
+        if location is None or location.origin is not Origin.PROJECT or location.filename is None:
+            return False
+        text = module_text(location.filename)
+        if text is None or slice_module(text, {name}) is None:
+            return False
+        self.need(module, name)
+        return True
 
     def _beside(self, module: str, name: str | None) -> None:
         """Follow an import of which nothing is taken: of the project's own modules, what runs on import."""
@@ -117,11 +137,11 @@ class ImportReach:
         """Make or renew the part of every module that something new is needed of."""
         while self._fresh:
             module = self._fresh.pop()
-            with self._reach.filling(f"module {module}"):
+            with self._reach.filling(self._label(module)):
                 self._module(module)
 
     def _module(self, module: str) -> None:
-        location, label = self._locate(module), f"module {module}"
+        location, label = self._locate(module), self._label(module)
         if location is None:
             return
         if location.filename is None:  # a folder without __init__.py: what lies in it is needed by its own name

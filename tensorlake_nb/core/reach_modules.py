@@ -21,9 +21,14 @@ _SILENT = MODULE_NAMES | {"__doc__", "__annotations__", "__warningregistry__"}
 def follow(reach: Reach, obj: Any, chains: Iterable[Chain], name: str, module: str | None) -> str:
     """What stands for a name: where it is one of the project's modules, only for what is taken of it."""
     if not isinstance(obj, types.ModuleType) or origin_of(obj) is not Origin.PROJECT:
-        return reach.ref(obj, f"global {reach.name_in(module, name)}")
+        return global_ref(reach, obj, module, name)
     found = {chain: _attribute(reach, obj, chain) for chain in sorted(chains)}
     return "module(" + ", ".join(f"{'.'.join(chain)}: {ref}" for chain, ref in found.items()) + ")"
+
+
+def global_ref(reach: Reach, value: Any, module: str | None, name: str) -> str:
+    """What stands for what a module has under a name."""
+    return reach.ref(value, f"global {reach.name_in(module, name)}", (module, name) if module is not None else None)
 
 
 def _attribute(reach: Reach, module: types.ModuleType, chain: Chain) -> str:
@@ -38,7 +43,7 @@ def _attribute(reach: Reach, module: types.ModuleType, chain: Chain) -> str:
                 reach.note(f"`{current.__name__}.{name}` isn't defined")
                 return "undefined"
         if not (isinstance(found, types.ModuleType) and origin_of(found) is Origin.PROJECT):
-            return reach.ref(found, f"global {reach.name_in(current.__name__, name)}")
+            return global_ref(reach, found, current.__name__, name)
         current = found
         reach.took_from(found.__name__)
     return reach.module_ref(current)
@@ -49,6 +54,6 @@ def whole_module(reach: Reach, module: types.ModuleType, label: str) -> None:
     refs = {}
     for name, value in sorted(vars(module).items()):
         if name not in _SILENT:
-            refs[name] = reach.ref(value, f"global {reach.name_in(module.__name__, name)}")
+            refs[name] = global_ref(reach, value, module.__name__, name)
     reach.text_part(label, "module", refs)
     reach.sources[label] = "\n".join(f"{name}: {ref}" for name, ref in refs.items())

@@ -1,12 +1,16 @@
 """Values that a function reaches: digested like any value, except that code in them is followed.
 
-What has no digest (a lock, an open connection) is known by its type, and a note says so.
+What has no digest counts by its type, and is *unkeyed*: two of them may differ and nothing tells, so the function's
+outputs aren't replayed in later runs. Three kinds are not: what holds nothing (a lock), the surroundings that are
+never sent (the environment, the running notebook), and a global that a worker gets by importing its module, since
+such a one is what the module's text makes of it.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import threading
 import typing
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -25,28 +29,52 @@ if TYPE_CHECKING:
 #: Packages whose objects are the running notebook or cluster itself, and hold everything else.
 _ENVIRONMENT = type(os.environ)
 _LIVE = frozenset(("IPython", "ipykernel", "ipywidgets", "traitlets", "comm", "distributed", "tornado", "asyncio"))
+#: Packages whose objects travel, as those of Python's own plain types do.
+_PLAIN = frozenset(("collections", "datetime", "decimal", "numpy", "pandas", "pathlib", "polars", "pyarrow", "re"))
+#: What is the same as any other of its type, wherever it is made.
+_HOLDS_NOTHING = (type(threading.Lock()), type(threading.RLock()), threading.local)
 _REPR_CHARS = 2000
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
-class ReachEncoder(Encoder):
-    """An encoder that follows functions and classes, and gets along with values that have no digest."""
+_travels: Callable[[Any], bool] | None = None
 
-    __slots__ = ("_label", "_reach", "_whole")
+
+def set_travels(rule: Callable[[Any], bool]) -> None:
+    """Say how to find out whether a value can be sent to a worker; ``engine.travel`` does when it is imported."""
+    global _travels
+    _travels = rule
+
+
+class ReachEncoder(Encoder):
+    """An encoder that follows functions and classes, and gets along with values that have no digest.
+
+    Attributes
+    ----------
+    unkeyed
+        What has no digest: the type of each, and why.
+    is_plain
+        False once an instance of a class was met that isn't known to travel.
+    """
+
+    __slots__ = ("_label", "_reach", "_whole", "is_plain", "unkeyed")
 
     def __init__(self, reach: Reach, label: str, whole: Any) -> None:
         super().__init__(watching=True)
         self._reach, self._label, self._whole = reach, label, whole
+        self.unkeyed: dict[str, None] = {}
+        self.is_plain = True
 
     def encode(self, value: Any) -> bytes:
         """The part of a value; the running notebook's own objects count by their type."""
         value = stripped(value)
         kind = type(value)
-        if kind is _ENVIRONMENT or (kind.__module__.partition(".")[0] in _LIVE and not isinstance(value, CODE_TYPES)):
+        if kind is _ENVIRONMENT or (_is_live(value) and not (_travels is not None and _travels(value))):
             self._note(value)
             return part_of(b"?" + name_of(kind).encode())
         if kind not in SCALARS and kind.__module__ not in ("builtins", "__main__"):
             self._reach.installed(kind.__module__)
+            self.is_plain = self.is_plain and kind.__module__.partition(".")[0] in _PLAIN
         return super().encode(value)
 
     def class_part(self, cls: type) -> bytes:
@@ -74,19 +102,24 @@ class ReachEncoder(Encoder):
     def refused(self, value: Any, refusal: Refusal) -> bytes:
         """Count a value without a digest by its type, and by its attributes where its class is the project's."""
         part = parts([self.class_part(type(value))])
+        if isinstance(value, _HOLDS_NOTHING):
+            self._note(value)
+            return part_of(b"?" + part)
         held = getattr(value, "__dict__", None)
         if isinstance(held, dict) and origin_of_class(type(value)) is Origin.PROJECT:
             try:
                 part += attribute_parts({str(name): item for name, item in held.items()}, self)
             except Refusal:
-                self._note(value)
+                self._lose(value)
         else:
-            self._note(value)
+            self._lose(value)
         return part_of(b"?" + part)
 
+    def _lose(self, value: Any) -> None:
+        self.unkeyed[f"({type_name(value)})" if value is self._whole else f"holds a {type_name(value)} that"] = None
+
     def _note(self, value: Any) -> None:
-        kind, _, name = self._label.partition(" ")
-        root = f"{kind} `{name}`"
+        root = _words(self._label)
         if value is not self._whole:
             self._reach.note(f"{root} holds a {type_name(value)} that is known by its type only")
         else:
@@ -95,20 +128,48 @@ class ReachEncoder(Encoder):
     def pickled(self, value: Any, encode_once: Callable[[], bytes]) -> bytes:
         """As for any value, with the note where the fingerprint shows it."""
         part = super().pickled(value, encode_once)
-        kind, _, name = self._label.partition(" ")
-        self._reach.note(f"{kind} `{name}`: {type_name(value)} is known by its pickled state")
+        self._reach.note(f"{_words(self._label)}: {type_name(value)} is known by its pickled state")
         return part
 
 
-def value_part(reach: Reach, value: Any, label: str) -> bytes:
-    """The digest of a value that is reached; ``label`` names it in notes."""
+def value_part(reach: Reach, value: Any, label: str, home: tuple[str, str] | None = None) -> bytes:
+    """The digest of a value that is reached; ``label`` names it in notes, ``home`` says whose global it is."""
+    made = list[ReachEncoder]()
+
+    def encoder() -> Encoder:
+        made.append(ReachEncoder(reach, label, value))
+        return made[-1]
+
     try:
-        part, _ = encoded(value, lambda: ReachEncoder(reach, label, value))
+        part, _ = encoded(value, encoder)
+        unkeyed = {what: None for each in made for what in each.unkeyed}
+        is_plain = all(each.is_plain for each in made)
     except Refusal as refusal:
-        kind, _, name = label.partition(" ")
-        reach.note(f"{kind} `{name}` ({type_name(value)}) is known by its type only: {refusal.reason}")
+        unkeyed, is_plain = {f"({type_name(value)}, {refusal.reason})": None}, False
         part = part_of(b"?" + name_of(type(value)).encode())
+    if is_plain and not unkeyed:
+        return digest_of(part)
+    if home is None or not _is_left_to_import(reach, value, *home):
+        for what in unkeyed:
+            reach.unkey(f"{_words(label)} {what} has no content that can be compared")
     return digest_of(part)
+
+
+def _words(label: str) -> str:
+    """A label as sentences begin with it."""
+    kind, _, name = label.partition(" ")
+    return f"{kind} `{name}`" if name else f"its {kind}"
+
+
+def _is_live(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] in _LIVE and not isinstance(value, CODE_TYPES)
+
+
+def _is_left_to_import(reach: Reach, value: Any, module: str, name: str) -> bool:
+    """Whether a worker gets a global by importing its module, whose text then counts as far as the name needs it."""
+    if _travels is None or module == "__main__" or isinstance(value, _HOLDS_NOTHING) or _travels(value):
+        return False
+    return reach.imports.need_text(module, name)
 
 
 def stripped(value: Any) -> Any:

@@ -31,6 +31,18 @@ class Part:
     parts: Mapping[str, str]
     sources: Mapping[str, str]
     opaque: tuple[str, ...] = ()
+    unkeyed: tuple[str, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """Why later runs don't replay the function, where something that it is sent with has no digest, else empty."""
+        if not self.unkeyed:
+            return ""
+        more = f" (and {len(self.unkeyed) - 1} more)" if len(self.unkeyed) > 1 else ""
+        return (
+            f"{self.unkeyed[0]}{more}, so what this function gives is kept for one run only. Make it inside the "
+            "function from plain values, take those as parameters, or give the function a version="
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +127,13 @@ def _from_json(plain: Mapping[str, Any]) -> Blueprint:
         calls=calls,
         placements={name: _PLACEMENT.validate_python(p) for name, p in plain["placements"].items()},
         prints={
-            name: Part(part["fingerprint"], part["parts"], part["sources"], tuple(part["opaque"]))
+            name: Part(
+                part["fingerprint"],
+                part["parts"],
+                part["sources"],
+                tuple(part["opaque"]),
+                tuple(part.get("unkeyed", ())),
+            )
             for name, part in plain["prints"].items()
         },
         inputs=Span(segment, start, stop),

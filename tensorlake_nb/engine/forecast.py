@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tensorlake_nb.core.events import RunStarted
 from tensorlake_nb.core.evolution import evolve
@@ -32,12 +32,15 @@ class NodeForecast:
         More may come, depending on what is computed before it.
     seconds
         Compute that ``to_compute`` would take, from the last run that has the node; ``None`` without one.
+    note
+        Why later runs don't replay what it gives, if they don't.
     """
 
     replayed: int
     to_compute: int
     is_open: bool
     seconds: float | None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ class Forecast:
             to_compute = f"{node.to_compute}{' or more' if node.is_open else ''}"
             rows.append((name, str(node.replayed), to_compute, about))
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        return "\n".join("  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows)
+        lines = ["  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in rows]
+        return "\n".join([*lines, *(f"{name}: {node.note}" for name, node in self.nodes.items() if node.note)])
 
     __repr__ = __str__
 
@@ -69,17 +73,21 @@ def _duration(seconds: float) -> str:
     return "< 1 ms" if 0 < seconds < 0.001 else f"{seconds:.3g} s"
 
 
-def forecast(plan: Plan, make_desk: Callable[[], Desk], means_s: Mapping[str, float]) -> Forecast:
+def forecast(
+    plan: Plan, make_desk: Callable[[], Desk], means_s: Mapping[str, float], notes: Mapping[str, str]
+) -> Forecast:
     """Follow the plan as far as it goes without computing anything.
 
     Parameters
     ----------
     means_s
         Seconds per element of nodes that ran before.
+    notes
+        Of nodes that later runs don't replay, why.
     """
     state, _ = followed(plan, make_desk)
     nodes = {name: _of(state, node, means_s) for name, node in state.nodes.items() if not node.plan.is_virtual}
-    return Forecast(plan.graph, nodes)
+    return Forecast(plan.graph, {name: replace(node, note=notes.get(name, "")) for name, node in nodes.items()})
 
 
 def followed(plan: Plan, make_desk: Callable[[], Desk]) -> tuple[RunState, Desk]:

@@ -143,7 +143,8 @@ class Graph(GraphBuilder):
         def make_desk() -> Desk:
             return make_desk_of(blueprint, session.store(), resolver, session, keeps=False)
 
-        return forecast(blueprint.plan, make_desk, means_s)
+        notes = {name: part.note for name, part in blueprint.prints.items()}
+        return forecast(blueprint.plan, make_desk, means_s, notes)
 
     def verify(
         self,

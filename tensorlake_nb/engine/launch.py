@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets as random_secrets
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -42,6 +43,8 @@ from tensorlake_nb.store.run_log import RunLog
 
 #: Where the inputs of runs are kept, beside the outputs of functions.
 INPUTS_FINGERPRINT = Fingerprint(blake3(b"inputs/1").hexdigest())
+#: Functions of which it was said that later runs can't replay them, and why.
+_warned: set[tuple[str, str]] = set()
 
 
 def new_run_id() -> RunId:
@@ -81,6 +84,11 @@ def draw_up(
     inputs_span = Span("", 0, 1)
     if not is_forecast:
         inputs_span = _store_inputs(store, run_id, given, named, resolver, hidden)
+    parts = {
+        name: Part(each.fingerprint, dict(each.parts), dict(each.sources), tuple(each.opaque), tuple(each.unkeyed))
+        for name, each in prints.items()
+    }
+    _warn_once(parts)
     blueprint = Blueprint(
         run_id=run_id,
         graph=graph.name,
@@ -88,10 +96,7 @@ def draw_up(
         plan=plan,
         calls=calls,
         placements={name: graph.nodes[node.of].function.options.placement for name, node in plan.nodes.items()},
-        prints={
-            name: Part(each.fingerprint, dict(each.parts), dict(each.sources), tuple(each.opaque))
-            for name, each in prints.items()
-        },
+        prints=parts,
         inputs=inputs_span,
         inputs_digest=named,
         inputs_repr={name: short_repr(value) for name, value in given.items()},
@@ -100,6 +105,14 @@ def draw_up(
         secrets=names,
     )
     return blueprint, resolver
+
+
+def _warn_once(parts: Mapping[str, Part]) -> None:
+    """Warn of each function that later runs can't replay, once in the life of this process."""
+    for name, part in parts.items():
+        if part.note and (name, part.note) not in _warned:
+            _warned.add((name, part.note))
+            warnings.warn(f"function {name!r}: {part.note}", UserWarning, stacklevel=5)
 
 
 def secret_values(graph: str, names: Sequence[str]) -> dict[str, str]:
@@ -124,7 +137,7 @@ def _calls(
     for name, node in graph.nodes.items():
         options = node.function.options
         own = Fingerprint(prints[name].fingerprint)
-        if not options.cacheable:
+        if not options.cacheable or prints[name].unkeyed:
             own = confined(own, run_id, name)
         code = pack(prints[name], node.function)
         _refuse_secrets(hidden, code, f"what function {name!r} reaches")

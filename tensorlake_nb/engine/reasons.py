@@ -113,7 +113,8 @@ def _of_inputs(
     """The code is the same, so it is the inputs, or the outputs were not kept."""
     call = blueprint.calls[node]
     if call.fingerprint != before.calls[node].fingerprint:
-        return "its outputs are kept for one run only (cacheable=False)"
+        unkeyed = blueprint.prints[node].note or before.prints[node].note
+        return unkeyed or "its outputs are kept for one run only (cacheable=False)"
     ports = blueprint.plan.nodes[_entry(blueprint, node)].ports
     distrusted = sum(
         store.distrusted.get(blueprint.calls[part].fingerprint, 0) for part in blueprint.plan.parts_of(node)

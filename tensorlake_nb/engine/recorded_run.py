@@ -129,7 +129,8 @@ class RecordedRun:
         """How every function stands: counts, times, pace; the size doesn't depend on the number of elements."""
         if self._done is None:
             self._refresh()
-        return self._on_loop(lambda: standings(self._state, time.time()))
+        notes = {name: (part.note,) for name, part in self._blueprint.prints.items() if part.note}
+        return self._on_loop(lambda: standings(self._state, time.time(), notes))
 
     def critical_path(self) -> tuple[str, ...]:
         """The functions along which the time of the run went, first to last."""

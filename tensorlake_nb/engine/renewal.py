@@ -46,4 +46,5 @@ def _confined_anew(blueprint: Blueprint, part: str, call: Call, run_id: RunId) -
         return call
     new = confined(own, run_id, name)
     is_level = len(blueprint.plan.parts_of(name)) > 1
-    return replace(call, fingerprint=level(new, suffix) if is_level else new, by_place=True)
+    by_place = call.by_place or not blueprint.prints[name].unkeyed
+    return replace(call, fingerprint=level(new, suffix) if is_level else new, by_place=by_place)

@@ -48,7 +48,7 @@ def shipment(parts: Iterable[str]) -> Shipment:
     """Gather the texts of the modules among the parts of a fingerprint (``"module utils"``)."""
     modules: dict[str, Text] = {}
     for part in parts:
-        name = part.removeprefix("module ")
+        name = part.removeprefix("module ").removesuffix(" (text)")
         location = locate(name) if name != part else None
         if location is None or location.origin is not Origin.PROJECT:
             continue

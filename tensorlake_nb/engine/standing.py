@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from tensorlake_nb.core import timing
 from tensorlake_nb.core.node_state import NodeState
@@ -62,13 +64,19 @@ class NodeStanding:
     is_taken: bool
 
 
-def standings(state: RunState, now: float) -> dict[str, NodeStanding]:
-    """How every node of the graph stands at a time (s since the epoch)."""
+def standings(
+    state: RunState, now: float, notes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+) -> dict[str, NodeStanding]:
+    """How every node of the graph stands at a time (s since the epoch); ``notes`` are what is known of some before."""
     counted = snapshot(state)
-    return {name: _standing(state, state.nodes[name], counts, now) for name, counts in counted.items()}
+    return {
+        name: _standing(state, state.nodes[name], counts, now, notes.get(name, ())) for name, counts in counted.items()
+    }
 
 
-def _standing(state: RunState, node: NodeState, counts: dict[str, int | None], now: float) -> NodeStanding:
+def _standing(
+    state: RunState, node: NodeState, counts: dict[str, int | None], now: float, known: tuple[str, ...]
+) -> NodeStanding:
     parts = [state.nodes[name] for name in state.plan.parts_of(node.plan.name)]
     under_way = counts["running"] or 0
     begun = sum(
@@ -105,7 +113,7 @@ def _standing(state: RunState, node: NodeState, counts: dict[str, int | None], n
         saved_by=node.saved_by,
         progress=next((list(part.progress.values())[-1] for part in parts if part.progress), None),
         error=failures[0].error if failures else None,
-        notes=tuple(sorted({note for part in parts for note in part.notes}))[:_MOST_NOTES],
+        notes=(*known, *sorted({note for part in parts for note in part.notes}))[:_MOST_NOTES],
         is_taken=state.status is None or seen > 0 or (node.sealed and node.n_out > 0),
     )
 

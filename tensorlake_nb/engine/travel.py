@@ -27,6 +27,7 @@ from cloudpickle import cloudpickle as internals
 
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.origin import Origin, origin_of_module
+from tensorlake_nb.core.reach_values import set_travels
 from tensorlake_nb.engine import travel_functools
 
 #: Tells a copy in this very process from a journey to another one.
@@ -87,6 +88,9 @@ def refusal(obj: Any) -> Exception | None:
     except Exception as error:
         return error
     return None
+
+
+set_travels(lambda value: refusal(value) is None)
 
 
 def _text_of(filename: str) -> str:

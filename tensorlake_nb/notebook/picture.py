@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 Kind = Literal["function", "router", "reducer"]
@@ -108,9 +109,21 @@ class Picture:
     def over(self) -> bool:
         return self.status not in (None, "running")
 
-    def with_counts(self, counts: Mapping[str, Mapping[str, int | None]], status: str) -> Picture:
-        """The same picture with a run's counts in its boxes."""
-        boxes = tuple(replace(box, counts=Counts.of(counts.get(box.name, {}))) for box in self.boxes)
+    def with_counts(
+        self,
+        counts: Mapping[str, Mapping[str, int | None]],
+        status: str,
+        notes: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> Picture:
+        """The same picture with a run's counts in its boxes, and what is to be noted of some."""
+        boxes = tuple(
+            replace(
+                box,
+                counts=Counts.of(counts.get(box.name, {})),
+                about=" · ".join(filter(None, [box.about, *notes.get(box.name, ())])),
+            )
+            for box in self.boxes
+        )
         return replace(self, boxes=boxes, status=status)
 
 
