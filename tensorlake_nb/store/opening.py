@@ -20,7 +20,7 @@ from tensorlake_nb.errors import CorruptCheckpointError, StoreUnavailableError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.filesystem import Filesystem
 from tensorlake_nb.store.local import LocalFilesystem
-from tensorlake_nb.store.paths import RECORD, SEGMENTS
+from tensorlake_nb.store.paths import RECORD, SEGMENTS, STREAMS
 from tensorlake_nb.store.record import ATTRIBUTE, read_record, write_record
 from tensorlake_nb.store.remote import RemoteFilesystem
 from tensorlake_nb.store.signing import Keys, own_keys
@@ -36,6 +36,8 @@ TRUST_VARIABLE = "TENSORLAKE_NB_TRUST_STORE"
 _checked: set[tuple[int, str, str]] = set()
 _open: dict[tuple[tuple[int, str, str], bool, str], Store] = {}
 _lock = threading.Lock()
+#: The folders that segments and streams lie in.
+_SHARD = re.compile("[0-9a-f]{2}")
 #: What would make a folder "s3:" here; one letter is a drive.
 _ONE_SLASH = re.compile(r"([a-z][a-z0-9+.-]+):/")
 #: Filesystems of our own, by the first part of a protocol: modules with an ``open_filesystem``, imported when needed.
@@ -55,14 +57,25 @@ def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> Files
         if mistyped := _ONE_SLASH.match(url):
             meant = f"{mistyped[1]}://{url[mistyped.end() :]}"
             raise StoreUnavailableError(f"{url!r} is no URL: write {meant}, or ./{url} for a folder of that name")
-        return LocalFilesystem(Path(url))
+        return _local(url)
     own = _OWN.get(protocol.partition("+")[0]) if "+" in protocol else None
     if own is not None:
         opened: Filesystem = import_module(own).open_filesystem(url, options)
         return opened
     if protocol in ("file", "local"):
-        return LocalFilesystem(Path(rest[1:] if os.name == "nt" and rest[2:3] == ":" else rest))
+        return _local(rest[1:] if os.name == "nt" and rest[2:3] == ":" else rest)
     return RemoteFilesystem(url, dict(options or {}))
+
+
+def _local(path: str) -> LocalFilesystem:
+    try:
+        return LocalFilesystem(Path(path))
+    except RuntimeError as error:  # what expanduser raises
+        user = Path(path).parts[0]
+        raise StoreUnavailableError(
+            f"{path!r} names no folder: {user} stands for the home of a user whom this machine doesn't know. Write "
+            f"~/... for your own, the whole path, or ./{path} for a folder of that name."
+        ) from error
 
 
 def open_store(
@@ -98,12 +111,13 @@ def open_store(
     StoreVersionError
         It was written in a newer format.
     CorruptCheckpointError
-        Its root record is damaged.
+        What is in the place of its root record may be somebody else's. A damaged one of ours is made anew, reported.
     """
     filesystem = open_filesystem(url, options)
     about = (os.getpid(), filesystem.url, json.dumps(dict(options or {}), sort_keys=True, default=repr))
+    remade = None
     if filesystem.is_local or about not in _checked:  # a look at a local disk costs nothing, a request does
-        _check_root(filesystem, make)
+        remade = _check_root(filesystem, make)
         _checked.add(about)
     trust = _is_own(filesystem) if trusted is None else trusted
     keys = keys or own_keys()
@@ -111,7 +125,9 @@ def open_store(
         store = _open.get((about, trust, keys.name))
         if store is None:
             store = _open[about, trust, keys.name] = Store(filesystem, trusted=trust, options=options, keys=keys)
-        return store
+    if remade is not None:
+        store.report(remade)
+    return store
 
 
 def identity_of(url: str) -> str | None:
@@ -128,7 +144,8 @@ def identity_of(url: str) -> str | None:
         return None
 
 
-def _check_root(filesystem: Filesystem, make: bool) -> None:
+def _check_root(filesystem: Filesystem, make: bool) -> str | None:
+    """Check the store's own record, and make it if it isn't there or damaged; what is to be reported of that."""
     where = f"{filesystem.url}/{RECORD}"
     try:
         raw = filesystem.get(RECORD)
@@ -139,7 +156,7 @@ def _check_root(filesystem: Filesystem, make: bool) -> None:
                 "to see the same one: use a folder that all machines share, or an object store."
             ) from None
         _make_root(filesystem)
-        return
+        return None
     try:
         about, _ = read_record(where, raw)
     except CorruptCheckpointError as error:
@@ -147,12 +164,18 @@ def _check_root(filesystem: Filesystem, make: bool) -> None:
             raise StoreUnavailableError(
                 f"{where} is the record of a Zarr group that isn't ours. Choose another directory for the store."
             ) from error
+        if _is_of_a_store(filesystem, raw):
+            filesystem.put_atomic(RECORD, _new_root())
+            return (
+                f"{error}. It is the record of the whole store, and was made anew: all that is kept is checked anyway."
+            )
         raise CorruptCheckpointError(
-            f"{error}. It is the record of the whole store: if the store is yours, remove that one file, and it is "
+            f"{error}. It would be the record of the whole store: if nobody else needs that file, remove it, and it is "
             "made anew; checkpoints are checked one by one when they are read."
         ) from error
     if about.get("kind") != "store":
         raise StoreUnavailableError(f"{where} belongs to a part of a store. Give the URL of the store itself.")
+    return None
 
 
 def _make_root(filesystem: Filesystem) -> None:
@@ -162,8 +185,24 @@ def _make_root(filesystem: Filesystem) -> None:
                 f"{filesystem.root} is a file. Give a folder for the store; it is made if it isn't there."
             )
         filesystem.put(".gitignore", b"*\n")
+    filesystem.create(RECORD, _new_root())
+
+
+def _new_root() -> bytes:
     made = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    filesystem.create(RECORD, write_record({"kind": "store", "made": made}))
+    return write_record({"kind": "store", "made": made})
+
+
+def _is_of_a_store(filesystem: Filesystem, raw: bytes) -> bool:
+    """Whether a damaged record can only have been a store's own: nobody else's is written over.
+
+    A power cut may leave it empty or full of zeros.
+    """
+    if _is_somebody_elses(raw) or b'"kind":"segment"' in raw:
+        return False
+    if not raw.strip(b"\0") or b'"kind":"store"' in raw:
+        return True
+    return any(_SHARD.fullmatch(name) for folder in (SEGMENTS, STREAMS) for name in filesystem.list(folder))
 
 
 def _is_somebody_elses(raw: bytes) -> bool:

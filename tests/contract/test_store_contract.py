@@ -24,11 +24,12 @@ from tensorlake_nb.errors import (
     UntrustedCheckpointError,
     UsageError,
 )
+from tensorlake_nb.store import opening
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.claims import Lease, Ledger, leases, put_lease, remove_lease
 from tensorlake_nb.store.collect import Collection
 from tensorlake_nb.store.opening import open_store
-from tensorlake_nb.store.record import write_record
+from tensorlake_nb.store.record import read_record, write_record
 from tensorlake_nb.store.run_log import RunLog, list_runs
 from tensorlake_nb.store.segment import LARGE_BYTES
 from tensorlake_nb.store.streams import StreamRecord
@@ -426,12 +427,12 @@ def test_what_this_process_wrote_may_be_read_here(store: Store) -> None:
         (write_record({"kind": "store", "version": 2}), StoreVersionError),
         (b'{"attributes":{"tensorlake_nb":{"version":7,"another":"checksum"}}}', StoreVersionError),
         (b"junk", CorruptCheckpointError),
-        (b"", CorruptCheckpointError),
-        (write_record({"kind": "store"})[:-20], CorruptCheckpointError),
+        (b'{"zarr_format":3,"node_type":"gr', CorruptCheckpointError),
+        (write_record({"kind": "segment", "name": "~" * 30})[:-20], CorruptCheckpointError),
         (b'{"zarr_format":3,"node_type":"group","attributes":{}}', StoreUnavailableError),
         (write_record({"kind": "segment"}), StoreUnavailableError),
     ],
-    ids=["newer", "much newer", "junk", "empty", "cut", "another group", "a segment"],
+    ids=["newer", "much newer", "junk", "another group, cut", "a segment, cut", "another group", "a segment"],
 )
 def test_a_root_record_that_is_not_right_is_said(store: Store, root: bytes, error: type[Exception]) -> None:
     url = f"{store.url}/inner"
@@ -442,6 +443,38 @@ def test_a_root_record_that_is_not_right_is_said(store: Store, root: bytes, erro
         open_inner()
 
     assert store.url in str(told.value)
+
+
+ROOT = write_record({"kind": "store", "made": "2026-01-01T00:00:00"})
+
+
+@pytest.mark.parametrize(
+    "root", [b"", bytes(300), ROOT[:-20], ROOT.replace(b"2026", b"2027")], ids=["empty", "zeros", "cut", "changed"]
+)
+def test_a_root_record_that_can_only_be_ours_is_made_anew(store: Store, root: bytes) -> None:
+    url = f"{store.url}/inner"
+    store.filesystem.put_atomic("inner/zarr.json", root)
+
+    opened = open_store(url, trusted=True, options=store.options)
+
+    assert any("made anew" in said for said in opened.damage)
+    read_record("zarr.json", store.filesystem.get("inner/zarr.json"))
+
+
+@pytest.mark.parametrize("root", [b"", b"junk", b"\xff" * 10], ids=["empty", "junk", "bytes"])
+def test_a_root_record_beside_segments_is_made_anew_but_not_that_of_another_group(store: Store, root: bytes) -> None:
+    url = f"{store.url}/inner"
+    inner = open_store(url, trusted=True, options=store.options)
+    spans = committed(inner, [1, 2])
+    store.filesystem.put_atomic("inner/zarr.json", root)
+    opening._checked.clear()
+
+    assert open_store(url, trusted=True, options=store.options).read(spans) == [1, 2]
+
+    store.filesystem.put_atomic("inner/zarr.json", b'{"zarr_format":3,"node_type":"group","attributes":{}}')
+    opening._checked.clear()
+    with pytest.raises(CorruptCheckpointError, match="if nobody else needs that file, remove it"):
+        open_store(url, trusted=True, options=store.options)
 
 
 def test_a_walk_finds_every_object_with_its_size_and_many_are_removed_at_once(store: Store) -> None:

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from tensorlake_nb import Graph, Run, RunError, TaskFailedError, configure, tensorlake_function
 from tensorlake_nb.engine import sharing
-from tensorlake_nb.errors import StoreVersionError, TensorlakeError
+from tensorlake_nb.errors import StoreVersionError
 from tensorlake_nb.store.claims import Lease, Ledger, put_lease
 from tensorlake_nb.store.opening import open_store
 from tensorlake_nb.store.segment import LARGE_BYTES
@@ -247,13 +247,15 @@ def test_a_run_whose_inputs_are_damaged_asks_for_them_and_replays_what_is_finish
 
 
 @pytest.mark.parametrize("damage", [flip, cut, empty, junk], ids=lambda damage: damage.__name__)
-def test_a_store_whose_own_record_is_damaged_says_which_file_to_remove(
-    kept: Path, tmp_path: Path, damage: Callable[[Path], None]
+def test_a_store_whose_own_record_is_damaged_gets_a_new_one_and_says_so(
+    kept: Path, tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     damaged(kept, tmp_path / "store", "root zarr.json", damage)
 
-    with pytest.raises(TensorlakeError, match=r"zarr\.json"):
-        configure(store=tmp_path / "store", cluster="threads", workers=2)
+    configure(store=tmp_path / "store", cluster="threads", workers=2)
+
+    assert results(graph().run(n=12)) == RIGHT
+    assert any(r"zarr.json" in said and "made anew" in said for said in caplog.messages)
 
 
 def test_outputs_of_a_newer_format_are_refused_by_name(kept: Path, tmp_path: Path) -> None:

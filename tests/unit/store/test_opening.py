@@ -35,6 +35,12 @@ def test_a_file_is_no_folder_for_a_store(tmp_path: Path) -> None:
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_the_home_of_a_user_that_does_not_exist_is_said() -> None:
+    for url in ("~nobody-of-that-name/x", "file://~nobody-of-that-name/x"):
+        with pytest.raises(StoreUnavailableError, match=r"~nobody-of-that-name stands for the home .* Write ~/"):
+            open_store(url)
+
+
 def test_the_same_store_is_opened_once(tmp_path: Path) -> None:
     assert open_store(str(tmp_path)) is open_store(f"file://{tmp_path}")
     assert open_store(str(tmp_path), trusted=False) is not open_store(str(tmp_path), trusted=True)
