@@ -13,7 +13,7 @@ from tensorlake_nb.core.digest import digest_with_notes
 from tensorlake_nb.core.function import RouteTo, target_names
 from tensorlake_nb.errors import RouteError, SerializationError, UnhashableInputError
 from tensorlake_nb.store.classes import ClassResolver
-from tensorlake_nb.store.codec import Encoded, encode, through_json
+from tensorlake_nb.store.codec import Encoded, encode, encode_by_pickle, through_json
 from tensorlake_nb.store.entry import Routes
 
 
@@ -87,25 +87,37 @@ class Returns:
         try:
             digest, notes = digest_with_notes(value)
         except UnhashableInputError as error:
-            raise self._unkept(value, error) from None
+            return self._as_it_pickles(value, error)
         if notes:
             self.notes.update(dict.fromkeys(notes))
         return encode(value, digest=digest, resolver=self._resolver)
 
-    def _unkept(self, value: Any, error: UnhashableInputError) -> SerializationError:
-        """Say what can't be kept, and what to return instead."""
-        about = f"what {self._call.node!r} returned can't be kept"
+    def _as_it_pickles(self, value: Any, error: UnhashableInputError) -> Encoded:
+        """Keep what has no digest of its own, as a figure that pickles differently each time: then by its pickle."""
+        if inspect.iscoroutine(value) or (isinstance(value, Iterator) and not isinstance(value, IOBase)):
+            raise self._unkept(value) from None
+        try:
+            kept = encode_by_pickle(value, resolver=self._resolver)
+        except SerializationError as refused:
+            raise SerializationError(f"{self._about}: {refused}") from None
+        self.notes[f"{error.args[0]} It is known by the bytes of its pickle."] = None
+        return kept
+
+    @property
+    def _about(self) -> str:
+        return f"what {self._call.node!r} returned can't be kept"
+
+    def _unkept(self, value: Any) -> SerializationError:
+        """Say why what ends with its call can't be kept, and what to return instead."""
         if inspect.iscoroutine(value):
             value.close()  # else Python warns of it once more
             return SerializationError(
-                f"{about}: a coroutine does nothing until it is awaited. Write `async def`, and await it there."
+                f"{self._about}: a coroutine does nothing until it is awaited. Write `async def`, and await it there."
             )
-        if isinstance(value, Iterator) and not isinstance(value, IOBase):
-            return SerializationError(
-                f"{about}: a {type(value).__qualname__} can be gone through only once. Return list(...) of it, or "
-                "yield its items: then they travel on one by one."
-            )
-        return SerializationError(f"{about}: {error}")
+        return SerializationError(
+            f"{self._about}: a {type(value).__qualname__} can be gone through only once. Return list(...) of it, or "
+            "yield its items: then they travel on one by one."
+        )
 
     def chosen(self, returned: Any) -> tuple[str, ...]:
         """The targets that a router answers with: one, several, or none.

@@ -24,6 +24,7 @@ from typing import Any
 import msgpack
 import numpy as np
 import pydantic
+from blake3 import blake3
 
 from tensorlake_nb.core.digest import digest as digest_of
 from tensorlake_nb.core.keys import Digest
@@ -132,6 +133,18 @@ def encode(value: Any, *, digest: Digest, encoder: str = "auto", resolver: Class
     if has_tables and not _keeps(MSGPACK, data, digest, resolver):
         return _as_pickle(value, digest, resolver)
     return Encoded(MSGPACK, data, digest)
+
+
+def encode_by_pickle(value: Any, *, resolver: ClassResolver = _MODULES) -> Encoded:
+    """Encode a value that has no digest of its own: it gets that of its pickle's bytes, which may differ next time.
+
+    Raises
+    ------
+    SerializationError
+        It can't be pickled and read back.
+    """
+    data = pickled(value, resolver)
+    return Encoded(PICKLE, data, Digest(blake3(b"tensorlake_nb pickle\n" + data).digest()))
 
 
 def decode(

@@ -12,6 +12,7 @@ Values of any type come through here: `Any` stops in this file.
 from __future__ import annotations
 
 import copyreg
+import io
 import pickle
 import sys
 from collections.abc import Callable
@@ -58,6 +59,8 @@ def _slots(value: Any) -> dict[str, Any]:
 def _rule_for(cls: type) -> Reducer | None:
     if cls is memoryview:
         return _view
+    if issubclass(cls, io.IOBase) and cls.__module__ == "_io" and not issubclass(cls, io.BytesIO | io.StringIO):
+        return _file
     if issubclass(cls, BaseException):
         own = next(base for base in cls.__mro__ if {"__reduce__", "__reduce_ex__"} & vars(base).keys())
         return None if own.__flags__ & _MADE_BY_A_PROGRAM else _exception
@@ -81,6 +84,11 @@ def _exception(value: Any, can_be_kept: Callable[[Any], bool]) -> Any:
 def _view(value: memoryview, _: Callable[[Any], bool]) -> Any:
     data = value.tobytes()
     return remade.view, (data if value.readonly else bytearray(data), value.format, value.shape)
+
+
+def _file(value: Any, _: Callable[[Any], bool]) -> Any:
+    """Refuse an open file: cloudpickle would make a text in memory of it, and something else would come back."""
+    raise pickle.PicklingError(f"an open file can't be kept: {value!r:.100}")
 
 
 def _figure(value: Any, _: Callable[[Any], bool]) -> Any:

@@ -1,0 +1,50 @@
+"""What a call returns is kept if pickle keeps it, also where it has no digest of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from tensorlake_nb.core.batch import Call
+from tensorlake_nb.core.keys import Fingerprint
+from tensorlake_nb.engine.returns import Returns
+from tensorlake_nb.errors import SerializationError
+from tensorlake_nb.store.classes import ModuleResolver
+from tensorlake_nb.store.codec import PICKLE, decode
+from tests.support.stores import FINGERPRINT, some_digest
+
+
+def returns() -> Returns:
+    return Returns(Call("node", "function", Fingerprint(FINGERPRINT), "", some_digest(1)), ModuleResolver())
+
+
+def test_what_pickles_differently_each_time_is_kept_and_noted() -> None:
+    taken = returns()
+
+    figure = Figure()
+    figure.subplots().plot([1, 2, 4])
+    kept = taken.encoded([figure])
+
+    assert kept.codec == PICKLE
+    assert list(decode(kept.codec, kept.data)[0].axes[0].lines[0].get_ydata()) == [1, 2, 4]
+    assert any("by the bytes of its pickle" in note for note in taken.notes)
+
+
+def test_views_of_dicts_are_kept() -> None:
+    kept = returns().encoded({"a": 1}.items())
+    assert list(decode(kept.codec, kept.data)) == [("a", 1)]
+
+
+@pytest.mark.parametrize(
+    "inside", [lambda value: value, lambda value: [{1: 2}.keys(), value]], ids=["itself", "inside"]
+)
+def test_an_open_file_is_refused(inside: Any) -> None:
+    with open(__file__) as file, pytest.raises(SerializationError, match="an open file can't be kept"):
+        returns().encoded(inside(file))
+
+
+def test_what_can_be_gone_through_once_is_refused() -> None:
+    with pytest.raises(SerializationError, match="gone through only once"):
+        returns().encoded(item for item in "ab")
