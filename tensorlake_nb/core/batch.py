@@ -140,6 +140,7 @@ class Batch:
     calls: tuple[Call, ...]
     columns: tuple[Column, ...]
     given: bytes
+    graph_version: str | None = None
     place: bytes = b""
     attempt: int = 1
     fold: Fold | None = None

@@ -29,6 +29,8 @@ from tensorlake_nb.errors import OptionError, UsageError
 
 V = TypeVar("V")
 N = TypeVar("N")
+#: What somebody may look for at a function who means a graph of it.
+_OF_GRAPHS = frozenset({"run", "start", "plan", "verify", "to_dask", "add_edge", "route"})
 #: Functions are numbered as they are defined: a later one of the same place and name is a redefinition.
 _definitions = itertools.count(1)
 _class_definitions: WeakKeyDictionary[type, int] = WeakKeyDictionary()
@@ -81,6 +83,11 @@ class Function:
     def __getattr__(self, attribute: str) -> Any:
         if attribute in Function.__slots__:  # not filled yet, while it is being unpickled
             raise AttributeError(attribute)
+        if attribute in _OF_GRAPHS and not hasattr(self.call, attribute):
+            raise AttributeError(
+                f"{self.name!r} is a decorated function, and {attribute} belongs to graphs. To call it here and now: "
+                f"{self.name}(...). To run it: Graph({self.name!r}, {self.name}).{attribute}(...)"
+            )
         return getattr(self.call, attribute)
 
     def __repr__(self) -> str:
@@ -337,7 +344,7 @@ def as_function(candidate: Any) -> Function:
     name = getattr(candidate, "__qualname__", None) or f"{candidate!r:.60}"
     if isinstance(candidate, type):
         raise UsageError(f"{name} is a class that no graph can call. Derive it from TensorlakeCompute.")
-    if callable(candidate):
+    if inspect.isroutine(candidate):
         raise UsageError(f"{name} is a plain function. Decorate it with @tensorlake_function.")
     raise UsageError(f"{name} isn't a function. Give one decorated with @tensorlake_function.")
 

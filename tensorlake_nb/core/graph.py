@@ -71,7 +71,7 @@ class GraphBuilder:
     description, tags, version
         Kept with the runs; none enters a key.
     retries
-        For functions that have none of their own.
+        For functions that have none of their own; a number is `Retries` of so many.
     on_error
         ``"fail"`` stops a run at the first failed element, ``"continue"`` finishes what doesn't depend on it.
 
@@ -88,16 +88,14 @@ class GraphBuilder:
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
         version: str | None = None,
-        retries: Retries = Retries(),  # noqa: B008 - frozen
+        retries: Retries | int = Retries(),  # noqa: B008 - frozen
         on_error: Literal["fail", "continue"] = "fail",
     ) -> None:
         self.name = checked_name("Graph: name", name)
         self.description = description
         self.tags = _checked_tags(name, tags)
         self.version = None if version is None else checked_name(f"Graph {name!r}: version", version)
-        if not isinstance(retries, Retries):
-            raise OptionError(f"Graph {name!r}: retries={retries!r} isn't allowed. Give Retries(max_retries=...).")
-        self.retries = retries
+        self.retries = Retries.read(f"Graph {name!r}", retries)
         if on_error not in ("fail", "continue"):
             raise OptionError(f'Graph {name!r}: on_error={on_error!r} isn\'t allowed. Give "fail" or "continue".')
         self.on_error: Literal["fail", "continue"] = on_error

@@ -33,6 +33,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def missing_attribute(owner: object, name: str) -> AttributeError:
+    """The error of an attribute that isn't there, with the one that was perhaps meant."""
+    hint = "" if name.startswith("_") else did_you_mean(name, (each for each in dir(owner) if not each.startswith("_")))
+    # With its name alone: else Python's own traceback would guess once more.
+    return AttributeError(f"{type(owner).__name__!r} object has no attribute {name!r}{hint}", name=name)
+
+
 def listed(names: Iterable[str], nothing: str = "none") -> str:
     """Join names for a message, each in quotes."""
     return ", ".join(map(repr, names)) or nothing

@@ -17,7 +17,7 @@ class RouterKeywords(TypedDict, total=False):
 
     next: Any
     inject_ctx: bool
-    retries: Retries | None
+    retries: Retries | int | None
     timeout: float
     cpu: float
     memory: float
@@ -169,8 +169,6 @@ def read_options(owner: str, given: Mapping[str, Any], *, is_async: bool) -> Fun
     for option in ("input_encoder", "output_encoder"):
         if value[option] not in ENCODERS:
             raise refuse(option, 'Give "json" or "cloudpickle".')
-    if value["retries"] is not None and not isinstance(value["retries"], Retries):
-        raise refuse("retries", "Give Retries(max_retries=...), or None for the graph's.")
     if value["accumulate"] is not None and not callable(value["accumulate"]):
         raise refuse("accumulate", "Give what makes the first accumulator: a class, or a function such as lambda: 0.")
     if value["combine"] is not None and not callable(value["combine"]):
@@ -185,7 +183,7 @@ def read_options(owner: str, given: Mapping[str, Any], *, is_async: bool) -> Fun
         combine=value["combine"],
         next=_targets(owner, value["next"]),
         inject_ctx=value["inject_ctx"],
-        retries=value["retries"],
+        retries=None if value["retries"] is None else Retries.read(owner, value["retries"]),
         timeout=amount(owner, "timeout", value["timeout"], unit="seconds"),
         placement=Placement.parse(owner, value),
         max_concurrency=ASYNC_CONCURRENCY if concurrency is None and is_async else concurrency,

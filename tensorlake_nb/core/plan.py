@@ -87,6 +87,7 @@ class Plan:
     start: str
     nodes: Mapping[str, PlanNode]
     stops_on_failure: bool
+    version: str | None = None
 
     def parts_of(self, name: str) -> tuple[str, ...]:
         """The plan's nodes that one node of the graph became."""
@@ -105,7 +106,7 @@ def plan_graph(graph: FrozenGraph) -> Plan:
             children[port.parent].append((planned.name, index))
     nodes = {name: replace(node, children=tuple(children[name])) for name, node in nodes.items()}
     nodes = {name: replace(node, chain=_chain(name, nodes, graph)) for name, node in nodes.items()}
-    return Plan(graph.name, graph.start, nodes, stops_on_failure=graph.on_error == "fail")
+    return Plan(graph.name, graph.start, nodes, stops_on_failure=graph.on_error == "fail", version=graph.version)
 
 
 def _planned(node: Node, default: Retries, depth: int) -> list[PlanNode]:

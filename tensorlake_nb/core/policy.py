@@ -62,6 +62,21 @@ class Retries:
         if amount("Retries", "jitter", self.jitter, zero=True) > 1:
             raise OptionError(f"Retries: jitter={self.jitter!r} isn't allowed. Give a share of the delay, 0 to 1.")
 
+    @classmethod
+    def read(cls, owner: str, given: object) -> Retries:
+        """What ``retries=`` was given: a number stands for so many retries.
+
+        Raises
+        ------
+        OptionError
+            It is neither a number nor a `Retries`; ``owner`` stands in the message.
+        """
+        if isinstance(given, cls):
+            return given
+        if isinstance(given, int) and not isinstance(given, bool):
+            return cls(whole_number(owner, "retries", given, 0))
+        raise OptionError(f"{owner}: retries={given!r} isn't allowed. Give how many, or Retries(max_retries=...).")
+
     @property
     def max_attempts(self) -> int:
         """How often a call runs at most, the first attempt included."""

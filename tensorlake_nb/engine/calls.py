@@ -123,7 +123,7 @@ class Caller:
         began = time.perf_counter()
         error: BaseException | None = None
         value: Any = None
-        captured, shown = Captured(), _NOTHING_SHOWN
+        captured, shown = Captured(of=self._call.node), _NOTHING_SHOWN
         try:
             with captured, secrets.shown(self._batch.run_id, self._call.secrets) as shown:
                 try:
@@ -158,7 +158,7 @@ class Caller:
         began = time.perf_counter()
         error: BaseException | None = None
         value: Any = None
-        captured, shown = Captured(), _NOTHING_SHOWN
+        captured, shown = Captured(of=self._call.node), _NOTHING_SHOWN
         try:
             with captured, secrets.shown(self._batch.run_id, self._call.secrets) as shown:
                 try:
@@ -186,7 +186,7 @@ class Caller:
         return RequestContext(
             self._batch.run_id,
             self._batch.graph,
-            None,
+            self._batch.graph_version,
             self._store,
             self._loaded.resolver,
             on_progress=lambda current, total: self._report(

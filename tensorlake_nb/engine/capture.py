@@ -31,11 +31,11 @@ _current: ContextVar[Captured | None] = ContextVar("tensorlake_nb_captured", def
 class Captured:
     """The output of one call, in the order in which it came.
 
-    A context manager: what the thread or coroutine inside writes is taken for the output of the call.
+    A context manager: what the thread or coroutine inside writes is taken for the output of the call, ``of`` a node.
     """
 
-    def __init__(self, limit: int = CALL_LIMIT) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = CALL_LIMIT, *, of: str = "") -> None:
+        self._limit, self.of = limit, of
         self._left = limit + 4096  # a little more, so that a secret at the very end is seen whole
         self._parts: list[tuple[Stream, list[str]]] = []
         self._lock = threading.Lock()
@@ -168,6 +168,17 @@ def whose() -> Captured | None:
     if captured is None and len(_active) == 1 and parent_process() is not None:
         return _active[0]  # in a process of its own, another thread can only be one that the call has started
     return captured
+
+
+def call_under_way() -> str | None:
+    """The node that is being called here, ``""`` if that isn't known; ``None`` where nothing is.
+
+    Here is this thread, or this coroutine; in a worker's own process all that the calls may have started.
+    """
+    captured = whose()
+    if captured is not None:
+        return captured.of.partition("~")[0]  # not the part of a combine tree
+    return "" if _active and parent_process() is not None else None
 
 
 @contextlib.contextmanager

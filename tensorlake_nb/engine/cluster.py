@@ -240,9 +240,9 @@ def _embedded(workers: int | None, memory_limit: str | float | None) -> Connecti
     process = multiprocessing.current_process()
     if process.daemon or process.name.startswith(_WORKER) or getattr(process, "_inheriting", False):
         raise ClusterError(
-            "no cluster can be started in a process that another one has started for its work. A function can't run a "
-            "graph: wire its functions into this one instead. A script starts its run below "
-            '`if __name__ == "__main__":`. Else use cluster="threads".'
+            "no cluster can be started in a process that another one has started for its work. A script starts its run "
+            'below `if __name__ == "__main__":`. A function can\'t run a graph: it calls the functions directly, or '
+            "returns a list, and an edge leads to the function that is to be called for each item."
         )
     config = _config()
     options: dict[str, Any] = {} if memory_limit is None else {"memory_limit": memory_limit}

@@ -159,6 +159,7 @@ class Desk:
         batch = Batch(
             run_id=self.run_id,
             graph=self._plan.graph,
+            graph_version=self._plan.version,
             name=f"{name}-{order.number}{self._life}",
             store_url=self._store.url,
             calls=calls[:1] if is_shared else calls,  # each step is claimed by itself

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dask.task_spec import Task
 
-from tensorlake_nb.core.binding import check_inputs, conformed
+from tensorlake_nb.core.binding import Binder, check_inputs, conformed
 from tensorlake_nb.core.function import NodeLike
 from tensorlake_nb.core.graph import GraphBuilder
+from tensorlake_nb.core.naming import listed, missing_attribute
 from tensorlake_nb.core.plan import plan_graph
 from tensorlake_nb.engine import session as sessions
 from tensorlake_nb.engine.blueprint import Blueprint
 from tensorlake_nb.engine.desk import Desk
+from tensorlake_nb.engine.failures import short_repr
 from tensorlake_nb.engine.forecast import Forecast, forecast
 from tensorlake_nb.engine.launch import check_placement, draw_up, make_desk_of
 from tensorlake_nb.engine.naming import fingerprints
+from tensorlake_nb.engine.nesting import refuse_inside_calls
 from tensorlake_nb.engine.renewal import renewed
 from tensorlake_nb.engine.run import Run
 from tensorlake_nb.engine.session import Session
 from tensorlake_nb.engine.static import NodeKey, static_graph
 from tensorlake_nb.engine.verification import Verification, verify
-from tensorlake_nb.errors import StoreError
+from tensorlake_nb.errors import StoreError, UsageError
 from tensorlake_nb.store.classes import ClassResolver
 
 #: Called with a graph before it is run or planned: how a notebook hands in functions redefined in the same cell.
@@ -37,11 +40,13 @@ class Graph(GraphBuilder):
     See `GraphBuilder` for how it is wired: ``add_node``, ``add_edge``, ``add_edges``, ``route``, ``validate``.
     """
 
-    def run(self, *, block_until_done: bool = True, **inputs: Any) -> Run:
+    def run(self, /, *given: Mapping[str, Any], block_until_done: bool = True, **inputs: Any) -> Run:
         """Run the graph and wait for its end.
 
         Parameters
         ----------
+        *given
+            The inputs as a mapping. One that is called like an option here (``block_until_done``) goes into it.
         block_until_done
             ``False`` is the same as `start`.
         **inputs
@@ -54,16 +59,18 @@ class Graph(GraphBuilder):
         RunError
             A call failed (after its retries), or the run was cancelled; ``.run`` is the `Run`.
         """
-        run = self.start(**inputs)
+        run = self._begin(frozenset(), self._together("run", given, inputs))
         if block_until_done:
             run.wait()
         return run
 
-    def start(self, *, detach: bool = False, **inputs: Any) -> Run:
+    def start(self, /, *given: Mapping[str, Any], detach: bool = False, **inputs: Any) -> Run:
         """Start a run and return at once; waiting for it raises what `run` would raise.
 
         Parameters
         ----------
+        *given
+            The inputs as a mapping, as for `run`.
         detach
             Let the cluster drive it, so that it goes on when this kernel ends: `Run.open` finds it again by its id,
             from any kernel, to watch it, to wait for it or to cancel it. Not on the embedded cluster, which ends
@@ -78,7 +85,7 @@ class Graph(GraphBuilder):
         ClusterError
             The cluster ends with this kernel.
         """
-        return self._begin(frozenset(), inputs, detach=detach)
+        return self._begin(frozenset(), self._together("start", given, inputs), detach=detach)
 
     def start_fresh(self, fresh: frozenset[str], inputs: Mapping[str, Any]) -> Run:
         """Start a run in which some functions, by name, are computed anew whatever the store has of them.
@@ -88,6 +95,7 @@ class Graph(GraphBuilder):
         return self._begin(fresh, inputs)
 
     def _begin(self, fresh: frozenset[str], inputs: Mapping[str, Any], *, detach: bool = False) -> Run:
+        refuse_inside_calls("run a graph")
         session = sessions.current()
         session.check(detach=detach)
         session.store().recover()
@@ -129,8 +137,9 @@ class Graph(GraphBuilder):
             inputs = {}
         return run.outdated(fingerprints(frozen, inputs), plan_graph(frozen))
 
-    def plan(self, **inputs: Any) -> Forecast:
+    def plan(self, /, *given: Mapping[str, Any], **inputs: Any) -> Forecast:
         """What a run with these inputs would replay and compute, and about how long; nothing is computed."""
+        inputs = self._together("plan", given, inputs)
         session = sessions.current()
         session.store().recover()
         blueprint, resolver = self._draw_up(session, inputs, is_forecast=True)
@@ -148,13 +157,12 @@ class Graph(GraphBuilder):
 
     def verify(
         self,
-        inputs: Mapping[str, Any] | None = None,
         /,
-        *,
+        *given: Mapping[str, Any] | None,
         sample: float = 0.01,
         seed: int = 0,
         time_limit: float = 300.0,
-        **named: Any,
+        **inputs: Any,
     ) -> Verification:
         """Compute a sample of what a run would replay again, and say whose outputs differ; the store stays as it is.
 
@@ -163,7 +171,7 @@ class Graph(GraphBuilder):
 
         Parameters
         ----------
-        inputs, **named
+        *given, **inputs
             The run's inputs, by name; without any, those of the store's newest run of this graph. An input that is
             called like one of the options below goes into the mapping.
         sample
@@ -179,23 +187,25 @@ class Graph(GraphBuilder):
         UsageError
             As for `run`; or an option that can't be.
         """
+        refuse_inside_calls("verify a graph")
+        inputs = self._together("verify", [each for each in given if each is not None], inputs)
         session = sessions.current()
         session.check()
         session.store().recover()
         for update in before_use:
             update(self)
         frozen = self.freeze()
-        given = {**(inputs or {}), **named}
-        if not given:
-            given = next((dict(run.inputs) for run in Run.list(self.name, limit=1)), {})
-        given = check_inputs(frozen.nodes[frozen.start].function, given, graph=self.name)
-        return verify(frozen, self.definition(), given, session, sample=sample, seed=seed, time_limit_s=time_limit)
+        if not inputs:
+            inputs = next((dict(run.inputs) for run in Run.list(self.name, limit=1)), {})
+        inputs = check_inputs(frozen.nodes[frozen.start].function, inputs, graph=self.name)
+        return verify(frozen, self.definition(), inputs, session, sample=sample, seed=seed, time_limit_s=time_limit)
 
-    def to_dask(self, **inputs: Any) -> dict[NodeKey, Task]:
+    def to_dask(self, /, *given: Mapping[str, Any], **inputs: Any) -> dict[NodeKey, Task]:
         """The graph as a static Dask graph: a task per node, keyed ``(node, run id)``, on those that feed it.
 
         Any Dask scheduler computes it, from the same store and into it; see `tensorlake_nb.engine.static`.
         """
+        inputs = self._together("to_dask", given, inputs)
         session = sessions.current()
         blueprint, _ = self._draw_up(session, inputs)
         return static_graph(blueprint, session.store().url, session.store().trusted)
@@ -204,6 +214,49 @@ class Graph(GraphBuilder):
         """The outputs of a function in one run."""
         opened = run if isinstance(run, Run) else Run.open(run)
         return opened.output(function)
+
+    def _together(self, method: str, given: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """A run's inputs, some of them perhaps in a mapping.
+
+        Raises
+        ------
+        UsageError
+            Something else was given by position, or an input twice.
+        """
+        for each in given:
+            if len(given) > 1 or not isinstance(each, Mapping):
+                values = [name for name in self._wanted() if name not in named]
+                meant = ", ".join(
+                    f"{name}={short_repr(value)}" for name, value in zip(values or ["name"], given, strict=False)
+                )
+                raise UsageError(
+                    f"graph {self.name!r} takes its inputs by name: write {method}({meant}), or one mapping of them"
+                )
+        (mapping,) = given or ({},)
+        twice = sorted(mapping.keys() & named.keys())
+        if twice:
+            raise UsageError(f"graph {self.name!r}: {listed(twice)} stands in the mapping and beside it. Give it once.")
+        return {**mapping, **named}
+
+    def _wanted(self) -> list[str]:
+        """The names of a run's inputs."""
+        return list(Binder(self.nodes[self.start_node]).value_parameters)
+
+    def __call__(self, /, *given: Any, **inputs: Any) -> NoReturn:
+        """A graph isn't called.
+
+        Raises
+        ------
+        UsageError
+            Says what to write instead.
+        """
+        names = ", ".join(f"{name}=..." for name in inputs or self._wanted())
+        raise UsageError(f"a graph isn't called but run: write run({names}) of graph {self.name!r}, or start({names})")
+
+    if not TYPE_CHECKING:  # there, whatever is misspelt is to be found
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing_attribute(self, name)
 
     def _draw_up(
         self, session: Session, inputs: Mapping[str, Any], *, is_forecast: bool = False

@@ -8,10 +8,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from tensorlake_nb.core.batch import FailureKind, Span
 from tensorlake_nb.core.function import NodeLike
+from tensorlake_nb.core.naming import missing_attribute
 from tensorlake_nb.engine import detached
 from tensorlake_nb.engine import session as sessions
 from tensorlake_nb.engine.arrivals import Arrivals, arrivals
@@ -21,6 +22,7 @@ from tensorlake_nb.engine.forecast import followed
 from tensorlake_nb.engine.healing import Healing
 from tensorlake_nb.engine.launch import drive, make_desk_of, new_run_id, secret_values
 from tensorlake_nb.engine.naming import stored_resolver
+from tensorlake_nb.engine.nesting import refuse_inside_calls
 from tensorlake_nb.engine.ownership import Owner
 from tensorlake_nb.engine.recorded_run import RecordedRun
 from tensorlake_nb.engine.renewal import copied, following, renewed
@@ -170,6 +172,7 @@ class Run(RecordedRun):
             The run failed or was cancelled; ``.run`` is this run. With ``on_error="continue"`` failed calls
             don't raise: see `failures`.
         """
+        self._check_wait()
         with self._shown():
             if self._done is None:
                 self._waiting.follow(self._is_running, timeout)
@@ -183,6 +186,7 @@ class Run(RecordedRun):
         return self._awaited().__await__()
 
     async def _awaited(self) -> Run:
+        self._check_wait()
         with self._shown():
             if self._done is None:
                 await asyncio.to_thread(self._waiting.follow, self._is_running, None)
@@ -190,6 +194,10 @@ class Run(RecordedRun):
                 await self._waiting.until_async(self._done, self.cancel)
         self._raise()
         return self
+
+    def _check_wait(self) -> None:
+        if not self.has_ended:
+            refuse_inside_calls("wait for a run")
 
     @contextmanager
     def _shown(self) -> Iterator[None]:
@@ -272,6 +280,7 @@ class Run(RecordedRun):
         wait
             ``False`` returns at once.
         """
+        refuse_inside_calls("run a graph")
         name = self._name(function)
         fresh = frozenset((name,)) if only else following(self._blueprint.plan, name)
         if graph is not None:
@@ -293,6 +302,7 @@ class Run(RecordedRun):
         wait
             ``False`` returns at once.
         """
+        refuse_inside_calls("run a graph")
         if self.status == "running":
             if self._driver is None:
                 raise UsageError(f"run {self.id} is driven {detached.in_words(self._owner())}.")
@@ -302,6 +312,11 @@ class Run(RecordedRun):
             self._refresh()
             self._drive(resumed=True)
         return self.wait() if wait else self
+
+    if not TYPE_CHECKING:  # there, whatever is misspelt is to be found
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing_attribute(self, name)
 
     # -- what it was given --
 

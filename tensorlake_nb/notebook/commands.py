@@ -20,17 +20,17 @@ Namespace = dict[str, Any]
 
 def run(command: Command, namespace: Namespace) -> Run:
     """``run GRAPH [k=v ...]``."""
-    return _graph(command, namespace).run(**command.inputs)
+    return _graph(command, namespace).run(command.inputs)
 
 
 def start(command: Command, namespace: Namespace) -> Run:
     """``start GRAPH [--detach] [k=v ...]``."""
-    return _graph(command, namespace).start(**{"detach": command.detach, **command.inputs})
+    return _graph(command, namespace).start(command.inputs, detach=command.detach)
 
 
 def plan(command: Command, namespace: Namespace) -> Any:
     """``plan GRAPH [k=v ...]``."""
-    return _graph(command, namespace).plan(**command.inputs)
+    return _graph(command, namespace).plan(command.inputs)
 
 
 def verify(command: Command, namespace: Namespace) -> Any:

@@ -123,9 +123,9 @@ def _conclude(cell: _OpenCell) -> Any:
     graph.validate()
     match options.mode:
         case "run":
-            return graph.run(**options.inputs)
+            return graph.run(options.inputs)
         case "start":
-            return graph.start(**options.inputs)
+            return graph.start(options.inputs)
         case _:
             return graph
 

@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 from IPython.core.error import UsageError
 
+from tensorlake_nb.core.naming import did_you_mean
+
 
 class HelpShown(Exception):
     """``--help`` was asked for and printed; there is nothing left to do."""
@@ -251,6 +253,9 @@ def read_command(line: str) -> Command:
         After ``--help``.
     """
     words = _flags_last(words_of(line, "%tensorlake"))
+    if words and not words[0].startswith("-") and words[0] not in VERBS:
+        hint = did_you_mean(words[0], VERBS)
+        raise UsageError(f"%tensorlake: there is no {words[0]!r}{hint}. The verbs are {', '.join(VERBS)}.")
     given = _command_parser()[0].parse_args(words)
     magic = f"%tensorlake {given.verb}"
     limit = getattr(given, "limit", 20)

@@ -111,7 +111,7 @@ class Desk:
                 self.run(request.run).cancel(force=request.force)
                 return None
             case ms.InputsRequest(kind="run"):
-                return follow(self._graph(request.graph).start(**request.inputs)).wire()
+                return follow(self._graph(request.graph).start(request.inputs)).wire()
             case ms.InputsRequest(kind="validate"):
                 return self._validate(self._graph(request.graph), request.inputs)
             case ms.InputsRequest():
@@ -249,7 +249,7 @@ class Desk:
         return {"fields": fields, "problems": []}
 
     def _plan(self, graph: Graph, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        forecast = graph.plan(**inputs)
+        forecast = graph.plan(inputs)
         seconds = forecast.seconds
         return {
             "nodes": {

@@ -10,6 +10,7 @@ from typing import Any
 from tensorlake_nb.core.fingerprint import fingerprint
 from tensorlake_nb.core.function import Function, TensorlakeCompute, as_function
 from tensorlake_nb.core.graph import GraphBuilder
+from tensorlake_nb.core.naming import did_you_mean
 from tensorlake_nb.core.routes import declared_routes
 from tensorlake_nb.engine.graph import Graph, before_use
 from tensorlake_nb.errors import GraphError, TensorlakeError, UsageError
@@ -162,7 +163,10 @@ def wire(name: str, paths: Iterable[tuple[str, ...]], namespace: Namespace) -> G
             return by_name[called]
         if called in namespace:
             raise UsageError(f"%%tensorlake: --wire {called!r} is no function; decorate it with @tensorlake_function")
-        raise UsageError(f"%%tensorlake: --wire {called!r} isn't defined (functions: {', '.join(available) or 'none'})")
+        hint = did_you_mean(called, available)
+        raise UsageError(
+            f"%%tensorlake: --wire {called!r} isn't defined{hint} (functions: {', '.join(available) or 'none'})"
+        )
 
     paths = tuple(paths)
     graph = Graph(name=name, start_node=function(paths[0][0]))

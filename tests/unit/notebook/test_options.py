@@ -195,3 +195,10 @@ def test_options_of_a_verification_stand_anywhere(line: str) -> None:
 def test_a_verification_that_cannot_be_is_one_line(line: str) -> None:
     with pytest.raises(UsageError, match="See %tensorlake --help"):
         read_command(line)
+
+
+def test_a_misspelt_verb_is_told_by_the_one_that_was_meant() -> None:
+    with pytest.raises(
+        UsageError, match=r"^%tensorlake: there is no 'runn' \(did you mean 'run'\?\). The verbs are run, "
+    ):
+        read_command("runn pipeline n=3")
