@@ -48,6 +48,8 @@ def readable(text: str) -> str:
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+#: What a description of an error begins with; "its worker died ..." is none.
+_TYPE_NAME = re.compile(r"[^\W\d][\w.<>]*(?=: |$)")
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
@@ -152,16 +154,37 @@ class TaskFailedError(RunError):
         ``"TypeName: message"`` of what the function raised.
     traceback_text
         The remote traceback, with the cell's own lines.
+    lacking
+        The function that has no output because of it; empty where that isn't what was asked for.
+    __cause__
+        What the function raised, in the kernel that drives the run and where it can be rebuilt there.
     """
 
-    def __init__(self, node: str, index: int, input_repr: str, attempt: int, error: str, traceback_text: str) -> None:
-        super().__init__(node, index, input_repr, attempt, error, traceback_text)
+    def __init__(
+        self,
+        node: str,
+        index: int,
+        input_repr: str,
+        attempt: int,
+        error: str,
+        traceback_text: str,
+        lacking: str = "",
+    ) -> None:
+        super().__init__(node, index, input_repr, attempt, error, traceback_text, lacking)
         self.node, self.index, self.input_repr, self.attempt = node, index, input_repr, attempt
-        self.error, self.traceback_text = error, traceback_text
+        self.error, self.traceback_text, self.lacking = error, traceback_text, lacking
+
+    @property
+    def exception_type(self) -> str:
+        """The type of what the function raised, by name: ``"ValueError"``; empty where nothing was raised."""
+        found = _TYPE_NAME.match(self.error)
+        return found[0] if found is not None else ""
 
     def __str__(self) -> str:
         tries = f" after {self.attempt} attempts" if self.attempt > 1 else ""
         where = f"{self.node!r} failed on element {self.index}, input {self.input_repr}{tries}: {self.error}"
+        if self.lacking and self.lacking != self.node:
+            where = f"{self.lacking!r} gave nothing, because {where}"
         return f"{where}\n\n{self.traceback_text}" if self.traceback_text else where
 
 

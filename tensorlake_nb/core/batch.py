@@ -197,7 +197,7 @@ class Failure:
     """One element that failed: its offset in the batch, and what a person needs to find out why.
 
     ``usage`` failures (bad routes, arguments that don't bind, outputs that can't be stored) and ``request``
-    failures (`RequestException`) are never tried again.
+    failures (`RequestException`) are never tried again. ``raised`` is the exception as a pickle, if that is small.
     """
 
     offset: int
@@ -205,6 +205,7 @@ class Failure:
     error: str
     input_repr: str
     traceback_text: str = ""
+    raised: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

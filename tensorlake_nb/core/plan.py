@@ -93,6 +93,14 @@ class Plan:
         """The plan's nodes that one node of the graph became."""
         return tuple(node.name for node in self.nodes.values() if node.of == name)
 
+    def above(self, name: str) -> frozenset[str]:
+        """A node of the graph and all that lead to it."""
+        found = {name}
+        for node in reversed(list(self.nodes.values())):  # children come last
+            if node.of in found:
+                found.update(self.nodes[port.parent].of for port in node.ports)
+        return frozenset(found)
+
 
 def plan_graph(graph: FrozenGraph) -> Plan:
     """Lay out a validated graph."""

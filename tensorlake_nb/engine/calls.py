@@ -178,7 +178,7 @@ class Caller:
     def failure(self, offset: int, given: Any, error: BaseException) -> Failure:
         """Describe what went wrong after a call, with the outputs."""
         with secrets.shown(self._batch.run_id, self._call.secrets) as shown:
-            return failure_of(offset, error, given, secrets=(*shown, *self._hidden))
+            return failure_of(offset, error, given, secrets=(*shown, *self._hidden), resolver=self._loaded.resolver)
 
     def _context(self, offset: int, watch: Watch) -> RequestContext | None:
         if not self._call.inject_ctx:
@@ -212,9 +212,16 @@ class Caller:
         if watch.reason is not None and not isinstance(watch.reason, Cancelled):
             late = TaskTimeoutError(f"{self._call.node!r} took longer than its timeout of {self._call.timeout_s:g} s")
             late.__traceback__ = error.__traceback__ if error is not None else None
-            return failure_of(offset, late, given, kind=FailureKind.TIMEOUT, secrets=(*shown, *self._hidden))
+            return failure_of(
+                offset,
+                late,
+                given,
+                kind=FailureKind.TIMEOUT,
+                secrets=(*shown, *self._hidden),
+                resolver=self._loaded.resolver,
+            )
         if error is not None:
-            return failure_of(offset, error, given, secrets=(*shown, *self._hidden))
+            return failure_of(offset, error, given, secrets=(*shown, *self._hidden), resolver=self._loaded.resolver)
         return Returned(value, context.effects.packed() if context is not None else None, duration_s)
 
     def _hang(self, offset: int | None, watch: Watch) -> None:

@@ -42,7 +42,7 @@ from tensorlake_nb.core.streams import ChunkData, from_piece, split
 from tensorlake_nb.core.whole import targets_of, whole_counts, whole_routes
 from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.claiming import Claimant
-from tensorlake_nb.engine.failing import Failing
+from tensorlake_nb.engine.failing import Failing, Place
 from tensorlake_nb.engine.losses import Losses
 from tensorlake_nb.engine.node_work import DAMAGED
 from tensorlake_nb.engine.probing import Prober, stream_given
@@ -70,6 +70,8 @@ class Desk:
         kernel died, and must not take what is left of those batches, or is still under way, for its own.
     keeps
         Whether the store may be written to; without, this is only a look at what a run would find.
+    raised
+        Filled with what calls have raised, as pickles.
     sharing
         How the run meets others on the same store; ``None``: it takes no notice of them.
     """
@@ -89,6 +91,7 @@ class Desk:
         keeps: bool = True,
         sharing: Sharing | None = None,
         life: str = "",
+        raised: dict[Place, bytes] | None = None,
     ) -> None:
         self._life = life
         self._plan, self._calls, self._store, self.run_id = plan, calls, store, run_id
@@ -101,7 +104,7 @@ class Desk:
         self._submitted: dict[int, tuple[Submit, Batch]] = {}
         self._claimant = Claimant(plan, calls, self.streams, store, sharing, self._submitted)
         self._prober = Prober(plan, calls, self.streams, store, run_id, self._claimant, keeps=keeps)
-        self._failing = Failing(plan, self.streams, self._prober, self._claimant)
+        self._failing = Failing(plan, self.streams, self._prober, self._claimant, raised)
         self._losses = Losses(plan, self.streams, store, resolver, self._claimant, self._failing)
         self._rolling = {name: fold_start() for name in plan.nodes}
 

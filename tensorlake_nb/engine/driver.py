@@ -89,11 +89,14 @@ class Driver:
         owner: Owner | None = None,
         store_patience_s: float = 0.0,
         sharing: Sharing | None = None,
+        raised: Mapping[tuple[str, int], bytes] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.state = state
         #: What ended the run, if it wasn't a task.
         self.exception: BaseException | None = None
+        #: By function and element what calls have raised, as pickles; filled by the desk.
+        self.raised: Mapping[tuple[str, int], bytes] = {} if raised is None else raised
         self._run_id, self._make_desk, self._recorder, self._clock = run_id, make_desk, recorder, clock
         self._placements, self._resumed, self._owner = placements, resumed, owner or this_process()
         self._sharing = sharing

@@ -13,17 +13,33 @@ from tensorlake_nb.core.streams import Streams
 from tensorlake_nb.engine.claiming import Claimant
 from tensorlake_nb.engine.probing import Prober
 
+#: A function of the graph, and which element of its input stream.
+Place = tuple[str, int]
+#: Of so many failures it is remembered what was raised.
+_MOST_RAISED = 256
+
 
 class Failing:
-    """Places what failed in one run, and gives it up where no attempt is left."""
+    """Places what failed in one run, and gives it up where no attempt is left.
 
-    def __init__(self, plan: Plan, streams: Streams, prober: Prober, claimant: Claimant) -> None:
+    Parameters
+    ----------
+    raised
+        Filled with what calls have raised, as pickles.
+    """
+
+    def __init__(
+        self, plan: Plan, streams: Streams, prober: Prober, claimant: Claimant, raised: dict[Place, bytes] | None = None
+    ) -> None:
+        self._raised = {} if raised is None else raised
         self._plan, self._streams, self._prober, self._claimant = plan, streams, prober, claimant
 
     def placed(self, name: str, slices: tuple[Slice, ...], failure: Failure) -> ElementFailed:
         """The failure of one element of some slices, with its place in the stream."""
         (where,) = take(slices, failure.offset, failure.offset + 1)
         position = self._streams.position(name, where)
+        if failure.raised and len(self._raised) < _MOST_RAISED:
+            self._raised[self._plan.nodes[name].of, position] = failure.raised
         return ElementFailed(where, failure.kind, failure.error, failure.input_repr, failure.traceback_text, position)
 
     def give_up(self, name: str, failures: Sequence[ElementFailed]) -> None:

@@ -7,6 +7,7 @@ import re
 import reprlib
 import threading
 import traceback
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,10 +20,13 @@ from tensorlake_nb.core.batch import Failure, FailureKind
 from tensorlake_nb.engine.secrets import without
 from tensorlake_nb.engine.watchdog import Interrupt, Overrun, raise_in_thread
 from tensorlake_nb.errors import RequestException, RouteError, UsageError
+from tensorlake_nb.store.classes import ClassResolver
+from tensorlake_nb.store.pickled import pickled, unpickled
 
 _REPR_LIMIT = 200
 _ERROR_LIMIT = 4_000
 _TRACEBACK_LIMIT = 20_000
+_PICKLE_LIMIT = 64 * 1024
 #: How long the ``repr`` of a value or the text of an error may take (s).
 _PATIENCE_S = 2.0
 #: How much of a long text is looked through for secrets, at each of its ends.
@@ -47,15 +51,40 @@ def failure_of(
     *,
     kind: FailureKind | None = None,
     secrets: Sequence[str] = (),
+    resolver: ClassResolver | None = None,
 ) -> Failure:
-    """Describe what a call raised; never raises itself."""
+    """Describe what a call raised; never raises itself. With a resolver the exception goes along, if it can."""
     return Failure(
         offset,
         kind or kind_of(error),
         _cut(without(_in_time(lambda: _message(error), type(error).__qualname__), secrets), _ERROR_LIMIT),
         _cut(without(_short(given, secrets), secrets), _REPR_LIMIT),
         _middle_cut(without(_in_time(lambda: _traceback_text(error), ""), secrets), _TRACEBACK_LIMIT),
+        _pickled(error, secrets, resolver) if resolver is not None else b"",
     )
+
+
+def rebuilt(raised: bytes, resolver: ClassResolver) -> BaseException | None:
+    """What a call has raised, of bytes that a worker of this kernel's own run has sent; ``None`` if that can't be."""
+    try:
+        error = unpickled(raised, resolver)
+    except Exception:  # of a class that isn't here
+        return None
+    return error if isinstance(error, BaseException) else None
+
+
+def _pickled(error: BaseException, secrets: Sequence[str], resolver: ClassResolver) -> bytes:
+    """An exception for who drives the run; nothing where it can't be sent, is large, or holds a secret."""
+
+    def look() -> str:
+        try:
+            data = pickled(error, resolver)
+        except Exception:
+            return ""
+        is_fit = len(data) <= _PICKLE_LIMIT and not any(secret.encode() in data for secret in secrets if secret)
+        return b64encode(data).decode() if is_fit else ""
+
+    return b64decode(_in_time(look, ""))
 
 
 def error_text(error: BaseException) -> str:

@@ -26,6 +26,7 @@ from tensorlake_nb.engine.code import pack
 from tensorlake_nb.engine.dask_backend import DaskBackend
 from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.driver import Driver
+from tensorlake_nb.engine.failing import Place
 from tensorlake_nb.engine.failures import short_repr
 from tensorlake_nb.engine.loop_thread import spawn
 from tensorlake_nb.engine.naming import fingerprints, resolver_of
@@ -210,6 +211,7 @@ def make_desk_of(
     keeps: bool = True,
     sharing: Sharing | None = None,
     life: str = "",
+    raised: dict[Place, bytes] | None = None,
 ) -> Desk:
     """A desk with empty tables; one that doesn't keep anything only looks."""
     return Desk(
@@ -225,6 +227,7 @@ def make_desk_of(
         keeps=keeps,
         sharing=sharing,
         life=life,
+        raised=raised,
     )
 
 
@@ -253,8 +256,10 @@ def drive(
     sharing = Sharing(store, blueprint.run_id, shared, this_process(), resumed=resumed)
     life = f"-{random_secrets.token_hex(3)}" if resumed else ""
 
+    raised: dict[Place, bytes] = {}
+
     def make_desk() -> Desk:
-        return make_desk_of(blueprint, store, resolver, session, sharing=sharing, life=life)
+        return make_desk_of(blueprint, store, resolver, session, sharing=sharing, life=life, raised=raised)
 
     def make_backend(post: Callable[[Message], None]) -> Backend:
         return DaskBackend(session.connection, blueprint.run_id, values, post)
@@ -271,6 +276,7 @@ def drive(
         owner=owner or this_process(),
         store_patience_s=session.settings.store_patience,
         sharing=sharing,
+        raised=raised,
     )
     return driver, spawn(driver.drive())
 

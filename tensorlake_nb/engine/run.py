@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
-from tensorlake_nb.core.batch import FailureKind, Span
+from tensorlake_nb.core.batch import Span
 from tensorlake_nb.core.function import NodeLike
 from tensorlake_nb.core.naming import missing_attribute
 from tensorlake_nb.engine import detached
@@ -18,22 +18,24 @@ from tensorlake_nb.engine import session as sessions
 from tensorlake_nb.engine.arrivals import Arrivals, arrivals
 from tensorlake_nb.engine.blueprint import Blueprint, from_json
 from tensorlake_nb.engine.desk import Desk
+from tensorlake_nb.engine.failures import rebuilt
 from tensorlake_nb.engine.forecast import followed
 from tensorlake_nb.engine.healing import Healing
 from tensorlake_nb.engine.launch import drive, make_desk_of, new_run_id, secret_values
 from tensorlake_nb.engine.naming import stored_resolver
 from tensorlake_nb.engine.nesting import refuse_inside_calls
 from tensorlake_nb.engine.ownership import Owner
+from tensorlake_nb.engine.raising import requested, task_failed
 from tensorlake_nb.engine.recorded_run import RecordedRun
 from tensorlake_nb.engine.renewal import copied, following, renewed
 from tensorlake_nb.engine.results import Outputs
 from tensorlake_nb.engine.session import Session
+from tensorlake_nb.engine.snapshot import FailedElement
 from tensorlake_nb.engine.waiting import Waiting
 from tensorlake_nb.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
     InternalError,
-    RequestException,
     RunCancelledError,
     RunError,
     RunNotFoundError,
@@ -224,14 +226,11 @@ class Run(RecordedRun):
             return failed
         status = self.status
         failures = self.failures
-        requested = next((each for each in failures if each.kind is FailureKind.REQUEST), None)
-        if requested is not None:
-            error = RequestException(requested.error.partition(": ")[2])
+        request = requested(failures)
+        if request is not None:
+            error = request
         elif status == "failed" and failures and self._blueprint.plan.stops_on_failure:
-            first = failures[0]
-            error = TaskFailedError(
-                first.node, first.index, first.input_repr, first.attempt, first.error, first.traceback_text
-            )
+            error = self._failed(failures[0])
         elif status == "failed" and not failures:
             return InternalError(self._state.error or "the run failed and left no reason")
         elif status in ("cancelled", "interrupted"):
@@ -240,6 +239,21 @@ class Run(RecordedRun):
             return None
         error.run = self
         return error
+
+    def _failed(self, failure: FailedElement, lacking: str = "") -> TaskFailedError:
+        raised = self._driver.raised.get((failure.node, failure.index)) if self._driver is not None else None
+        error = task_failed(failure, None if raised is None else rebuilt(raised, self._resolver), lacking)
+        error.run = self
+        return error
+
+    def _refuse_lack(self, name: str) -> None:
+        """Raise the failure because of which a function that has ended has no outputs, if there is one."""
+        if self._state.status is None or self._on_loop(lambda: self._state.nodes[name].sealed):
+            return
+        above = self._blueprint.plan.above(name)
+        cause = next((failure for failure in self.failures if failure.node in above), None)
+        if cause is not None:
+            raise self._failed(cause, lacking=name)
 
     def cancel(self, *, force: bool = False) -> None:
         """Ask the run to stop. What is finished is kept; running calls are interrupted, then their workers ended.
@@ -342,8 +356,23 @@ class Run(RecordedRun):
     # -- what it gave --
 
     def output(self, function: NodeLike) -> Values:
-        """The outputs of a function, in stream order; of a reducer the one that it emitted."""
-        return [*self.outputs(function)]
+        """The outputs of a function, in stream order; of a reducer the one that it emitted.
+
+        Raises
+        ------
+        RequestException
+            A function has ended the run with it.
+        TaskFailedError
+            There are none, because of a failure; `outputs` gives what there is, be it nothing.
+        """
+        request = requested(self.failures)
+        if request is not None:
+            request.run = self
+            raise request
+        outputs = [*self.outputs(function)]
+        if not outputs:
+            self._refuse_lack(self._name(function))
+        return outputs
 
     def outputs(self, function: NodeLike) -> Outputs:
         """The outputs of a function so far, as a lazy sequence."""
@@ -360,6 +389,11 @@ class Run(RecordedRun):
         result
             For one last function its outputs as a list, or the value itself where nothing on the way was mapped
             (or it is a reducer); for several a dict of those by name.
+
+        Raises
+        ------
+        TaskFailedError
+            Also with ``on_error="continue"``, if one of these functions gave nothing because of a failure.
         """
         self.wait()
         leaves = [name for name, node in self._blueprint.plan.nodes.items() if not node.children]

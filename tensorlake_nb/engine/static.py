@@ -27,8 +27,9 @@ from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.functions import store_at
 from tensorlake_nb.engine.inline import begin, drive_inline
 from tensorlake_nb.engine.naming import stored_resolver
+from tensorlake_nb.engine.raising import task_failed
 from tensorlake_nb.engine.snapshot import failed_elements
-from tensorlake_nb.errors import InternalError, TaskFailedError
+from tensorlake_nb.errors import InternalError
 
 #: A Dask key: the node, and the run that the graph was drawn up for.
 NodeKey = tuple[str, str]
@@ -100,9 +101,7 @@ def compute_node(blueprint: Blueprint, store_url: str, trusted: bool, name: str,
             evolve(state, StreamReplayed(parent, desk.streams.add(parent, (), known[parent].as_chunk())))
     drive_inline(state, desk, until=lambda state: state.nodes[name].sealed)
     for failure in failed_elements(state):
-        raise TaskFailedError(
-            failure.node, failure.index, failure.input_repr, failure.attempt, failure.error, failure.traceback_text
-        )
+        raise task_failed(failure)
     if state.error is not None:
         raise InternalError(state.error)
     return {**known, **{part: _stored(desk, part) for part in parts}}

@@ -136,7 +136,7 @@ def test_in_a_static_graph_it_is_refused_too() -> None:
 def test_what_is_advised_works() -> None:
     @tensorlake_function()
     def direct(x: int) -> int:
-        return double(x) + 1
+        return int(double(x)) + 1
 
     @tensorlake_function()
     def listed(x: int) -> list[int]:

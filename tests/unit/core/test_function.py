@@ -184,7 +184,7 @@ def lambda_free(total: list[int], x: int) -> list[int]:
         ({"max_concurrency": 2.0}, "max_concurrency=2.0 isn't allowed."),
         ({"memory": -1}, "memory=-1 isn't allowed."),
         ({"input_encoder": "pickle"}, 'input_encoder=\'pickle\' isn\'t allowed. Give "json" or "cloudpickle".'),
-        ({"retries": 3}, "retries=3 isn't allowed. Give Retries(max_retries=...)"),
+        ({"retries": "3"}, "retries='3' isn't allowed. Give how many, or Retries(max_retries=...)"),
         ({"secrets": "API_KEY"}, "secrets= takes a list of names of environment variables"),
         ({"secrets": ["API-KEY"]}, "secrets= takes a list of names of environment variables"),
         ({"inject_ctx": 1}, "inject_ctx=1 isn't allowed. Give True or False."),

@@ -260,7 +260,7 @@ def test_the_definition_is_plain_data() -> None:
         ({"name": "x" * 201}, "has 201 characters"),
         ({"version": "1/2"}, "version '1/2' isn't allowed"),
         ({"tags": {"k": 1}}, "tags={'k': 1} isn't allowed"),
-        ({"retries": 3}, "retries=3 isn't allowed"),
+        ({"retries": "3"}, "retries='3' isn't allowed"),
         ({"on_error": "ignore"}, "on_error='ignore' isn't allowed"),
     ],
 )

@@ -331,7 +331,7 @@ def test_a_mistaken_magic_leaves_the_next_cells_alone(shell: Shell) -> None:
         ("%tensorlake why other", RunNotFoundError, "'other'"),
         ("%tensorlake why pipeline", UsageError, "hasn't been run in this store"),
         ("%tensorlake resume 123456", RunNotFoundError, "'123456'"),
-        ("%tensorlake sho", ShellUsageError, "invalid choice: 'sho'"),
+        ("%tensorlake sho", ShellUsageError, "there is no 'sho' (did you mean 'show'?)"),
     ],
 )
 def test_a_line_about_something_unknown_says_what_there_is(

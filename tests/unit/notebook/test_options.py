@@ -100,7 +100,7 @@ def test_a_wrong_option_of_a_cell_is_one_line(line: str, said: str) -> None:
     ("line", "said"),
     [
         ("", "the following arguments are required: VERB"),
-        ("rum pipeline", "invalid choice: 'rum'"),
+        ("rum pipeline", "there is no 'rum'"),
         ("run", "the following arguments are required: GRAPH"),
         ("run pipeline n", "'n' isn't an input"),
         ("runs --limit many", "invalid int value: 'many'"),
