@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from tensorlake_nb.core import jinja
 from tensorlake_nb.core.digest_arrays import array_rule
 from tensorlake_nb.core.digest_plain import attribute_parts, dict_parts, tuple_parts
 from tensorlake_nb.core.digest_tables import table_rule
@@ -102,12 +103,12 @@ def _reducer_of(cls: type) -> Any:
     Not of exceptions: tblib registers one for each that exists when it is installed, so that tracebacks travel, and
     then the same exception would have one digest in the processes that have it and another where it isn't.
     """
-    return None if issubclass(cls, BaseException) else copyreg.dispatch_table.get(cls)
+    return None if issubclass(cls, BaseException) else jinja.reducer_of(cls) or copyreg.dispatch_table.get(cls)
 
 
 def _is_known(cls: type) -> bool:
     """Whether what pickle takes a class's instances apart into is their canonical form."""
-    if _plainly_pickled(cls):
+    if _plainly_pickled(cls) or jinja.reducer_of(cls) is not None:
         return True
     for name in ("__reduce_ex__", "__reduce__", "__getstate__"):
         owner = next((base for base in cls.__mro__ if name in vars(base)), object)

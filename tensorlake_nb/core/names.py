@@ -7,11 +7,15 @@ f-strings and patterns are all resolved in it.
 from __future__ import annotations
 
 import dis
+import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import CodeType
+from typing import Any
 
 from tensorlake_nb.core.source import constants, nested_codes
+from tensorlake_nb.core.telling_names import DYNAMIC, TEXT_READERS
 
 #: Attributes taken one after another: ``("sub", "clean")`` for ``utils.sub.clean``; none for the bare name.
 Chain = tuple[str, ...]
@@ -20,6 +24,7 @@ _GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
 _CLOSURES = {"LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"}
 _ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD"}
 _KEPT = 4096
+_WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,17 @@ def reads_of(code: CodeType) -> Reads:
     while len(_held) > _KEPT:
         _held.popitem(last=False)
     return reads
+
+
+def named_in_texts(reads: Reads, namespace: Mapping[str, Any]) -> set[str]:
+    """The globals that code reads by a text in it: ``globals()["LIMIT"]``, ``df.query("a > @LIMIT")``."""
+    found = set[str]()
+    if any(name in reads.globals and name not in namespace for name in DYNAMIC):
+        found |= {text for text in reads.strings if text in namespace}
+    if reads.attributes & TEXT_READERS:
+        sentences = [text for text in reads.strings if text.strip() != text or " " in text or "@" in text]
+        found |= {word for text in sentences for word in _WORD.findall(text) if word in namespace}
+    return found
 
 
 def _read(code: CodeType, reads: Reads, pending: list[tuple[str, int, str, list[str] | None]]) -> None:

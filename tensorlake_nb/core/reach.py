@@ -16,7 +16,7 @@ from typing import Any
 
 from tensorlake_nb.core.encoding import name_of
 from tensorlake_nb.core.imports import absolute_name
-from tensorlake_nb.core.names import Reads, reads_of
+from tensorlake_nb.core.names import Reads, named_in_texts, reads_of
 from tensorlake_nb.core.origin import (
     Origin,
     origin_of,
@@ -40,11 +40,9 @@ from tensorlake_nb.core.telling_names import (
     IMPORTERS,
     MODULE_NAMES,
     READERS,
-    TEXT_READERS,
 )
 
 _MISSING = object()
-_WORD = re.compile(r"[A-Za-z_]\w*")
 #: Names of values that aren't shown in explanations.
 _SECRET = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
 
@@ -256,19 +254,10 @@ class Reach(Labels):
 
     def _globals(self, reads: Reads, namespace: dict[str, Any], owner: str) -> dict[str, str]:
         refs = {}
-        names = set(reads.globals) - MODULE_NAMES
-        dynamic = sorted(name for name in DYNAMIC & names if name not in namespace)
+        names = (set(reads.globals) | named_in_texts(reads, namespace)) - MODULE_NAMES
+        dynamic = sorted(name for name in DYNAMIC & set(reads.globals) if name not in namespace)
         if dynamic:
             self.note(f"`{owner}` calls {' and '.join(dynamic)}: what it reads that way isn't seen")
-            names |= {text for text in reads.strings if text in namespace} - MODULE_NAMES
-        if reads.attributes & TEXT_READERS:
-            words = {
-                word
-                for text in reads.strings
-                if text.strip() != text or " " in text or "@" in text
-                for word in _WORD.findall(text)
-            }
-            names |= {word for word in words if word in namespace} - MODULE_NAMES
         for name in sorted(names):
             found = namespace.get(name, _MISSING)
             if _is_shells_own(name, found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import pickle
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.hints import Unresolved, parameter_hints
 from tensorlake_nb.engine import main_module, travel
 from tensorlake_nb.engine.shipped import Shipment, shipment
+from tensorlake_nb.engine.travel_blame import culprit
 from tensorlake_nb.errors import SerializationError
 
 _FORMAT = "tensorlake-nb-code/1"
@@ -99,6 +101,13 @@ def unpack(data: bytes) -> Unpacked:
             f"a function needs {error.name or 'a module'!r}, which this worker can't import ({error}). "
             "Install it where the workers run."
         ) from error
+    except (Exception, SystemExit) as error:  # `__setstate__` and the like are code of the notebook's own
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise SerializationError(
+            f"a function can't be made again on a worker: {type(error).__name__}: {error} ({where.name}, "
+            f"{where.filename}:{where.lineno}). Something that it reaches is pickled in a way that can't be undone: "
+            "look at its __reduce__, __getstate__ and __setstate__, or make it inside the function."
+        ) from error
     for filename, text in sources.items():
         # Without a modification time the lines stay as they were in the kernel, whatever is in that file here.
         linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
@@ -115,7 +124,7 @@ def _annotations(function: Function) -> dict[int, dict[str, Any]]:
 
 
 def _complaint(function: Function, classes: Mapping[tuple[str, str], type], error: Exception) -> str:
-    found = travel.culprit(function, f"function {function.name!r}") or travel.culprit(dict(classes), "its classes")
+    found = culprit(function, f"function {function.name!r}") or culprit(dict(classes), "its classes")
     if found is None:
         return f"function {function.name!r} can't be sent to a worker: {error}"
     where, held, reason = found

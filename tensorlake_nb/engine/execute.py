@@ -10,6 +10,8 @@ A store that is full or away is waited for here, with what was computed in hand.
 from __future__ import annotations
 
 import os
+import pickle
+from contextlib import suppress
 from dataclasses import replace
 
 from distributed import Worker
@@ -27,6 +29,7 @@ from tensorlake_nb.engine.reporting import Report, Started, StoreAwaited, curren
 from tensorlake_nb.engine.stopping import given_up
 from tensorlake_nb.engine.surroundings import go_home
 from tensorlake_nb.engine.watchdog import rest_alarm
+from tensorlake_nb.errors import InternalError, TensorlakeError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.patience import Patience, patient
 
@@ -50,7 +53,24 @@ def run_batch(batch: Batch, *dependencies: object) -> tuple[Receipt, ...]:
         The store can't be reached, or the code sent isn't there.
     """
     worker = current_worker()
-    return execute(batch, reporter(worker, batch.run_id), host_of(worker))
+    try:
+        return execute(batch, reporter(worker, batch.run_id), host_of(worker))
+    except Exception as error:
+        raise _portable(error) from None
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that reaches the driver, whatever it was: Dask drops the message of a task whose error can't be pickled.
+
+    A traceback is pickled frame by frame, each inside the one before, so that of a `RecursionError` can't be.
+    """
+    bare = error.with_traceback(None)
+    bare.__cause__ = bare.__context__ = None
+    if isinstance(error, TensorlakeError):
+        with suppress(Exception):
+            pickle.loads(pickle.dumps(bare))
+            return bare
+    return InternalError(f"{type(error).__name__}: {error}")
 
 
 def host_of(worker: Worker | None) -> Host:

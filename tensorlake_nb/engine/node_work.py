@@ -27,9 +27,9 @@ from tensorlake_nb.engine.watchdog import rest_alarm
 from tensorlake_nb.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
+    StoreError,
     StoreVersionError,
     UntrustedCheckpointError,
-    UsageError,
 )
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.entry import TaskOutcome
@@ -94,7 +94,9 @@ class NodeWork:
     def _load(self) -> Loaded | None:
         try:
             return load_function(self.call, self.store)
-        except UsageError as error:
+        except StoreError:
+            raise
+        except Exception as error:  # a batch that ends in an error of the notebook's own code would be given out again
             for offset in range(self.size or 1):
                 self.failures[offset] = failure_of(offset, error, None)
             return None
@@ -206,7 +208,9 @@ class NodeWork:
             return value, self.inputs.arguments(value) if binds else ((), {}), None
         except DAMAGED as error:
             return None, None, Failure(offset, FailureKind.DAMAGE, error_text(error), "")
-        except UsageError as error:
+        except StoreError:
+            raise
+        except Exception as error:  # it doesn't fit, or its class's own code raised when it was read
             return value, None, self.caller.failure(offset, value, error)
 
     def take(self, offset: int, value: Any, outcome: Returned | Failure | None) -> None:

@@ -8,6 +8,7 @@ Objects of any type pass through here: `Any` stops in this file.
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 import io
 import linecache
@@ -25,7 +26,9 @@ from weakref import WeakSet, WeakValueDictionary
 import cloudpickle
 from cloudpickle import cloudpickle as internals
 
+from tensorlake_nb.core import jinja
 from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.names import named_in_texts, reads_of
 from tensorlake_nb.core.origin import Origin, origin_of_module
 from tensorlake_nb.core.reach_values import set_travels
 from tensorlake_nb.engine import travel_functools
@@ -157,12 +160,15 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._function_object(obj)
         if isinstance(obj, types.CodeType):
             return _code(obj)
+        template = jinja.reducer_of(type(obj))
+        if template is not None:
+            return template(obj)
         made_by_library = travel_functools.reduced(obj)
         if made_by_library is not None:
             return made_by_library
         reduced = super().reducer_override(obj)
         if not isinstance(reduced, tuple):
-            return reduced
+            return _plain_state(obj) if _asks_itself(type(obj)) else reduced
         if isinstance(obj, types.FunctionType):
             return self._plain_function(obj, reduced)
         if isinstance(obj, type):
@@ -200,6 +206,9 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
         annotations = self._resolved.get(id(function), slots.get("__annotations__") or {})
         kept = {name: value for name, value in annotations.items() if name != "return" or not _names_a_node(value)}
         slots = {**slots, "__annotations__": kept}
+        around = function.__globals__  # what a text names isn't among the names that cloudpickle reads off the code
+        by_text = {name: around[name] for name in sorted(named_in_texts(reads_of(function.__code__), around))}
+        slots["__globals__"] = {**by_text, **slots["__globals__"]}
         module = _module_of_globals(function)
         if module is not None:
             slots["__globals__"] = self._sendable(module.__name__, slots["__globals__"])
@@ -279,6 +288,27 @@ def _names_a_node(annotation: Any) -> bool:
     return any(_names_a_node(inner) for inner in getattr(annotation, "__args__", None) or ())
 
 
+def _asks_itself(cls: type) -> bool:
+    """Whether instances answer for attributes that they don't have, and are pickled as any plain object is.
+
+    Pickle asks an instance that has no attributes yet for its ``__setstate__``; ``return getattr(self.held, name)``
+    then asks for ``held``, and for ``held``, and doesn't end.
+    """
+    return (
+        hasattr(cls, "__getattr__")
+        and not issubclass(cls, type)
+        and not hasattr(cls, "__setstate__")
+        and cls.__reduce_ex__ is object.__reduce_ex__
+        and cls.__reduce__ is object.__reduce__
+        and cls not in copyreg.dispatch_table
+    )
+
+
+def _plain_state(obj: Any) -> Any:
+    make, args, state, *items = obj.__reduce_ex__(5)
+    return (make, args, state, *items, _set_state) if state is not None else (make, args)
+
+
 class _ModuleVars(dict[str, Any]):
     """Stands for the namespace of a project module."""
 
@@ -310,6 +340,14 @@ _classes: WeakValueDictionary[tuple[str, str, str], type] = WeakValueDictionary(
 _unfilled: set[type] = set()
 _made: WeakSet[type] = WeakSet()
 _HOOK = "__init_subclass__"
+
+
+def _set_state(obj: Any, state: Any) -> None:
+    held, slots = state if isinstance(state, tuple) else (state, None)
+    if held:
+        object.__getattribute__(obj, "__dict__").update(held)
+    for name, value in (slots or {}).items():
+        object.__setattr__(obj, name, value)
 
 
 def _shell(name: str) -> types.ModuleType:
@@ -372,68 +410,3 @@ def _fill_class(cls: type, state: Any) -> None:
     if cls in _unfilled:
         _unfilled.discard(cls)
         internals._class_setstate(cls, state)
-
-
-# -- who is to blame ---------------------------------------------------------------------------------------------------
-
-
-#: So many steps from the function: deeper, it is the depth itself that can't be pickled.
-_DEEPEST = 20
-
-
-def culprit(obj: Any, name: str) -> tuple[str, Any, Exception] | None:
-    """Find the innermost thing that can't be pickled: where it is held, itself, and why not."""
-    return _search(obj, name, set(), _DEEPEST)
-
-
-def _search(obj: Any, where: str, seen: set[int], depth: int) -> tuple[str, Any, Exception] | None:
-    if id(obj) in seen:
-        return None
-    seen.add(id(obj))
-    error = refusal(obj)
-    if error is None:
-        return None
-    for label, part in _parts(obj, where) if depth else ():
-        found = _search(part, label, seen, depth - 1)
-        if found is not None:
-            return found
-    return where, obj, error
-
-
-def _parts(obj: Any, where: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(obj, Function):
-        yield where, obj.call
-        yield f"accumulate= of {where}", obj.options.accumulate
-        yield f"combine= of {where}", obj.options.combine
-    elif isinstance(obj, types.FunctionType):
-        holder = f"{obj.__name__}()"
-        for name in internals._extract_code_globals(obj.__code__):
-            if name in obj.__globals__:
-                yield f"the global {name!r} of {holder}", obj.__globals__[name]
-        for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
-            if cell != types.CellType():
-                yield f"the closure variable {name!r} of {holder}", cell.cell_contents
-        for number, value in enumerate(obj.__defaults__ or ()):
-            yield f"default {number + 1} of {holder}", value
-        for name, value in {**(obj.__kwdefaults__ or {}), **vars(obj)}.items():
-            yield f"{name!r} of {holder}", value
-    elif isinstance(obj, type):
-        for name, value in vars(obj).items():
-            if name not in ("__dict__", "__weakref__"):
-                inner = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
-                yield f"{name!r} of class {obj.__qualname__}", inner
-    elif isinstance(obj, types.ModuleType):
-        for name, value in vars(obj).items():
-            if not name.startswith("__"):
-                yield f"{name!r} of module {obj.__name__}", value
-    elif isinstance(obj, types.MethodType):
-        yield f"the object of {obj.__name__}()", obj.__self__
-    elif isinstance(obj, dict):
-        for key, value in obj.items():
-            yield f"{where}[{key!r:.40}]", value
-    elif isinstance(obj, (list, tuple, set, frozenset)):
-        for number, value in enumerate(obj):
-            yield f"{where}[{number}]", value
-    else:
-        for name, value in getattr(obj, "__dict__", {}).items():
-            yield f"{where}.{name}", value

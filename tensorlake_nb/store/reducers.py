@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from tensorlake_nb.core import jinja
 from tensorlake_nb.store import remade
 
 #: Gives what ``__reduce__`` would, or ``NotImplemented``. ``can_be_kept`` tries whether something pickles.
@@ -61,6 +62,9 @@ def _rule_for(cls: type) -> Reducer | None:
         return _view
     if issubclass(cls, io.IOBase) and cls.__module__ == "_io" and not issubclass(cls, io.BytesIO | io.StringIO):
         return _file
+    template = jinja.reducer_of(cls)
+    if template is not None:
+        return lambda value, _: template(value)
     if issubclass(cls, BaseException):
         own = next(base for base in cls.__mro__ if {"__reduce__", "__reduce_ex__"} & vars(base).keys())
         return None if own.__flags__ & _MADE_BY_A_PROGRAM else _exception
