@@ -19,6 +19,7 @@ from tensorlake_nb.core.digest_arrays import array_encoding
 from tensorlake_nb.core.digest_nodes import Nodes
 from tensorlake_nb.core.digest_objects import CODE_TYPES, rule_for
 from tensorlake_nb.core.digest_plain import RULES, SCALARS, list_encoding
+from tensorlake_nb.core.digest_reducers import SENT, Reducer
 from tensorlake_nb.core.encoding import HASHED, INLINE, Refusal, Rule, digest_of, name_of, part_of, type_name
 from tensorlake_nb.core.keys import Digest
 from tensorlake_nb.core.origin import Origin, origin_of
@@ -146,6 +147,10 @@ class Encoder:
     def constructor_part(self, value: Any) -> bytes:
         """What ``__reduce__`` names as the constructor counts by name."""
         return part_of(b"k" + name_of(value).encode())
+
+    def reducer(self, cls: type) -> Reducer | None:
+        """A value is what can be sent: what can't isn't taken apart."""
+        return SENT.get(cls)
 
     def unordered(self, values: Iterable[Any]) -> list[bytes]:
         """Parts sorted by themselves."""

@@ -179,7 +179,7 @@ def _set_subclass(value: Any, enc: Encoding) -> bytes:
 
 def _reduced_once(value: Any, enc: Encoding) -> bytes:
     cls = type(value)
-    reducer = _reducer_of(cls)
+    reducer = enc.reducer(cls) or _reducer_of(cls)
     try:
         result = reducer(value) if reducer is not None else value.__reduce_ex__(4)
     except RecursionError:

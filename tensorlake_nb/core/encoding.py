@@ -35,6 +35,9 @@ class Encoding(Protocol):
     def constructor_part(self, value: Any) -> bytes:
         """The part of the callable that ``__reduce__`` gives to rebuild an instance."""
 
+    def reducer(self, cls: type) -> Callable[[Any], Any] | None:
+        """What takes instances of a class apart that pickle alone can't."""
+
     def unordered(self, values: Iterable[Any]) -> list[bytes]:
         """The parts of a set's items, in an order that the set's own order has no say in."""
 

@@ -20,6 +20,7 @@ import numpy as np
 from tensorlake_nb.core.digest import Encoder, encoded
 from tensorlake_nb.core.digest_objects import CODE_TYPES
 from tensorlake_nb.core.digest_plain import SCALARS, attribute_parts
+from tensorlake_nb.core.digest_reducers import READ, SENT, Reducer
 from tensorlake_nb.core.encoding import Refusal, digest_of, name_of, part_of, parts, type_name
 from tensorlake_nb.core.origin import Origin, origin_of_class
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 #: Packages whose objects are the running notebook or cluster itself, and hold everything else.
 _ENVIRONMENT = type(os.environ)
-_LIVE = frozenset(("IPython", "ipykernel", "ipywidgets", "traitlets", "comm", "distributed", "tornado", "asyncio"))
+_LIVE = frozenset(("IPython", "ipykernel", "comm", "distributed", "tornado", "asyncio"))
 #: Packages whose objects travel, as those of Python's own plain types do.
 _PLAIN = frozenset(("collections", "datetime", "decimal", "numpy", "pandas", "pathlib", "polars", "pyarrow", "re"))
 #: What is the same as any other of its type, wherever it is made.
@@ -91,6 +92,10 @@ class ReachEncoder(Encoder):
     def constructor_part(self, value: Any) -> bytes:
         """Constructors are followed."""
         return self.code_part(value) if isinstance(value, CODE_TYPES) else super().constructor_part(value)
+
+    def reducer(self, cls: type) -> Reducer | None:
+        """What can't be sent is there by an import, and counts by what can be read of it."""
+        return READ.get(cls) or SENT.get(cls)
 
     def unordered(self, values: Iterable[Any]) -> list[bytes]:
         """Parts sorted by themselves; code is met in the order of its names, as labels are given on the way."""
