@@ -95,7 +95,14 @@ class StoreAwaited:
     seconds: float
 
 
-Message = Ready | Started | Progress | Part | Finished | Lost | Broken | StoreAwaited
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The cluster does nothing for the run, and this is what it waits for; empty: it does again."""
+
+    what: str
+
+
+Message = Ready | Started | Progress | Part | Finished | Lost | Broken | StoreAwaited | Waits
 
 
 class Backend(Protocol):
@@ -111,7 +118,10 @@ class Backend(Protocol):
         """
 
     def look(self) -> None:
-        """See whether anything can still come, and say `Broken` if not: some losses nobody tells of. Doesn't block."""
+        """See whether anything can still come, and say `Broken` if not: some losses nobody tells of. Doesn't block.
+
+        Where nothing has come for a while `Waits` says why.
+        """
 
     def refresh(self) -> None:
         """Stored data was put aside: workers are to look again at what there is."""

@@ -17,12 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import dask
-from distributed import Client, Nanny, Security, SpecCluster, Worker
+from distributed import Client, KilledWorker, Nanny, Security, SpecCluster, Worker
 from distributed.comm.addressing import parse_address
 from distributed.comm.registry import get_backend
 
 import tensorlake_nb
 from tensorlake_nb.engine.descendants import kill_tree
+from tensorlake_nb.engine.endings import BegunBeforeError, attempt_once, ending_of
 from tensorlake_nb.engine.nannies import (
     Births,
     EmbeddedCluster,
@@ -80,7 +81,11 @@ class Connection:
         Its workers are processes of their own, so a hanging call can be ended, and ``memory://`` can't be shared.
     followed
         What workers that were started here have around them; ``None`` for others, which have their own.
+    attempts_once
+        Dask gives a batch up when its worker dies. A scheduler that takes no plugins may begin it again.
     """
+
+    attempts_once = True
 
     def __init__(
         self,
@@ -121,6 +126,11 @@ class Connection:
     def threads(self) -> Mapping[str, int]:
         """How many threads each worker has, by its address."""
         found: Mapping[str, int] = self._client.nthreads()
+        return found
+
+    def workers(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the scheduler knows of each worker, by its address; waits for its answer."""
+        found: Mapping[str, Mapping[str, Any]] = self._client.scheduler_info(n_workers=-1)["workers"]
         return found
 
     def placed(self) -> Mapping[Any, str]:
@@ -216,13 +226,17 @@ def connect(
     return _checked(_remote(cluster))
 
 
-def death_of(connection: Connection, address: str) -> str | None:
-    """What a worker of an embedded cluster died of: ``"exit code 3"``, ``"SIGKILL"``, ``"timeout"``; else ``None``.
+def death_of(connection: Connection, address: str, error: BaseException | None = None) -> str | None:
+    """What a worker died of: ``"exit code 3"``, ``"SIGKILL"``, ``"timeout"``; ``""``: nobody knows; ``None``: it lives.
 
-    The nanny may hear of it a little later than whoever lost the connection, so this waits up to a second.
+    The nanny may hear of it a little later than whoever lost the connection, so this waits up to a second. Of a cluster
+    that isn't ours only the error says that a worker has died, and what isn't its task's fault is one of `BLAMELESS`.
     """
-    if not connection.is_embedded or not connection.has_processes:
+    if not connection.has_processes:
         return None
+    if not connection.is_embedded:
+        is_dead = isinstance(error, (KilledWorker, BegunBeforeError))
+        return ending_of(connection.client, address, error) if is_dead else None
     return death_at(address, _DEATH_NOTICE_S)
 
 
@@ -347,6 +361,7 @@ def _checked(connection: Connection) -> Connection:
             time.sleep(0.05)
         connection.has_processes = _has_processes(client)
         connection.refuse_other_versions()
+        connection.attempts_once = attempt_once(client)
     except BaseException:
         connection.close()
         raise

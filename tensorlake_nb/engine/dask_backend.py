@@ -20,12 +20,14 @@ from tensorlake_nb.engine import backend as be
 from tensorlake_nb.engine import reporting
 from tensorlake_nb.engine.backend import Message, Order
 from tensorlake_nb.engine.cluster import Connection, death_of
-from tensorlake_nb.engine.execute import run_batch
+from tensorlake_nb.engine.endings import BLAMELESS, BegunBeforeError
+from tensorlake_nb.engine.execute import run_batch, run_batch_once
 from tensorlake_nb.engine.functions import forget_listed
 from tensorlake_nb.engine.lowering import batch_key
-from tensorlake_nb.engine.nannies import STOOD_STILL, TIMED_OUT
+from tensorlake_nb.engine.nannies import TIMED_OUT
 from tensorlake_nb.engine.placing import required
 from tensorlake_nb.engine.secrets import install_secrets
+from tensorlake_nb.engine.silence import Pending, Silence
 from tensorlake_nb.engine.stopping import forget_run, request_cancel, request_stop
 from tensorlake_nb.engine.surroundings import Change, adopt
 from tensorlake_nb.errors import ClusterError, StoreUnavailableError
@@ -74,6 +76,10 @@ def _gone(connection: Connection, why: str) -> ClusterError:
     )
 
 
+def _ended(how: str) -> str:
+    return f"its worker process ended ({how})" if how else "its worker process ended"
+
+
 def _too_late(overran: reporting.Overran | None) -> str:
     """What a call whose process was ended with it is told to have failed with."""
     late = "it took longer than its timeout"
@@ -119,9 +125,14 @@ class DaskBackend:
         self._numbers: dict[str, int] = {}
         #: Which worker has begun a batch, and when (s, monotonic).
         self._workers: dict[int, tuple[str, float]] = {}
+        #: Which worker had begun a batch before Dask gave it to the one that is at it now.
+        self._before: dict[int, str] = {}
         self._lasting: set[int] = set()
         #: The call in a batch that its worker ends itself for.
         self._overran: dict[int, reporting.Overran] = {}
+        #: The Dask resources that a batch asks for.
+        self._needs: dict[int, Mapping[str, float]] = {}
+        self._silence = Silence(post)
         self._slots, self._count_again_at = 0, 0.0
         self._lock = threading.Lock()
 
@@ -169,14 +180,16 @@ class DaskBackend:
         keys = [batch_key(order.batch, order.number) for order in orders]
         with self._lock:  # before they are on their way: a worker may say at once that it has begun
             self._numbers.update({order.batch.name: order.number for order in orders})
+            self._needs.update({order.number: resources for order in orders})
             self._lasting.update(order.number for order in orders if order.is_lasting)
         # Where Dask finds none of the workers that are asked for, it forgets the resources with them.
         free = None if resources else self._free_workers(connection)
         # Begun in this order, so that what comes first in a stream is there first; a graph of independent tasks would
         # be begun in any.
         client: Any = connection.client
+        may_come_again = self._task is run_batch and not connection.attempts_once
         futures = client.map(
-            self._task,
+            run_batch_once if may_come_again else self._task,
             [order.batch for order in orders],
             key=keys,
             pure=False,
@@ -211,6 +224,7 @@ class DaskBackend:
         return free if 0 < len(free) < len(threads) else None
 
     def _on_done(self, number: int, future: Future[Any]) -> None:
+        self._silence.ended()
         with self._lock:
             if self._futures.get(number) is not future:
                 return  # halted, abandoned or closed meanwhile
@@ -232,15 +246,21 @@ class DaskBackend:
         with self._lock:
             self._futures.pop(number, None)
             self._workers.pop(number, None)
+            self._before.pop(number, None)
+            self._needs.pop(number, None)
             self._lasting.discard(number)
             self._overran.pop(number, None)
 
     def _lost(self, number: int, future: Future[Any], error: BaseException) -> be.Lost:
         worker, _ = self._workers.get(number, (None, 0.0))
         has_begun = worker is not None
-        if worker is None and isinstance(error, KilledWorker) and error.last_worker is not None:
+        if isinstance(error, BegunBeforeError):
+            worker = self._before.get(number, worker)
+        elif worker is None and isinstance(error, KilledWorker) and error.last_worker is not None:
             worker = error.last_worker.address
-        death = death_of(self._connection, worker) if self._connection is not None and worker is not None else None
+        death: str | None = None
+        if self._connection is not None and worker is not None:
+            death = death_of(self._connection, worker, error)
         if death == "SIGTERM":  # a Jupyter kernel that shuts down ends its children first, and then itself
             threading.main_thread().join(_EXIT_NOTICE_S)
         if death == TIMED_OUT:
@@ -248,22 +268,21 @@ class DaskBackend:
             return be.Lost(
                 number, _too_late(overran), FailureKind.TIMEOUT, has_begun=has_begun, culprit=_culprit(overran)
             )
-        if death == STOOD_STILL:
-            return be.Lost(number, "its worker process was paused (SIGSTOP) for too long", is_blameless=True)
+        if death is not None and death in BLAMELESS:
+            return be.Lost(number, BLAMELESS[death], is_blameless=True)
         if death is not None:
-            return be.Lost(number, f"its worker process ended ({death})", has_begun=has_begun)
+            return be.Lost(number, _ended(death), has_begun=has_begun)
         if future.status == "cancelled":
             return be.Lost(number, "the cluster gave it up: was it restarted?")
         return be.Lost(number, f"{type(error).__name__}: {error}", has_begun=has_begun)
 
     def _on_event(self, event: Any) -> None:
+        self._silence.ended()
         _, body = event
         message = reporting.decoded(body)
         match message:
-            case reporting.Started(batch, _, worker, _) if batch in self._numbers:
-                with self._lock:
-                    self._workers[self._numbers[batch]] = (worker, time.monotonic())
-                self._post(be.Started(self._numbers[batch], worker))
+            case reporting.Started(batch, _, worker) if batch in self._numbers:
+                self._on_started(self._numbers[batch], worker)
             case reporting.Progress(batch, _, _, current, total) if batch in self._numbers:
                 self._post(be.Progress(self._numbers[batch], current, total))
             case reporting.PartDone(receipt) if receipt.batch in self._numbers:
@@ -277,19 +296,42 @@ class DaskBackend:
             case _:
                 pass
 
+    def _on_started(self, number: int, worker: str) -> None:
+        with self._lock:
+            before = self._workers.get(number)
+            self._workers[number] = (worker, time.monotonic())
+            if before is not None:
+                self._before[number] = before[0]
+        self._post(be.Started(number, worker))
+        if before is not None and self._connection is not None and not self._connection.attempts_once:
+            self._withdraw_soon(number, _ended(""), FailureKind.WORKER_LOST)
+
     def _on_overran(self, number: int, overran: reporting.Overran) -> None:
         """The worker ends itself. A scheduler that isn't ours would have the batch begun anew elsewhere, and again."""
         with self._lock:
             self._overran[number] = overran
-            left = {number: self._futures[number]} if number in self._futures else {}
         if self._connection is not None and not self._connection.is_embedded:
-            # not on this thread, which is the one that the client withdraws it on
-            withdraw = partial(self._withdraw, left, _too_late(overran), FailureKind.TIMEOUT)
-            threading.Thread(target=withdraw, name="tensorlake-nb-overran", daemon=True).start()
+            self._withdraw_soon(number, _too_late(overran), FailureKind.TIMEOUT)
+
+    def _withdraw_soon(self, number: int, reason: str, kind: FailureKind) -> None:
+        """Withdraw a batch, though not on this thread, which is the one that the client withdraws it on."""
+        with self._lock:
+            left = {number: self._futures[number]} if number in self._futures else {}
+        withdraw = partial(self._withdraw, left, reason, kind)
+        threading.Thread(target=withdraw, name="tensorlake-nb-withdraw", daemon=True).start()
 
     def look(self) -> None:
-        if self._connection is not None and self._connection.loss is not None:
+        if self._connection is None:
+            return
+        if self._connection.loss is not None:
             self._post(be.Broken(_gone(self._connection, self._connection.loss)))
+        else:
+            self._silence.look(self._connection, self._pending)
+
+    def _pending(self) -> list[Pending]:
+        """What the cluster has been given, or is just about to be."""
+        with self._lock:
+            return [Pending(self._workers.get(number, (None, 0.0))[0], needs) for number, needs in self._needs.items()]
 
     def refresh(self) -> None:
         if self._connection is not None:
@@ -367,6 +409,7 @@ class DaskBackend:
         client = self._connection.client
         with self._lock:
             left, self._futures = list(self._futures.values()), {}
+            self._needs.clear()
         if client.status == "running":
             client.cancel(left, force=True)
             client.unsubscribe_topic(reporting.topic_of(self._run_id))

@@ -114,6 +114,8 @@ class Driver:
         self._ended: set[int] = set()
         self._is_halted = False
         self._store_awaited_until = 0.0
+        #: What the run waits for, where the cluster does nothing for it.
+        self.waits_for = ""
         self._patience = Patience(store_patience_s, is_over=lambda: self.state.stopping == "cancelled")
 
     @property
@@ -315,6 +317,8 @@ class Driver:
                     self._at_desk(self._desk.recover, message, now, is_stopping)
             case be.StoreAwaited(seconds):
                 self._store_awaited_until = max(self._store_awaited_until, now + seconds)
+            case be.Waits(what):
+                self.waits_for = what
             case be.Broken(error):
                 self._break(error)
             case _:

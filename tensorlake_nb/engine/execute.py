@@ -22,6 +22,7 @@ from tensorlake_nb.engine.calls import Host
 from tensorlake_nb.engine.capture import redirected
 from tensorlake_nb.engine.concurrent import compute_concurrently
 from tensorlake_nb.engine.emitting import emit
+from tensorlake_nb.engine.endings import BegunBeforeError
 from tensorlake_nb.engine.folding import fold
 from tensorlake_nb.engine.functions import store_at
 from tensorlake_nb.engine.node_work import NodeWork, compute_in_turn
@@ -73,6 +74,22 @@ def _portable(error: Exception) -> Exception:
     return InternalError(f"{type(error).__name__}: {error}")
 
 
+def run_batch_once(batch: Batch, *dependencies: object) -> tuple[Receipt, ...]:
+    """`run_batch` where Dask may begin a batch again because its worker has ended.
+
+    Raises
+    ------
+    BegunBeforeError
+        Its spool says what that worker was at: the run decides whether that is tried again.
+    """
+    writer = store_at(batch.store_url, batch.trusted, batch.run_id).writer(batch.calls[0].fingerprint, batch.segment)
+    begun = writer.interrupted()
+    writer.close()
+    if begun:
+        raise BegunBeforeError(batch.name)
+    return run_batch(batch, *dependencies)
+
+
 def host_of(worker: Worker | None) -> Host:
     """The process that this is, as the place where calls are made."""
     if worker is None:
@@ -98,7 +115,7 @@ def _executed(batch: Batch, report: Report, host: Host, store: Store | None) -> 
     if store is None:
         store = store_at(batch.store_url, batch.trusted, batch.run_id)
     go_home(batch.run_id)
-    report(Started(batch.name, batch.node, host.address, os.getpid()))
+    report(Started(batch.name, batch.node, host.address, os.getpid(), surely=not store.is_local))
     works: list[NodeWork] = []
     try:
         with redirected():

@@ -170,6 +170,8 @@ class RecordedRun:
             return ""
         if driver.awaits_store:
             return "waiting for the store"
+        if driver.waits_for:
+            return driver.waits_for
         return self._on_loop(lambda: "waiting for the cluster" if self._state.awaits_cluster else "")
 
     def summary(self) -> RunSummary:

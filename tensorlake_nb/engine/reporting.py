@@ -6,8 +6,10 @@ stands in the receipt or in the store as well.
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +18,23 @@ from distributed import Worker, get_worker
 from tensorlake_nb.core.batch import Receipt
 from tensorlake_nb.core.keys import RunId
 
+#: How long a worker waits for the scheduler to hear that it begins (s).
+_HEARD_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A batch was begun on a worker."""
+    """A batch was begun on a worker.
+
+    ``surely``: nothing is called before the scheduler has heard it, since nothing else tells of it if the call ends its
+    worker.
+    """
 
     batch: str
     node: str
     worker: str
     pid: int
+    surely: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,12 @@ def reporter(worker: Worker | None, run_id: RunId) -> Report:
     topic = topic_of(run_id)
 
     def report(message: Message) -> None:
-        worker.log_event(topic, encoded(message))
+        if isinstance(message, Started) and message.surely:
+            loop: Any = worker.loop
+            heard = worker.scheduler.log_event(topic=topic, msg=encoded(message))
+            with suppress(Exception):  # what the run is told is never worth a batch
+                asyncio.run_coroutine_threadsafe(heard, loop.asyncio_loop).result(_HEARD_S)
+        else:
+            worker.log_event(topic, encoded(message))
 
     return report

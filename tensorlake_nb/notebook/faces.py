@@ -15,7 +15,8 @@ def picture_of(shown: Any) -> Picture:
     """Return the picture of a graph, with its problems if it has any, or of a run as far as it is."""
     if not isinstance(shown, GraphBuilder):
         notes = {name: standing.notes for name, standing in shown.standings().items()}
-        return of_definition(shown.definition).with_counts(shown.snapshot(), str(shown.status), notes)
+        picture = of_definition(shown.definition).with_counts(shown.snapshot(), str(shown.status), notes)
+        return replace(picture, doing=shown.doing)
     picture = of_definition(shown.definition())
     try:
         shown.freeze()

@@ -95,7 +95,7 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A graph as it is shown, and for a run also how far it is (``status``)."""
+    """A graph as it is shown, and for a run also how far it is (``status``) and what it waits for (``doing``)."""
 
     name: str
     start: str
@@ -104,6 +104,7 @@ class Picture:
     about: str = ""
     problems: tuple[str, ...] = ()
     status: str | None = None
+    doing: str = ""
 
     @property
     def over(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from typing import TextIO
 
 from tensorlake_nb.notebook.picture import GLYPHS, Box, Picture, state_of
@@ -38,6 +39,9 @@ class TerminalProgress:
                 if box.name not in self._said and _is_finished(box, picture.over):
                     self._said.add(box.name)
                     self._stream.write(f"{picture.name}: {_line(box, True)}\n")
+            if picture.doing and picture.doing not in self._said:
+                self._said.add(picture.doing)
+                self._stream.write(f"{picture.name}: {picture.doing}\n")
         self._stream.flush()
 
     def close(self, picture: Picture) -> None:
@@ -69,6 +73,7 @@ def block(picture: Picture, width: int) -> list[str]:
         boxes = busy[:MOST_LINES]
     longest = max((len(box.name) for box in boxes), default=0)
     lines = [f"{picture.name}: {picture.status}"]
+    lines += textwrap.wrap(picture.doing, max(width - 1, 20), initial_indent="  ", subsequent_indent="  ")
     lines += [f"  {box.name:{longest}}  {_bar(box)}  {_line(box, picture.over, named=False)}" for box in boxes]
     if len(boxes) < len(picture.boxes):
         lines.append(f"  and {len(picture.boxes) - len(boxes)} more")

@@ -87,7 +87,8 @@ def html(picture: Picture) -> str:
 
 def _headline(picture: Picture) -> str:
     name = f"<strong>{_text(_shortened(picture.name, LONGEST_CELL))}</strong>"
-    more = picture.status or _shortened(picture.about, LONGEST_CELL)
+    waits = picture.status == "running" and picture.doing
+    more = f"running · {picture.doing}" if waits else picture.status or _shortened(picture.about, LONGEST_CELL)
     return f"{name} · {_text(more)}" if more else name
 
 

@@ -19,6 +19,7 @@ def to_message(picture: Picture) -> dict[str, Any]:
         "version": VERSION,
         "name": picture.name,
         "status": picture.status,
+        "doing": picture.doing,
         "boxes": [
             {"name": box.name, "kind": box.kind, "counts": box.counts and asdict(box.counts)} for box in picture.boxes
         ],
@@ -30,4 +31,5 @@ def of_message(message: Mapping[str, Any]) -> Picture | None:
     if message.get("version") != VERSION:
         return None
     boxes = tuple(Box(str(box["name"]), box["kind"], counts=Counts.of(box["counts"] or {})) for box in message["boxes"])
-    return Picture(str(message["name"]), "", boxes, (), status=message["status"])
+    doing = str(message.get("doing", ""))
+    return Picture(str(message["name"]), "", boxes, (), status=message["status"], doing=doing)

@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb import Graph, configure, tensorlake_function
+from tensorlake_nb.notebook.faces import html_of
+from tensorlake_nb.notebook.panel_state import state_of_run
 from tests.support.clusters import Cluster, kill_group
 from tests.support.notes import Notes
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
 PATIENCE_S = 90.0
@@ -97,6 +100,11 @@ def test_a_run_goes_on_when_all_workers_are_gone_and_others_come(
     cluster: Cluster, tmp_path: Path, notes: Notes
 ) -> None:
     client = cluster.client()
+    for worker in cluster.workers:
+        kill_group(worker)
+    while client.scheduler_info(n_workers=-1)["workers"]:
+        time.sleep(0.05)
+    cluster.add_workers(2)  # with nannies: that these go as well tells that no call has ended their workers
     gate = tmp_path / "gate"
     run = work_graph(notes, gate).start(n=8)
     process_of(notes, "begun 7")
@@ -106,10 +114,34 @@ def test_a_run_goes_on_when_all_workers_are_gone_and_others_come(
         kill_group(worker)
     while client.scheduler_info(n_workers=-1)["workers"]:
         time.sleep(0.05)
+    wait_until(lambda: "waiting for workers" in run.doing)
+    assert "has none. Start or scale up some, or run.cancel()" in run.doing
+    assert run.doing in html_of(run)
+    head = state_of_run(run).run
+    assert head is not None
+    assert head.doing == run.doing
     gate.touch()
     cluster.add_workers(1)
     run.wait(PATIENCE_S)
 
+    assert run.doing == ""
     assert run.output("work") == [2 * x for x in range(8)]
     begun = [line.split()[1] for line in notes.all() if line.startswith("begun")]
     assert sorted(begun) == sorted([*map(str, range(8)), "7"]), "only what was cut short is called again"
+
+
+def test_a_scheduler_that_does_not_answer_is_said_to_be_what_the_run_waits_for(
+    cluster: Cluster, tmp_path: Path, notes: Notes
+) -> None:
+    gate = tmp_path / "gate"
+    run = work_graph(notes, gate).start(n=8)
+    process_of(notes, "begun 7")
+    os.killpg(cluster.scheduler.pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: "doesn't answer" in run.doing)
+        gate.touch()
+    finally:
+        os.killpg(cluster.scheduler.pid, signal.SIGCONT)
+    run.wait(PATIENCE_S)
+
+    assert run.output("work") == [2 * x for x in range(8)]
