@@ -9,7 +9,6 @@ import numpy as np
 
 from tensorlake_nb.core import spans as sp
 from tensorlake_nb.core.batch import Span
-from tensorlake_nb.errors import UsageError
 
 if TYPE_CHECKING:
     import dask.array
@@ -26,8 +25,8 @@ class Outputs(Sequence[Any]):
 
     Parameters
     ----------
-    read, open_array
-        Read the values of some spans; open them as one array.
+    read, open_array, open_zarr
+        Read the values of some spans; open them as one array, lazily as it lies or as one of Zarr.
     """
 
     def __init__(
@@ -36,9 +35,10 @@ class Outputs(Sequence[Any]):
         spans: Sequence[Span],
         read: Callable[[Sequence[Span]], list[Any]],
         open_array: Callable[[Sequence[Span]], Any],
+        open_zarr: Callable[[Sequence[Span]], Any],
     ) -> None:
         self._node, self._spans = node, tuple(spans)
-        self._read, self._open_array = read, open_array
+        self._read, self._open_array, self._open_zarr = read, open_array, open_zarr
         self._ends = np.cumsum([len(span) for span in self._spans], dtype=np.int64)
         self._size = int(self._ends[-1]) if self._spans else 0
 
@@ -62,7 +62,7 @@ class Outputs(Sequence[Any]):
                 spans = self._cut(picked.start, max(picked.stop, picked.start))
             else:
                 spans = sp.pick(self._spans, np.arange(picked.start, picked.stop, picked.step, dtype=np.int64))
-            return Outputs(self._node, spans, self._read, self._open_array)
+            return Outputs(self._node, spans, self._read, self._open_array, self._open_zarr)
         position = index + self._size if index < 0 else index
         if not 0 <= position < self._size:
             raise IndexError(f"{self._node!r} has {self._size} outputs, there is none at {index}")
@@ -102,13 +102,7 @@ class Outputs(Sequence[Any]):
         Raises
         ------
         UsageError
-            They aren't arrays of one shape and dtype, or lie in several segments: `as_dask` opens those.
+            They aren't arrays of one shape and dtype.
         """
-        import zarr
-
-        opened = self._open_array(self._spans)
-        if isinstance(opened, zarr.Array):
-            return opened
-        raise UsageError(
-            f"these outputs of {self._node!r} aren't all of one segment, and a zarr.Array is: open them with as_dask()"
-        )
+        opened: zarr.Array[Any] = self._open_zarr(self._spans)
+        return opened

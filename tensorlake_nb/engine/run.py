@@ -379,7 +379,7 @@ class Run(RecordedRun):
         name = self._name(function)
         spans = self._on_loop(lambda: [span for chunk in self._state.nodes[name].chunks for span in chunk.spans])
         healing = Healing(name, self._read, lambda: self.outputs(name), lambda: not self._is_running(), self.resume)
-        return Outputs(name, spans, healing.values, self._store.open_array)
+        return Outputs(name, spans, healing.values, self._store.open_array, self._store.open_zarr)
 
     def result(self) -> Any:
         """Wait for the end; then what the last functions gave.

@@ -262,8 +262,8 @@ class Store(CommittedRecords):
         Returns
         -------
         array
-            A ``zarr.Array`` for all the arrays of one segment, else a ``dask.array.Array``. Every chunk is verified
-            when it is read.
+            A ``zarr.Array`` for all the arrays of one segment, else a ``dask.array.Array``, or a ``zarr.Array`` again
+            where some are kept with other values. Every chunk is verified when it is read.
 
         Raises
         ------
@@ -272,6 +272,10 @@ class Store(CommittedRecords):
         """
         # zarr and dask take longer to import than most runs to replay, and nothing else here needs them.
         return import_module("tensorlake_nb.store.lazy_arrays").open_array(self, spans)
+
+    def open_zarr(self, spans: Sequence[Span]) -> Any:
+        """The same as one ``zarr.Array``, in whatever segments they lie."""
+        return import_module("tensorlake_nb.store.lazy_arrays").open_zarr(self, spans)
 
     def stored_object(self, segment: Segment, path: str) -> bytes:
         """One object of a segment, verified; damage marks the segment."""

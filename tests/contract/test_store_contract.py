@@ -251,6 +251,39 @@ def test_arrays_open_lazily_as_one(store: Store) -> None:
     assert np.array_equal(pickle.loads(pickle.dumps(both)).compute(scheduler="synchronous"), np.stack(arrays[1:]))
 
 
+def test_arrays_of_many_segments_are_one_of_zarr(store: Store) -> None:
+    arrays = [np.arange(6.0).reshape(2, 3) + number for number in range(7)]
+    odd: list[Any] = [np.zeros(size) for size in range(2, 9)] * 2  # so many shapes that some aren't stacked
+    spans = [committed(store, [array, *odd], name=f"part{number}")[0] for number, array in enumerate(arrays)]
+    spans = [Span(span.segment, span.start, span.start + 1) for span in spans]
+
+    whole = again(store).open_zarr(spans)
+
+    assert isinstance(whole, zarr.Array)
+    assert (whole.shape, whole.dtype) == ((7, 2, 3), np.dtype("f8"))
+    assert np.array_equal(whole[:], np.stack(arrays))
+    assert np.array_equal(whole[2:5, 1], np.stack(arrays)[2:5, 1])
+    assert np.array_equal(pickle.loads(pickle.dumps(whole))[3], arrays[3])
+    assert np.array_equal(np.asarray(again(store).open_array(spans)), np.stack(arrays))
+
+
+@pytest.mark.parametrize("array", [np.array(3), np.zeros((0, 3)), np.zeros((2, 0, 3), "f4")])
+def test_arrays_without_axes_or_elements_are_one_of_zarr(store: Store, array: np.ndarray[Any, Any]) -> None:
+    spans = [span for number in range(3) for span in committed(store, [array], name=f"part{number}")]
+    whole = again(store).open_zarr(spans)
+    assert np.array_equal(whole[:], np.stack([array] * 3))
+    assert whole.dtype == array.dtype
+
+
+def test_a_damaged_chunk_is_an_error_and_not_zeros_in_an_array_of_many_segments(store: Store) -> None:
+    spans = [span for number in range(3) for span in committed(store, [np.ones(4) + number], name=f"part{number}")]
+    of, _, name = spans[1].segment.partition("/")
+    store.filesystem.put(f"segments/{of[:2]}/{of}/{name}/values/c.0.0", b"\0" * 32)
+    whole = again(store).open_zarr(spans)
+    with pytest.raises(CorruptCheckpointError):
+        whole[:]
+
+
 @pytest.mark.parametrize("values", [["text"], [np.zeros(2), np.zeros(3)], []], ids=["text", "shapes", "nothing"])
 def test_what_does_not_stack_is_a_usage_error(store: Store, values: list[Any]) -> None:
     with pytest.raises(UsageError):

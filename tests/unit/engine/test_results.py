@@ -26,7 +26,7 @@ def outputs(sizes: Sequence[int]) -> Outputs:
     def open_array(wanted: Sequence[Span]) -> Any:
         raise NotImplementedError
 
-    return Outputs("node", spans, read, open_array)
+    return Outputs("node", spans, read, open_array, open_array)
 
 
 sizes = st.lists(st.integers(0, 5), max_size=6)
