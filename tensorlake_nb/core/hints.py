@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, ForwardRef, Literal, TypeVar, Union, get_args, get_origin
 
 from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.twins import definition_of
 
 #: Stands for "no annotation".
 EMPTY = inspect.Parameter.empty
@@ -101,6 +102,8 @@ def resolve(annotation: Any, scope: Mapping[str, Any]) -> Any:
     if isinstance(annotation, (list, tuple)):  # RouteTo[int, [a, b]]
         return tuple(resolve(item, scope) for item in annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if isinstance(annotation, type) and origin is None:
+        return definition_of(annotation)
     if origin is None or origin is Literal or origin is collections.abc.Callable or not arguments:
         return annotation
     if origin is Annotated:

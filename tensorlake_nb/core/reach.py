@@ -41,6 +41,7 @@ from tensorlake_nb.core.telling_names import (
     MODULE_NAMES,
     READERS,
 )
+from tensorlake_nb.core.twins import definition_of
 
 _MISSING = object()
 #: Names of values that aren't shown in explanations.
@@ -306,6 +307,7 @@ class Reach(Labels):
 
     def class_ref(self, cls: type, label: str | None = None) -> str:
         """The label of a class; what it reaches is followed later."""
+        cls = definition_of(cls)
         held = self.known(id(cls))
         if held is not None:
             return held

@@ -73,12 +73,12 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
     )
     if cls.__name__ != cls.__qualname__.rpartition(".")[2] and "names" in reach.counting:
         refs["name"] = cls.__name__
-    skipped = _SKIPPED.union(*(names for base, names in _SKIPPED_OF.items() if issubclass(cls, base)))
+    skipped = kept_by_library(cls)
     options = _CLASS_OPTIONS - _read_by_methods(cls) if is_function else frozenset[str]()
     for attribute, value in sorted(own.items()):
         if attribute in skipped:
             continue
-        if _is_generated(value):
+        if is_generated(value):
             defaults = _defaults_of_its_own(cls, attribute, value)
             if defaults is not None:
                 refs[f"defaults {attribute}"] = reach.encode(defaults, f"default {name}.{attribute}").hex()
@@ -119,6 +119,11 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
     return shown or "\n".join([f"class {name}", *(f"    {key}: {refs[key]}" for key in sorted(refs))]), refs
 
 
+def kept_by_library(cls: type) -> frozenset[str]:
+    """Return the attributes of a class that Python, or the library that made it, keeps for itself."""
+    return _SKIPPED.union(*(names for base, names in _SKIPPED_OF.items() if issubclass(cls, base)))
+
+
 def _match_args_of_fields(cls: type) -> tuple[str, ...] | None:
     """What a decorator or a base has put into ``__match_args__``, as far as it follows from fields."""
     if dataclasses.is_dataclass(cls):
@@ -129,8 +134,8 @@ def _match_args_of_fields(cls: type) -> tuple[str, ...] | None:
     return fields if isinstance(fields, tuple) else None
 
 
-def _is_generated(value: Any) -> bool:
-    """Whether a method was made from the fields of a dataclass, an attrs class or a named tuple."""
+def is_generated(value: Any) -> bool:
+    """Tell whether a method was made from the fields of a dataclass, an attrs class or a named tuple."""
     below = getattr(value, "__func__", value)
     namespace = getattr(below, "__globals__", None)
     if isinstance(namespace, dict) and "_tuple_new" in namespace:
@@ -141,7 +146,7 @@ def _is_generated(value: Any) -> bool:
     if code.co_qualname.startswith(_GENERATED_NAMES) or code.co_filename.startswith(_GENERATED_FILES):
         return True
     # dataclasses and attrs wrap some of theirs themselves; what the project has wrapped around one counts
-    return hasattr(below, "__wrapped__") and origin_of(below) is not Origin.PROJECT and _is_generated(below.__wrapped__)
+    return hasattr(below, "__wrapped__") and origin_of(below) is not Origin.PROJECT and is_generated(below.__wrapped__)
 
 
 def _defaults_of_its_own(cls: type, attribute: str, value: Any) -> tuple[Any, ...] | None:
@@ -187,7 +192,7 @@ def _fields(reach: Reach, cls: type, name: str) -> dict[str, str]:
         refs.update(_model(reach, cls, name))
     if "__attrs_attrs__" in own:
         refs["attrs"] = reach.encode(tuple(own["__attrs_attrs__"]), f"fields {name}").hex()
-        refs["attrs methods"] = " ".join(sorted(key for key, value in own.items() if _is_generated(value)))
+        refs["attrs methods"] = " ".join(sorted(key for key, value in own.items() if is_generated(value)))
     if issubclass(cls, enum.Enum):
         for i, (key, member) in enumerate(cls.__members__.items()):
             extra = {k: v for k, v in vars(member).items() if k not in _MEMBER_NAMES}

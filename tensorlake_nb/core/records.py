@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Union, get_args
+from typing import Annotated, Any, Union, get_args, get_origin, is_typeddict
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, RootModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError
+from pydantic_core import core_schema
 
 from tensorlake_nb.core.fitting import LAZY, class_of
 from tensorlake_nb.core.hints import alternatives, is_known
+from tensorlake_nb.core.twins import stands_for
 
 
 class BuildError(ValueError):
@@ -49,7 +53,7 @@ def conform(value: Any, hint: Any) -> Any:
     """Return a value as its annotation means it, converting no more than JSON does; :class:`BuildError` otherwise."""
     if not is_known(hint) or not alternatives(hint) or any(class_of(option) in LAZY for option in alternatives(hint)):
         return value
-    adapter = adapter_for(hint)
+    adapter = adapter_for(_with_instances(hint))
     if adapter is None:
         return value
     try:
@@ -66,6 +70,42 @@ def conform(value: Any, hint: Any) -> Any:
         # JSON has no form for the instances of some classes: then only what was found of the value itself tells
         asks_for_object = any(problem["type"] == "needs_python_object" for problem in error.errors(include_url=False))
         raise BuildError(_finding(first if asks_for_object else error, value)) from None
+
+
+class _Instances:
+    """In an annotation of pydantic's: instances of a class are let through as they are, be it an earlier form of it.
+
+    Validators of a model may change what they are given, and would do so for the second time.
+    """
+
+    def __init__(self, cls: type) -> None:
+        self._cls = cls
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        made = handler(source)  # of JSON as ever
+        let_through = core_schema.no_info_wrap_validator_function(self._unless_instance, made)
+        return core_schema.json_or_python_schema(json_schema=made, python_schema=let_through)
+
+    def _unless_instance(self, value: Any, validate: Callable[[Any], Any]) -> Any:
+        return value if stands_for(value, self._cls) else validate(value)
+
+
+def _with_instances(hint: Any) -> Any:
+    """The same annotation, by which instances of classes that aren't Python's own are let through as they are."""
+    if _is_own(hint):
+        return Annotated[hint, _Instances(hint)]
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin not in (list, dict, tuple, set, frozenset, Union, types.UnionType):
+        return hint
+    inner = tuple(argument if argument is ... else _with_instances(argument) for argument in arguments)
+    return Union[inner] if origin in (Union, types.UnionType) else origin[inner]  # noqa: UP007 - as many as there are
+
+
+def _is_own(option: Any) -> bool:
+    """Whether an annotation is a class that isn't Python's: an instance of it is one, whatever it holds."""
+    if not isinstance(option, type) or is_typeddict(option):
+        return False
+    return option.__module__.partition(".")[0] not in sys.stdlib_module_names
 
 
 def _finding(error: ValidationError, value: Any) -> str:

@@ -49,20 +49,6 @@ class Unpacked:
             main_module.place(self.named)
 
 
-class ClassTable:
-    """A `ClassResolver` over the classes that travelled with a function."""
-
-    def __init__(self, classes: Mapping[tuple[str, str], type]) -> None:
-        self._classes = dict(classes)
-        self._names = {cls: name for name, cls in self._classes.items()}
-
-    def name_of(self, cls: type) -> tuple[str, str] | None:
-        return self._names.get(cls)
-
-    def find(self, module: str, qualname: str) -> type:
-        return self._classes[module, qualname]
-
-
 def pack(function_print: FunctionPrint, function: Function) -> bytes:
     """Pickle a function with all it reaches in the notebook and the project, and the source lines for tracebacks.
 

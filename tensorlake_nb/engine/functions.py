@@ -12,10 +12,11 @@ from blake3 import blake3
 from tensorlake_nb.core.batch import Call
 from tensorlake_nb.core.binding import Binder
 from tensorlake_nb.core.keys import Fingerprint, RunId
-from tensorlake_nb.engine.code import ClassTable, unpack
+from tensorlake_nb.engine.code import unpack
 from tensorlake_nb.engine.secrets import signing_keys_of
 from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.classes import ClassTable
 from tensorlake_nb.store.index import Index
 from tensorlake_nb.store.opening import open_store
 

@@ -36,6 +36,18 @@ def place(named: Mapping[str, Any]) -> None:
     vars(sys.modules[_MAIN]).update(named)
 
 
+def names_seen(function: Function) -> Iterator[Any]:
+    """Give what the names stand for that a function sees: its closure's, then its module's."""
+    spaces: dict[int, dict[str, Any]] = {}
+    for code in _functions(function.code):
+        for cell in code.__closure__ or ():
+            if cell != types.CellType():
+                yield cell.cell_contents
+        spaces[id(code.__globals__)] = code.__globals__
+    for space in spaces.values():
+        yield from tuple(space.values())
+
+
 def _functions(code: Any) -> Iterator[types.FunctionType]:
     """The plain functions that a node's code is made of: itself and what it wraps, or the same of a class's methods."""
     if isinstance(code, type):

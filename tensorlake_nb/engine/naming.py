@@ -15,11 +15,14 @@ from pydantic import BaseModel
 from tensorlake_nb.core.batch import Call
 from tensorlake_nb.core.digest_objects import CODE_TYPES
 from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
+from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.graph import FrozenGraph
-from tensorlake_nb.engine.code import ClassTable, unpack
+from tensorlake_nb.core.twins import held_as, named
+from tensorlake_nb.engine.code import unpack
+from tensorlake_nb.engine.main_module import names_seen
 from tensorlake_nb.errors import StoreError
 from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
+from tensorlake_nb.store.classes import ClassResolver, ClassTable, ModuleResolver
 
 
 def fingerprints(graph: FrozenGraph, inputs: Mapping[str, Any]) -> dict[str, FunctionPrint]:
@@ -39,16 +42,14 @@ def fingerprints(graph: FrozenGraph, inputs: Mapping[str, Any]) -> dict[str, Fun
         for each in parents:
             made_before[name] |= made_before[each] | ({each: prints[each].makers} if prints[each].makers else {})
         found = fingerprint(node.function, arriving=arriving[name], made_before=made_before[name])
-        prints[name] = replace(found, classes={key: _latest(*key, cls) for key, cls in found.classes.items()})
+        prints[name] = replace(found, classes=_standing(node.function, found.classes))
     return prints
 
 
-def _latest(module: str, qualname: str, cls: type) -> type:
-    """The class that the notebook has under a name now: a function may still be annotated with one before it."""
-    here: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        here = getattr(here, part, None)
-    return here if isinstance(here, type) else cls
+def _standing(function: Function, classes: Mapping[tuple[str, str], type]) -> dict[tuple[str, str], type]:
+    """The classes that a function's names stand for: it may be annotated with earlier ones, and a module hold later."""
+    held = [value for value in names_seen(function) if isinstance(value, type)]
+    return {name: held_as(*name, held) or named(*name) or cls for name, cls in classes.items()}
 
 
 def _classes_within(value: Any) -> Iterator[type]:

@@ -31,6 +31,7 @@ from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.names import named_in_texts, reads_of
 from tensorlake_nb.core.origin import Origin, origin_of_module
 from tensorlake_nb.core.reach_values import set_travels
+from tensorlake_nb.core.twins import definition_of
 from tensorlake_nb.engine import travel_functools
 
 #: Tells a copy in this very process from a journey to another one.
@@ -149,6 +150,8 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._shared: dict[str, _ModuleVars] = {}
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type) and (definition := definition_of(obj)) is not obj:
+            return _same, (definition,)
         if isinstance(obj, types.ModuleType):
             return self._module(obj)
         if isinstance(obj, type) and obj.__module__ in self._imported and _is_as_imported(obj):
@@ -256,6 +259,11 @@ _MACHINERY = {"__builtins__", "__cached__", "__loader__", "__spec__"}
 
 def _is_code(obj: Any) -> bool:
     return isinstance(obj, (types.FunctionType, type, Function))
+
+
+def _same(cls: type) -> type:
+    """Take a class for another that does the same, which a reload has put under its name."""
+    return cls
 
 
 def _class_of_import(module: str, qualname: str) -> Any:

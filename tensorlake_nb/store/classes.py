@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import getattr_static
 from typing import Protocol
 
+from tensorlake_nb.core.twins import are_alike, held_as
 from tensorlake_nb.errors import CheckpointNotFoundError, UntrustedCheckpointError
 
 
@@ -25,15 +26,32 @@ class ModuleResolver:
     """The classes of ``__main__`` in this process: enough wherever no graph is at work."""
 
     def name_of(self, cls: type) -> tuple[str, str] | None:
-        if cls.__module__ == "__main__" and _looked_up("__main__", cls.__qualname__) is cls:
+        if cls.__module__ == "__main__" and _is_known_as(cls, _looked_up("__main__", cls.__qualname__)):
             return ("__main__", cls.__qualname__)
         return None
 
     def find(self, module: str, qualname: str) -> type:
-        found = _looked_up(module, qualname) if module == "__main__" else None
+        found = _looked_up(module, qualname) if module == "__main__" else _held_in_main(module, qualname)
         if not isinstance(found, type):
             raise LookupError(f"{module}.{qualname}")
         return found
+
+
+class ClassTable:
+    """Some classes by name: those that a function travelled with."""
+
+    def __init__(self, classes: Mapping[tuple[str, str], type]) -> None:
+        self._classes = dict(classes)
+        self._names = {cls: name for name, cls in self._classes.items()}
+
+    def name_of(self, cls: type) -> tuple[str, str] | None:
+        name = self._names.get(cls)
+        if name is None and _is_known_as(cls, self._classes.get((cls.__module__, cls.__qualname__))):
+            name = (cls.__module__, cls.__qualname__)
+        return name
+
+    def find(self, module: str, qualname: str) -> type:
+        return self._classes[module, qualname]
 
 
 def class_name(cls: type, resolver: ClassResolver) -> tuple[str, str] | None:
@@ -41,7 +59,7 @@ def class_name(cls: type, resolver: ClassResolver) -> tuple[str, str] | None:
     known = resolver.name_of(cls)
     if known is not None:
         return known
-    if cls.__module__ != "__main__" and _looked_up(cls.__module__, cls.__qualname__) is cls:
+    if cls.__module__ != "__main__" and _is_known_as(cls, _looked_up(cls.__module__, cls.__qualname__)):
         return (cls.__module__, cls.__qualname__)
     return None
 
@@ -75,6 +93,16 @@ def find_class(module: str, qualname: str, *, resolver: ClassResolver, trusted: 
     if not isinstance(found, type):
         raise CheckpointNotFoundError(f"a stored value is a {module}.{qualname}, and there is no such class now")
     return found
+
+
+def _is_known_as(cls: type, found: object) -> bool:
+    """Whether a class is the one that was found under its name, or an earlier or later form of it."""
+    return found is cls or (isinstance(found, type) and are_alike(cls, found))
+
+
+def _held_in_main(module: str, qualname: str) -> type | None:
+    """The class of a module that the notebook's names stand for: a reload leaves them the one before."""
+    return held_as(module, qualname, tuple(vars(sys.modules["__main__"]).values()))
 
 
 def _looked_up(module: str, qualname: str, look: Callable[[object, str, None], object] = getattr) -> object:

@@ -108,7 +108,10 @@ def _enum(cls: Any, content: Any) -> Any:
     _require(issubclass(cls, enum.Enum))
     is_flag, member = content
     _require(type(member) is (int if is_flag else str))
-    return cls(member) if is_flag else cls[member]
+    if is_flag:
+        return cls(member)
+    found, shown = cls[member], getattr(cls, member, None)  # a reload may leave the member before under its name
+    return shown if isinstance(shown, enum.Enum) and shown._value_ == found._value_ else found
 
 
 def _namedtuple(cls: Any, content: Any) -> Any:

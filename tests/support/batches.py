@@ -16,10 +16,11 @@ from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
 from tensorlake_nb.core.function import as_function
 from tensorlake_nb.core.keys import Digest, Fingerprint, RunId, TaskKey, fold_start, group_digests
 from tensorlake_nb.engine.calls import Host
-from tensorlake_nb.engine.code import ClassTable, pack
+from tensorlake_nb.engine.code import pack
 from tensorlake_nb.engine.execute import execute
 from tensorlake_nb.engine.reporting import Message
 from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.classes import ClassTable
 from tensorlake_nb.store.codec import encode
 from tensorlake_nb.store.opening import open_store
 

@@ -23,8 +23,9 @@ from tensorlake_nb import tensorlake_function
 from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.fingerprint import fingerprint
 from tensorlake_nb.core.function import Function
-from tensorlake_nb.engine.code import ClassTable, pack, unpack
+from tensorlake_nb.engine.code import pack, unpack
 from tensorlake_nb.errors import SerializationError
+from tensorlake_nb.store.classes import ClassTable
 
 LIMIT = 3
 T = TypeVar("T")
