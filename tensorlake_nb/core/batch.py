@@ -93,7 +93,8 @@ class Fold:
     ``accumulator`` is ``None`` before the first element. With ``combines`` the elements are partial accumulators,
     merged by the function's ``combine``. A fold with ``groups`` is a level of a tree: each group of that many
     consecutive elements (the last one may be shorter) is folded from a fresh start, and gives one output. If it
-    ``is_shared``, others fold with the same code, and the store is listed anew to see how far they came.
+    ``is_shared``, others fold with the same code, and the store is listed anew to see how far they came. ``told``
+    is what the calls before were told of the run, as effects: the accumulator may hold it.
     """
 
     accumulator: Span | None
@@ -101,6 +102,7 @@ class Fold:
     combines: bool = False
     groups: tuple[int, ...] | None = None
     is_shared: bool = False
+    told: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -46,22 +46,25 @@ class Effects:
     state: dict[str, bytes] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
+    #: What the call was told of its run: what it gave holds where that is the same.
+    told: dict[str, str | None] = field(default_factory=dict)
 
     def packed(self) -> bytes | None:
         """The bytes that go into a checkpoint, ``None`` for no effects at all."""
-        if not (self.state or self.timers or self.counters):
+        if not (self.state or self.timers or self.counters or self.told):
             return None
-        data: bytes = msgpack.packb([self.state, self.timers, self.counters])
+        data: bytes = msgpack.packb([self.state, self.timers, self.counters, *([self.told] if self.told else [])])
         return data
 
     @staticmethod
     def unpacked(data: bytes) -> Effects:
         try:
-            state, timers, counters = msgpack.unpackb(data)
+            state, timers, counters, *told = msgpack.unpackb(data)
             return Effects(
                 {str(key): bytes(memoryview(value)) for key, value in state.items()},
                 {str(name): float(seconds) for name, seconds in timers.items()},
                 {str(name): operator.index(count) for name, count in counters.items()},
+                {str(name): value for each in told for name, value in each.items()},
             )
         except (ValueError, TypeError, AttributeError) as error:
             raise CorruptCheckpointError(f"what a call did beside returning can't be read: {error}") from error
@@ -69,6 +72,7 @@ class Effects:
     def add(self, other: Effects) -> None:
         """Take in the effects of a later call."""
         self.state.update(other.state)
+        self.told.update(other.told)
         for name, seconds in other.timers.items():
             self.timers[name] = self.timers.get(name, 0.0) + seconds
         for name, count in other.counters.items():
@@ -78,6 +82,35 @@ class Effects:
         """Write the request state of replayed calls into a run."""
         for key, data in self.state.items():
             store.put_state(run_id, key, data)
+
+
+Identity = Mapping[str, str | None]
+
+
+def identity(run_id: RunId, graph_name: str, graph_version: str | None) -> Identity:
+    """What a call may ask of its run."""
+    return {"request_id": run_id, "graph_name": graph_name, "graph_version": graph_version}
+
+
+def holds_for(effects: bytes | None, run: Identity) -> bool:
+    """Whether what a call gave holds in a run: where it would be told the same of it."""
+    return effects is None or all(run.get(name) == value for name, value in Effects.unpacked(effects).told.items())
+
+
+_TOLD = "reads ctx."
+
+
+def note_of_told(told: Identity) -> str:
+    """Where what a call gave holds that was told something of its run, in a sentence."""
+    if "request_id" in told:
+        return f"{_TOLD}request_id: what it gives is kept for this run only"
+    asked = " and ".join(sorted(told))
+    return f"{_TOLD}{asked}: what it gives is kept for graphs of the same {asked.replace('graph_', '')}"
+
+
+def is_told(note: str) -> bool:
+    """Whether a note is one of `note_of_told`."""
+    return note.startswith(_TOLD)
 
 
 class RequestState:
@@ -108,10 +141,6 @@ class RequestContext:
 
     Attributes
     ----------
-    request_id
-        Id of the run.
-    graph_name, graph_version
-        Of the graph that runs.
     request_state
         Values shared by the run's functions.
     """
@@ -127,7 +156,7 @@ class RequestContext:
         on_progress: Callable[[float, float], None] = lambda current, total: None,
         restart_clock: Callable[[], None] = lambda: None,
     ) -> None:
-        self.request_id, self.graph_name, self.graph_version = run_id, graph_name, graph_version
+        self._run_id, self._identity = run_id, identity(run_id, graph_name, graph_version)
         self.request_state = RequestState(self)
         self._store, self._resolver = store, resolver
         self._on_progress, self._restart_clock = on_progress, restart_clock
@@ -136,9 +165,28 @@ class RequestContext:
         self._effects = Effects()
 
     @property
+    def request_id(self) -> RunId:
+        """Id of the run. What a function gives that asks for it is kept for this run only."""
+        return RunId(str(self._told("request_id")))
+
+    @property
     def run_id(self) -> RunId:
-        """Id of the run."""
+        """Id of the run, as `request_id`."""
         return self.request_id
+
+    @property
+    def graph_name(self) -> str:
+        """Name of the graph that runs. What a function gives that asks for it is kept for graphs of this name."""
+        return str(self._told("graph_name"))
+
+    @property
+    def graph_version(self) -> str | None:
+        """Version of the graph that runs. What a function gives that asks for it is kept for this version."""
+        return self._told("graph_version")
+
+    def _told(self, name: str) -> str | None:
+        value = self._effects.told[name] = self._identity[name]
+        return value
 
     @property
     def effects(self) -> Effects:
@@ -172,11 +220,11 @@ class RequestContext:
             parts.append(keys.sign("state", key, kept.data))
         data: bytes = msgpack.packb(parts)
         with self._lock:
-            self._store.put_state(self.request_id, key, data)
+            self._store.put_state(self._run_id, key, data)
             self._effects.state[key] = data
 
     def _get(self, key: str, default: Any) -> Any:
-        data = self._store.get_state(self.request_id, key)
+        data = self._store.get_state(self._run_id, key)
         if data is None:
             return default
         codec, body, *signature = msgpack.unpackb(data)

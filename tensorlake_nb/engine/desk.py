@@ -42,6 +42,7 @@ from tensorlake_nb.core.streams import ChunkData, from_piece, split
 from tensorlake_nb.core.whole import targets_of, whole_counts, whole_routes
 from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.claiming import Claimant
+from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.failing import Failing, Place
 from tensorlake_nb.engine.losses import Losses
 from tensorlake_nb.engine.node_work import DAMAGED
@@ -154,7 +155,12 @@ class Desk:
         is_shared = any(map(self._claimant.shares, calls))
         fold = None
         if node.kind == "fold":
-            fold = Fold(order.accumulator, self._rolling[name], node.combines, is_shared=is_shared)
+            told = Effects()
+            for packed in self._prober.packed(name) if calls[0].inject_ctx else ():
+                told.told.update(Effects.unpacked(packed).told)
+            fold = Fold(
+                order.accumulator, self._rolling[name], node.combines, is_shared=is_shared, told=told.packed() or b""
+            )
         elif node.gather == "group":
             fold = Fold(None, fold_start(), node.combines, self.streams.group_sizes(name, order.slices))
         emitted = self.streams.parts(name, order.slices[0]) if node.lone else []

@@ -148,6 +148,9 @@ class _Steps:
         self._kept_at = time.monotonic()
         self._keep_cost_s = 0.0
         self._is_small = True
+        assert work.batch.fold is not None
+        #: What the calls so far were told of the run: the accumulator may hold it.
+        self._told = Effects.unpacked(work.batch.fold.told).told if work.batch.fold.told and offset is None else {}
 
     def run(self) -> None:
         """Fold until the end, a failure, or until the batch has to stop."""
@@ -176,6 +179,8 @@ class _Steps:
                 continue
             self.done = self.replayed = position + 1
             self.found = outcome
+            if outcome.effects is not None:
+                self._told.update(Effects.unpacked(outcome.effects).told)
             break
         if self.work.call.inject_ctx:  # else no step did anything beside returning
             for position, outcome in sorted(self.work.look_up(self.names[: self.done]), key=lambda found: found[0]):
@@ -301,7 +306,7 @@ class _Steps:
             encoded = work.returns.encoded(accumulator).detached()
         except Exception as error:
             return work.caller.failure(where, accumulator, error)
-        together = _together(steps)
+        together = _together(steps, self._told)
         # Accumulators with effects all stay: those before the last hold what their own steps did. So do those that
         # somebody may want again: a fold that is asked for before all its elements are there begins with fewer.
         supersedes = self._kept_key if together.effects is None else None
@@ -317,14 +322,14 @@ class _Steps:
         return None
 
 
-def _together(steps: list[Returned]) -> Returned:
-    if len(steps) == 1:
-        (step,) = steps
-        return Returned(None, step.effects, step.duration_s)
+def _together(steps: list[Returned], told: dict[str, str | None]) -> Returned:
+    """Several steps as one; ``told`` takes in what they were told of the run."""
     effects = Effects()
     for step in steps:
         if step.effects is not None:
             effects.add(Effects.unpacked(step.effects))
+    told.update(effects.told)
+    effects.told.update(told)
     return Returned(None, effects.packed(), sum(step.duration_s for step in steps))
 
 

@@ -14,7 +14,7 @@ from tensorlake_nb.core.batch import BARE, Batch, Call, Column, Failure, Failure
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, one_by_one, task_keys
 from tensorlake_nb.core.places import item_place
 from tensorlake_nb.engine.calls import Caller, Host, Make, Returned
-from tensorlake_nb.engine.context import Effects
+from tensorlake_nb.engine.context import Effects, holds_for, identity, note_of_told
 from tensorlake_nb.engine.failures import error_text, failure_of
 from tensorlake_nb.engine.functions import Loaded, index_of, load_function
 from tensorlake_nb.engine.inputs import Arguments, Inputs
@@ -64,6 +64,7 @@ class NodeWork:
         self.pieces: list[Piece] | None = None
         self.done: int | None = None
         self._closed = False
+        self._identity = identity(batch.run_id, batch.graph, batch.graph_version)
         self.given_digests, unreadable = self._given_digests()
         self.keys = [TaskKey(key) for key in one_by_one(task_keys(call.fingerprint, self.given_digests))]
         name = batch.segment + (f"-{position}" if position else "")
@@ -117,9 +118,11 @@ class NodeWork:
         for position, place in enumerate(index.find(b"".join(wanted)).tolist()):
             if place >= 0 and wanted[position] not in self.known:
                 try:
-                    yield position, index.outcome(place)
+                    outcome = index.outcome(place)
                 except (CheckpointNotFoundError, CorruptCheckpointError):
                     continue  # gone, or damaged and reported: computed again
+                if holds_for(outcome.effects, self._identity):
+                    yield position, outcome
 
     def last_known(self, keys: Sequence[TaskKey]) -> Iterator[tuple[int, TaskOutcome]]:
         """Those of some keys that are settled, the last first, each looked at only when it is asked for."""
@@ -132,12 +135,14 @@ class NodeWork:
                 yield position, self.known[keys[position]]
             elif places and places[position] >= 0 and index is not None:
                 with suppress(CheckpointNotFoundError, CorruptCheckpointError):  # gone, or damaged and reported
-                    yield position, index.outcome(places[position])
+                    outcome = index.outcome(places[position])
+                    if holds_for(outcome.effects, self._identity):
+                        yield position, outcome
 
     def settle_known(self) -> None:
         """Settle what needs no call."""
         for offset, outcome in self.look_up(self.keys):
-            if self.call.routes is not None and not is_usable(outcome, self.call, self._passes_by):
+            if not is_usable(outcome, self.call, self._passes_by):
                 continue
             self.settle(offset, outcome)
 
@@ -328,7 +333,7 @@ class NodeWork:
             counters=summed.counters,
             effects=tuple(effects),
             logs=self.caller.log.lines() if self.loaded is not None else (),
-            notes=tuple(self.returns.notes) if self.loaded is not None else (),
+            notes=(*self.returns.notes, *([note_of_told(summed.told)] if summed.told else [])) if self.loaded else (),
             worker=self.host.address,
             started_at=self.started_at,
             ended_at=time.time(),

@@ -20,7 +20,7 @@ from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice
 from tensorlake_nb.core.streams import ChunkData, Elements, Streams
 from tensorlake_nb.engine.claiming import Claimant
-from tensorlake_nb.engine.context import Effects
+from tensorlake_nb.engine.context import Effects, holds_for, identity
 from tensorlake_nb.engine.twins import Seen
 from tensorlake_nb.errors import JoinError
 from tensorlake_nb.store.checkpoints import Store
@@ -56,6 +56,7 @@ class Prober:
         self._claimant = claimant
         self._plan, self._calls, self._streams, self._store, self._run_id = plan, calls, streams, store, run_id
         self._keeps = keeps
+        self._identity = identity(run_id, plan.graph, plan.version)
         self._seen = {name: Seen() for name in plan.nodes}
         self._failed: dict[str, set[tuple[Address, int]]] = {name: set() for name in plan.nodes}
         self._listed: set[str] = set()
@@ -97,6 +98,8 @@ class Prober:
             whole_digest=record.digest,
         )
         effects = [base64.b64decode(text) for text in record.extra or ()]
+        if not all(holds_for(packed, self._identity) for packed in effects):
+            return Probed(name, (), ())
         self._effects[name] += effects
         done = self._replay(effects)
         chunk = self._streams.add(name, (), data)
@@ -165,10 +168,11 @@ class Prober:
         for start in range(0, len(positions), _AT_ONCE):
             keys = task_keys(call.fingerprint, given[start * DIGEST_SIZE : (start + _AT_ONCE) * DIGEST_SIZE])
             positions[start : start + _AT_ONCE] = index.find(keys)
-        if call.routes is not None:
+        if call.routes is not None or call.inject_ctx:
             passes_by = self._passes_by(name, slices)
             for i in np.flatnonzero(positions >= 0).tolist():
-                if not is_usable(index.outcome(int(positions[i])), call, passes_by):
+                outcome = index.outcome(int(positions[i]))
+                if not is_usable(outcome, call, passes_by) or not holds_for(outcome.effects, self._identity):
                     positions[i] = -1
         return index, positions
 
@@ -246,6 +250,8 @@ def is_usable(outcome: TaskOutcome, call: Call, passes_by: bool) -> bool:
     It can't if it chose what is no route here, or if a router's input travels on in another way here: by reference
     (``passes_by``), or stored as the router's output.
     """
+    if call.routes is None:
+        return True
     if call.kind == "router" and is_passing(outcome) != passes_by:
         return False
     declared = call.routes or ()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tensorlake_nb.core.fingerprint import Change, explain
 from tensorlake_nb.engine.blueprint import Blueprint, from_json
@@ -50,8 +50,19 @@ class Reasons:
     __repr__ = __str__
 
 
-def reasons(store: Store, blueprint: Blueprint, counted: Mapping[str, Mapping[str, int | None]], node: str) -> Reasons:
-    """Explain one node of a run."""
+def reasons(
+    store: Store,
+    blueprint: Blueprint,
+    counted: Mapping[str, Mapping[str, int | None]],
+    node: str,
+    told: Sequence[str] = (),
+) -> Reasons:
+    """Explain one node of a run; ``told`` says what its calls have asked about the run."""
+    found = _reasons(store, blueprint, counted, node)
+    return replace(found, summary="; it ".join([found.summary, *told]))
+
+
+def _reasons(store: Store, blueprint: Blueprint, counted: Mapping[str, Mapping[str, int | None]], node: str) -> Reasons:
     mine = blueprint.prints[node]
     numbers = counted[node]
     computed, replayed = numbers["computed"] or 0, numbers["replayed"] or 0

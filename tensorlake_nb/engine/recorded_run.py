@@ -22,6 +22,7 @@ from tensorlake_nb.core.timing import Bar
 from tensorlake_nb.engine import detached
 from tensorlake_nb.engine.blueprint import Blueprint
 from tensorlake_nb.engine.comparison import Comparison, RunSummary, differences, inputs_words, outdated
+from tensorlake_nb.engine.context import is_told
 from tensorlake_nb.engine.driver import Driver
 from tensorlake_nb.engine.elements import ElementPage, elements
 from tensorlake_nb.engine.loop_thread import spawn
@@ -263,7 +264,12 @@ class RecordedRun:
 
     def why(self, function: NodeLike) -> Reasons:
         """Why a function's elements were computed or replayed, and what changed since they last were."""
-        return reasons(self._store, self._blueprint, self.snapshot(), self._name(function))
+        name = self._name(function)
+        parts = self._blueprint.plan.parts_of(name)
+        told = self._on_loop(
+            lambda: {note for part in parts for note in self._state.nodes[part].notes if is_told(note)}
+        )
+        return reasons(self._store, self._blueprint, self.snapshot(), name, sorted(told))
 
     def events(self) -> Iterator[Event]:
         """Everything recorded of the run, then what happens until its end."""

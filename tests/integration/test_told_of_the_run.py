@@ -1,0 +1,117 @@
+"""What a call was told of its run - its id, the graph's name - holds where another run is told the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tensorlake_nb import Graph, Run, TensorlakeCompute, tensorlake_function, tensorlake_router
+from tests.support.notes import Notes
+
+
+@tensorlake_function()
+def spread(n: int) -> list[int]:
+    return list(range(n))
+
+
+@tensorlake_function(inject_ctx=True)
+def stamped(ctx: Any, x: int) -> Any:
+    return (x, ctx.request_id if x == 1 else None)
+
+
+@tensorlake_function(accumulate=list)
+def listed(found: list[Any], x: Any) -> list[Any]:
+    return [*found, x]
+
+
+def computed(run: Run) -> dict[str, int]:
+    return {name: standing.computed for name, standing in run.standings().items()}
+
+
+def test_what_reads_the_id_of_its_run_is_kept_for_that_run_and_says_so() -> None:
+    graph = Graph("stamps", spread).add_edge(spread, stamped).add_edge(stamped, listed)
+
+    first, second = graph.run(n=3), graph.run(n=3)
+
+    assert first.result() == [(0, None), (1, first.id), (2, None)]
+    assert second.result() == [(0, None), (1, second.id), (2, None)]
+    assert computed(second) == {"spread": 0, "stamped": 1, "listed": 2}, "whoever didn't ask is replayed"
+    said = "reads ctx.request_id: what it gives is kept for this run only"
+    assert said in str(second.why(stamped))
+    assert said in str(Run.open(second.id).why(stamped))
+    assert said in second.standings()["stamped"].notes
+    assert said not in str(second.why(listed))
+    assert second.resume().result() == second.result()
+    assert graph.plan(n=3).nodes["stamped"].to_compute == 1
+
+
+def test_what_reads_the_name_or_the_version_of_its_graph_is_kept_for_graphs_that_are_called_so() -> None:
+    @tensorlake_function(inject_ctx=True)
+    def named(ctx: Any, x: int) -> Any:
+        return (ctx.graph_name, ctx.graph_version)
+
+    def run(name: str, version: str) -> tuple[Any, int]:
+        done = Graph(name, named, version=version).run(x=1)
+        return done.result(), computed(done)["named"]
+
+    assert run("one", "1") == (("one", "1"), 1)
+    assert run("one", "1") == (("one", "1"), 0)
+    assert run("other", "1") == (("other", "1"), 1)
+    assert run("one", "2") == (("one", "2"), 1)
+
+
+@pytest.mark.parametrize("combine", [None, lambda left, right: left + right])
+def test_a_fold_is_told_once_and_all_that_follows_is_of_that_run(combine: Any) -> None:
+    @tensorlake_function(inject_ctx=True, accumulate=list, combine=combine)
+    def folded(ctx: Any, found: list[Any], x: int) -> list[Any]:
+        return [*found, ctx.run_id if x == 1 else x]
+
+    graph = Graph("folds", spread).add_edge(spread, folded)
+    first = graph.run(n=9)
+    second = graph.run(n=9)
+    longer = graph.run(n=12)
+
+    for run, n in ((first, 9), (second, 9), (longer, 12)):
+        assert run.result() == [0, run.id, *range(2, n)]
+
+
+def test_routers_generators_coroutines_and_classes_are_told_of_their_own_run() -> None:
+    @tensorlake_router(inject_ctx=True, next=[listed])
+    def routed(ctx: Any, x: int) -> list[Any]:
+        return [listed] if ctx.request_id else []
+
+    @tensorlake_function(inject_ctx=True)
+    def generated(ctx: Any, x: int) -> Any:
+        yield ctx.request_id
+
+    @tensorlake_function(inject_ctx=True)
+    async def awaited(ctx: Any, x: int) -> str:
+        return str(ctx.request_id)
+
+    class Told(TensorlakeCompute):
+        inject_ctx = True
+
+        def run(self, ctx: Any, x: int) -> str:
+            return str(ctx.request_id)
+
+    for function in (generated, awaited, Told):
+        graph = Graph("kinds", spread).add_edge(spread, function)
+        for _ in range(2):
+            run = graph.run(n=2)
+            assert run.output(function) == [run.id] * 2
+    graph = Graph("routes", spread).add_edge(spread, routed).route(routed, [listed])
+    assert [computed(graph.run(n=2))["routed"] for _ in range(2)] == [2, 2]
+
+
+def test_who_has_the_context_and_asks_nothing_is_replayed(notes: Notes) -> None:
+    @tensorlake_function(inject_ctx=True)
+    def counted(ctx: Any, x: int) -> int:
+        notes.add(x)
+        ctx.counter("calls")
+        return x
+
+    graph = Graph("counts", spread).add_edge(spread, counted)
+    for _ in range(2):
+        assert graph.run(n=2).metrics["counters"] == {"calls": 2}
+    assert len(notes.all()) == 2
