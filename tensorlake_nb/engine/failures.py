@@ -17,7 +17,7 @@ import numpy as np
 import pydantic
 
 from tensorlake_nb.core.batch import Failure, FailureKind
-from tensorlake_nb.engine.secrets import without
+from tensorlake_nb.engine.secrets import holds, without
 from tensorlake_nb.engine.watchdog import Interrupt, Overrun, raise_in_thread
 from tensorlake_nb.errors import RequestException, RouteError, UsageError
 from tensorlake_nb.store.classes import ClassResolver
@@ -81,7 +81,10 @@ def _pickled(error: BaseException, secrets: Sequence[str], resolver: ClassResolv
             data = pickled(error, resolver)
         except Exception:
             return ""
-        is_fit = len(data) <= _PICKLE_LIMIT and not any(secret.encode() in data for secret in secrets if secret)
+        is_told = any(
+            secret.encode(errors="surrogatepass") in data or holds(data, secret) for secret in secrets if secret
+        )
+        is_fit = len(data) <= _PICKLE_LIMIT and not is_told
         return b64encode(data).decode() if is_fit else ""
 
     return b64decode(_in_time(look, ""))
