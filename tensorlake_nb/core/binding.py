@@ -3,7 +3,7 @@
 ========================  ==============================================================================
 value                     how it binds
 ========================  ==============================================================================
-dict                      by name; keys that match none go to ``**kwargs``
+dict                      by name; keys that match none go to ``**kwargs``, if there is one
 tuple, inner list         by position; ``*args`` takes the rest
 anything else             the first parameter
 ========================  ==============================================================================
@@ -11,9 +11,11 @@ anything else             the first parameter
 A *single* value parameter (no ``*args``, and for dicts no ``**kwargs``) takes a container whole when its annotation
 says so: ``list[...]`` a list, ``tuple[...]`` a tuple, ``Sequence`` both, ``dict``, a TypedDict, a dataclass or a
 pydantic model a dict, ``Any`` and ``object`` everything. Without an annotation it takes lists and tuples whole, and
-dicts by name. Records are built from dicts wherever a parameter is annotated with them, and a list given for a
-``tuple[...]`` (JSON knows no tuples) is made one. Context and accumulator come before all this: the caller puts them
-in front.
+dicts by name. A dict whose only key is the parameter's name binds by name also there, if its entry fits the annotation:
+``{"x": {"a": 1}}`` gives ``f(x: dict)`` the inner dict, ``{"x": 1}`` and ``{"a": 1}`` are taken whole. Records are
+built from dicts wherever a parameter is annotated with them, and never from a dict of which they know no key; a list
+given for a ``tuple[...]`` (JSON knows no tuples) is made one. Context and accumulator come before all this: the
+caller puts them in front.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from tensorlake_nb.core.fitting import class_of, element_hint, fits, gathers, ou
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.hints import EMPTY, alternatives, is_known, parameter_hints
 from tensorlake_nb.core.naming import did_you_mean, listed
-from tensorlake_nb.core.records import BuildError, conform, record_builder
+from tensorlake_nb.core.records import BuildError, conform, conformer, record_builder
 from tensorlake_nb.errors import BindingError, InputError
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -90,6 +92,7 @@ class Binder:
         self._whole = self._taken_whole()
         builders = ((name, record_builder(hint)) for name, hint in self.hints.items())
         self._builders = {name: build for name, build in builders if build is not None}
+        self._entry = conformer(self.hints.get(self.single or "", EMPTY))
         self.takes_lone = (self._first is not None or self._extra_positions) and set(self.required) <= {self._first}
         self._at_once = self.takes_lone and not self._first_by_name
 
@@ -135,8 +138,27 @@ class Binder:
         if not isinstance(value, (dict, list, tuple)):
             return ((value,), {}) if self._at_once else self._bind_lone(value)
         if isinstance(value, self._whole):
-            return self._bind_lone(self._built(self._first, value) if self._first in self._builders else value)
+            if isinstance(value, dict) and len(value) == 1 and self.single in value:
+                return self._bind_named_or_whole(value)
+            return self._bind_whole(value)
         return self._bind_names(value) if isinstance(value, dict) else self._bind_positions(value)
+
+    def _bind_named_or_whole(self, value: dict[Any, Any]) -> Arguments:
+        """Bind a dict whose only key is the name of the only parameter, which takes dicts whole as well."""
+        assert self.single is not None
+        try:
+            self._entry(value[self.single])
+        except BuildError as error:
+            misfit = str(error)
+        else:
+            return self._bind_names(value)
+        try:
+            return self._bind_whole(value)
+        except BindingError as error:
+            raise BindingError(f"{error} Nor does what it holds bind by name: {self.single!r} {misfit}.") from None
+
+    def _bind_whole(self, value: Any) -> Arguments:
+        return self._bind_lone(self._built(self._first, value) if self._first in self._builders else value)
 
     def bind_row(self, row: Mapping[str, Any]) -> Arguments:
         """Return the arguments of the call with values by name: a run's inputs, or the sides of a join."""

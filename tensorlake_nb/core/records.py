@@ -17,6 +17,7 @@ from pydantic_core import core_schema
 
 from tensorlake_nb.core.fitting import LAZY, class_of
 from tensorlake_nb.core.hints import alternatives, is_known
+from tensorlake_nb.core.known_keys import dropped
 from tensorlake_nb.core.twins import stands_for
 
 
@@ -51,11 +52,27 @@ def what_is_wrong(error: ValidationError) -> str:
 
 def conform(value: Any, hint: Any) -> Any:
     """Return a value as its annotation means it, converting no more than JSON does; :class:`BuildError` otherwise."""
+    return conformer(hint)(value)
+
+
+def conformer(hint: Any) -> Callable[[Any], Any]:
+    """Return :func:`conform` for one annotation."""
     if not is_known(hint) or not alternatives(hint) or any(class_of(option) in LAZY for option in alternatives(hint)):
-        return value
+        return _same
     adapter = adapter_for(_with_instances(hint))
     if adapter is None:
-        return value
+        return _same
+
+    def build(value: Any) -> Any:
+        made = _conformed(adapter, value)
+        if (problem := dropped(value, hint)) is not None:
+            raise BuildError(f"is wrong: {problem}")
+        return made
+
+    return build
+
+
+def _conformed(adapter: TypeAdapter[Any], value: Any) -> Any:
     try:
         return adapter.validate_python(value, strict=True)
     except ValidationError as error:
@@ -124,8 +141,8 @@ def record_builder(hint: Any) -> Callable[[Any], Any] | None:
         return None
     if len(steps) > 1 and all(dict in step.kinds for step in steps):  # pydantic picks the record that fits best
         records = [option for option in alternatives(hint) if _step(option) is not None]
-        adapter = adapter_for(Union[tuple(records)])  # noqa: UP007 - as many as there are
-        steps = [_Step((dict,), _validated(adapter))] if adapter is not None else steps[:1]
+        either: Any = Union[tuple(records)]  # noqa: UP007 - as many as there are
+        steps = [_Step((dict,), _validated(either))] if adapter_for(either) is not None else steps[:1]
     untouched = tuple(cls for cls in map(class_of, alternatives(hint)) if cls in (dict, list, tuple))
 
     def build(value: Any) -> Any:
@@ -154,10 +171,9 @@ def _step(option: Any) -> _Step | None:
     arguments = get_args(option)
     if issubclass(cls, BaseModel):
         kinds = (dict, list, tuple) if issubclass(cls, RootModel) else (dict,)
-        return _Step(kinds, _validated(adapter_for(option)))
+        return _Step(kinds, _validated(option))
     if dataclasses.is_dataclass(cls):
-        adapter = adapter_for(option)
-        return _Step((dict,), _validated(adapter) if adapter is not None else _called(cls))
+        return _Step((dict,), _validated(option) if adapter_for(option) is not None else _called(cls))
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return _Step((list, tuple), _called(cls), cls)
     if cls is tuple:
@@ -193,12 +209,17 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _validated(adapter: TypeAdapter[Any] | None) -> Callable[[Any], Any]:
+def _validated(hint: Any) -> Callable[[Any], Any]:
+    adapter = adapter_for(hint)
+
     def build(value: Any) -> Any:
         try:
-            return value if adapter is None else adapter.validate_python(value)
+            made = value if adapter is None else adapter.validate_python(value)
         except ValidationError as error:
             raise BuildError(what_is_wrong(error)) from None
+        if (problem := dropped(value, hint)) is not None:
+            raise BuildError(problem)
+        return made
 
     return build
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, List, NamedTuple, NewType, Optional, TypedDic
 
 import numpy as np
 import pytest
-from pydantic import BaseModel, RootModel
+from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from tensorlake_nb.core.binding import Binder, check_inputs, describe, list_mode
 from tensorlake_nb.core.function import Function, RouteTo, tensorlake_function, tensorlake_router
@@ -286,6 +286,136 @@ def test_a_dict_that_may_be_a_dict_stays_one(annotation: Any) -> None:
     ((bound,), _) = taking(annotation).bind(value)
 
     assert bound is value
+
+
+class Settings(BaseModel):
+    a: int = 0
+    deep: dict = {}
+
+
+class Aliased(BaseModel):
+    a: int = Field(0, alias="A")
+    b: int = Field(0, validation_alias=AliasChoices("B", AliasPath("more", "b")))
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    a: int = 0
+
+
+class Prepared(BaseModel):
+    a: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def prepare(cls, value: Any) -> Any:
+        return {"a": value["z"]} if "z" in value else value
+
+
+class SameName(BaseModel):
+    x: int = 0
+
+
+@dataclass
+class Options:
+    a: int = 0
+
+
+class Partial(TypedDict, total=False):
+    a: int
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "bound"),
+    [
+        (dict, {"x": {"a": 1}}, {"a": 1}),
+        (dict, {"x": {}}, {}),
+        (dict, {"x": 1}, {"x": 1}),
+        (dict, {"x": {"a": 1}, "y": 2}, {"x": {"a": 1}, "y": 2}),
+        (dict[str, int], {"x": {"a": 1}}, {"a": 1}),
+        (dict[str, int], {"x": 1}, {"x": 1}),
+        (dict[str, dict[str, int]], {"x": {"a": 1}}, {"x": {"a": 1}}),
+        (Mapping[str, int], {"x": {"a": 1}}, {"a": 1}),
+        (dict | None, {"x": {"a": 1}}, {"a": 1}),
+        (dict | None, {"x": None}, None),
+        (dict, {"x": None}, {"x": None}),
+        (Any, {"x": 1}, 1),
+        (Any, {"y": 1}, {"y": 1}),
+        (Settings, {"x": {"a": 5}}, Settings(a=5)),
+        (Settings, {"x": Settings(a=5)}, Settings(a=5)),
+        (Settings, {"x": {}}, Settings()),
+        (Settings, {"a": 5}, Settings(a=5)),
+        (Settings, {}, Settings()),
+        (Settings | None, {"x": {"a": 5}}, Settings(a=5)),
+        (dict | Settings, {"z": 5}, {"z": 5}),
+        (SameName, {"x": 5}, SameName(x=5)),
+        (SameName, {"x": {"x": 5}}, SameName(x=5)),
+        (Options, {"x": {"a": 5}}, Options(a=5)),
+        (Partial, {"x": {"a": 5}}, {"a": 5}),
+        (Partial, {"z": 5}, {"z": 5}),
+        (Aliased, {"x": {"A": 5}}, Aliased.model_validate({"A": 5})),
+        (Aliased, {"more": {"b": 5}}, Aliased.model_validate({"B": 5})),
+        (Open, {"x": {"z": 5}}, Open.model_validate({"z": 5})),
+        (Open, {"x": 5}, Open.model_validate({"x": 5})),
+        (Prepared, {"z": 5}, Prepared(a=5)),
+    ],
+    ids=str,
+)
+def test_a_dict_that_names_the_parameter_binds_by_name_if_its_entry_fits(
+    annotation: Any, value: Any, bound: Any
+) -> None:
+    args, kwargs = taking(annotation).bind(value)
+    ((made),) = (*args, *kwargs.values())
+
+    assert (made, type(made)) == (bound, type(bound))
+
+
+def test_a_dict_that_names_the_parameter_binds_so_beside_what_is_bound_already() -> None:
+    @tensorlake_function(accumulate=dict)
+    def fold(total: dict, x: Settings):
+        return (total, x)
+
+    @tensorlake_function(inject_ctx=True)
+    def told(ctx, x: dict = {}):  # noqa: B006 - as people write it
+        return x
+
+    @tensorlake_function()
+    def named(*, x: dict):
+        return x
+
+    assert Binder(fold).bind({"x": {"a": 5}}) == ((), {"x": Settings(a=5)})
+    assert Binder(told).bind({"x": {"a": 5}}) == ((), {"x": {"a": 5}})
+    assert Binder(told).bind({}) == (({},), {})
+    assert Binder(named).bind({"x": {"a": 5}}) == ((), {"x": {"a": 5}})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (Settings, {"z": 5}),
+        (Settings, {"x": {"z": 5}}),
+        (Settings | None, {"z": 5}),
+        (Settings | Options, {"z": 5}),
+        (Options, {"z": 5}),
+        (Aliased, {"a": 5}),
+        (list[Settings], [{"a": 5}, {"z": 5}]),
+        (dict[str, Settings], {"k": {"z": 5}}),
+    ],
+    ids=str,
+)
+def test_a_record_is_not_made_of_a_dict_of_which_it_knows_no_key(annotation: Any, value: Any) -> None:
+    with pytest.raises(BindingError, match=r"'x' can't be made of it: \w+ knows none of the keys .* It knows '[Aa]'"):
+        taking(annotation).bind(value)
+
+
+def test_nor_beside_other_parameters_nor_of_an_input() -> None:
+    @tensorlake_function()
+    def f(x: Settings, n: int = 0): ...
+
+    with pytest.raises(BindingError, match=r"Settings knows none of the keys 'z'\. It knows 'a', 'deep'"):
+        Binder(f).bind({"x": {"z": 5}})
+    with pytest.raises(InputError, match=r"'x' is wrong: Settings knows none of the keys 'z'\. It knows 'a', 'deep'"):
+        check_inputs(f, {"x": {"z": 5}})
 
 
 def test_only_records_are_checked_nothing_else_is_converted() -> None:
