@@ -42,6 +42,14 @@ def declared_routes(function: Function, namespace: Mapping[str, Any] | None = No
     return None if targets is None else tuple(map(target_name, targets))
 
 
+def contradictions(function: Function) -> tuple[str, ...]:
+    """Return the names that a router's annotation gives and its ``next=`` doesn't, if it has both."""
+    if not function.is_router or function.options.next is None:
+        return ()
+    known = {target_name(target) for target in function.options.next}
+    return tuple(name for name in dict.fromkeys(map(target_name, _annotated(function, None))) if name not in known)
+
+
 def may_choose(function: Function) -> bool:
     """Tell whether a function chooses among its edges: a router, or one that declares routes."""
     if function.is_router or function.options.next is not None:

@@ -7,11 +7,11 @@ from typing import Any, get_args, is_typeddict
 
 from tensorlake_nb.core.binding import Binder, describe
 from tensorlake_nb.core.fitting import class_of, element_hint, fits, gives_many, output_hint
-from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.function import Function, target_name
 from tensorlake_nb.core.hints import EMPTY, alternatives, is_known
 from tensorlake_nb.core.lineage import trace_joins
 from tensorlake_nb.core.naming import did_you_mean, listed
-from tensorlake_nb.core.routes import declared_routes
+from tensorlake_nb.core.routes import contradictions, declared_routes
 from tensorlake_nb.core.wiring import Edge, Wiring, in_order
 
 
@@ -74,6 +74,13 @@ def _routes(wiring: Wiring) -> Iterator[str]:
             yield (
                 f"router {name!r} has no routes. Annotate it with the functions that it returns, "
                 f"-> List[Union[a, b]], or say graph.route({name}, [a, b])."
+            )
+        strange = contradictions(function)
+        if strange:
+            yield (
+                f"router {name!r} is annotated with {listed(strange)}, but its next= names "
+                f"{listed(map(target_name, function.options.next or ())) or 'nothing'}. "
+                "Add what is missing to next=, or correct the annotation."
             )
 
 

@@ -66,6 +66,19 @@ def test_an_unknown_route_is_told_with_the_closest_name() -> None:
     assert unreached.startswith("'handle' can't be reached")
 
 
+@pytest.mark.parametrize(("next_", "is_refused"), [([a], True), ([a, b], False), (["b"], False), ([], True)])
+def test_a_router_whose_annotation_contradicts_its_next_is_refused(next_: Any, is_refused: bool) -> None:
+    def chosen(x: int) -> list[b]:  # type: ignore[valid-type]
+        return [b]
+
+    builder = GraphBuilder("g", tensorlake_router(name="router", next=next_)(chosen)).add_node(a).add_node(c)
+
+    found = [each for each in problems(builder) if "is annotated" in each]  # 'c' can't be reached in any case
+    assert bool(found) is is_refused
+    for each in found:
+        assert each.startswith("router 'router' is annotated with 'b', but its next= names ")
+
+
 def test_a_router_without_routes_is_told_how_to_declare_them() -> None:
     router = tensorlake_router(name="router")(a.call)
 
