@@ -20,6 +20,7 @@ from tensorlake_nb.core import jinja
 from tensorlake_nb.core.digest_arrays import array_rule
 from tensorlake_nb.core.digest_plain import attribute_parts, dict_parts, tuple_parts
 from tensorlake_nb.core.digest_tables import table_rule
+from tensorlake_nb.core.digest_tensors import tensor_rule
 from tensorlake_nb.core.encoding import Encoding, Refusal, Rule, count, parts, type_name
 from tensorlake_nb.core.origin import Origin, is_named_in_package, origin_of, origin_of_class
 
@@ -49,7 +50,18 @@ CODE_TYPES: tuple[type, ...] = (
 _BOUND_TYPES = (types.MethodType, types.BuiltinFunctionType, types.MethodWrapperType)
 
 #: Packages whose ``__reduce__`` we know to be a canonical form.
-_KNOWN = ("numpy", "pandas", "polars", "pyarrow", "pydantic", "pydantic_core", "attr", "attrs", "tensorlake_nb")
+_KNOWN = (
+    "numpy",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "pydantic",
+    "pydantic_core",
+    "attr",
+    "attrs",
+    "torch",
+    "tensorlake_nb",
+)
 _EMPTY = (None, None, None, None, None, None)
 
 
@@ -61,7 +73,7 @@ def rule_for(cls: type) -> Rule:
         return _cached
     if issubclass(cls, CODE_TYPES) or getattr(cls, "__tensorlake_function__", False):
         return lambda value, enc: enc.code_part(value)
-    rule: Rule | None = array_rule(cls) or table_rule(cls)
+    rule: Rule | None = array_rule(cls) or table_rule(cls) or tensor_rule(cls)
     if rule is not None:
         return rule
     if issubclass(cls, enum.Enum):
