@@ -26,8 +26,9 @@ def dtype_encoding(dtype: np.dtype[Any]) -> bytes:
     if dtype.names is not None and dtype.fields is not None:
         out = b"{" + count(len(dtype.names)) + count(dtype.itemsize) + field(dtype.type.__name__.encode())
         for name in dtype.names:
-            inner, offset = dtype.fields[name][:2]
+            inner, offset, *title = dtype.fields[name]
             out += field(name.encode("utf-8", "surrogatepass")) + count(offset) + field(dtype_encoding(inner))
+            out += b"".join(b"t" + field(str(each).encode("utf-8", "surrogatepass")) for each in title)
         return out
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
@@ -97,7 +98,9 @@ def _masked(value: np.ma.MaskedArray[Any, Any], enc: Encoding) -> bytes:
     if mask.dtype.names is None:
         shown[mask] = np.zeros((), shown.dtype)  # what lies below a mask isn't part of the value
     fill = enc.encode(np.asarray(value.fill_value))
-    return b"A" + parts([enc.class_part(type(value)), enc.encode(shown), enc.encode(mask), fill])
+    made = b"A" + parts([enc.class_part(type(value)), enc.encode(shown), enc.encode(mask), fill])
+    flags = (b"-" if value.mask is np.ma.nomask else b"") + (b"h" if value.hardmask else b"")
+    return made + b"?" + flags if flags else made
 
 
 def _subclass(value: np.ndarray[Any, Any], enc: Encoding) -> bytes:

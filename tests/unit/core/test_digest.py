@@ -207,6 +207,53 @@ def test_what_lies_below_a_mask_does_not_count() -> None:
     assert digest(pd.Series(one)) == digest(pd.Series(two))
 
 
+def test_whether_there_is_a_mask_and_whether_it_is_hard_counts() -> None:
+    made = [
+        np.ma.masked_array([1, 2]),
+        np.ma.masked_array([1, 2], [False, False]),
+        np.ma.masked_array([1, 2], hard_mask=True),
+        np.ma.masked_array([1, 2], [False, False], hard_mask=True),
+        np.ma.masked_array([1, 2], fill_value=3),
+    ]
+
+    assert len(set(map(digest, made))) == len(made)
+    assert list(map(digest, made)) == [digest(copy.deepcopy(each)) for each in made]
+
+
+def test_titles_of_fields_count() -> None:
+    kinds = [np.dtype([(name, "i4")]) for name in ("a", ("one", "a"), ("two", "a"))]
+
+    assert len({digest(np.zeros(2, kind)) for kind in kinds}) == 3
+
+
+class Looked:
+    def __init__(self, prices: list[int]) -> None:
+        self.prices = prices
+
+    @functools.cached_property
+    def total(self) -> int:
+        return sum(self.prices)
+
+
+@dataclasses.dataclass
+class LookedData:
+    prices: list[int]
+
+    @functools.cached_property
+    def total(self) -> int:
+        return sum(self.prices)
+
+
+@pytest.mark.parametrize("make", [Looked, LookedData, type("Below", (Looked,), {})])
+def test_that_a_cached_property_was_looked_at_does_not_count(make: Any) -> None:
+    value = make([1, 2])
+    before, reached = digest(value), fingerprint(lambda: value).fingerprint
+
+    assert value.total == 3
+    assert (digest(value), fingerprint(lambda: value).fingerprint) == (before, reached)
+    assert digest(make([2, 1])) != before
+
+
 def test_frames_are_equal_however_they_were_made() -> None:
     frame = pd.DataFrame({"a": [1, 2], "b": [3, 4], "c": ["x", None]})
     joined = pd.concat([frame[["a"]], frame[["b"]], frame[["c"]]], axis=1)
