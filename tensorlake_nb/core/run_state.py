@@ -15,6 +15,9 @@ from tensorlake_nb.core.timing import Bars
 #: Where the start node's only element, the run's inputs, comes from.
 INPUTS: Address = (0,)
 
+#: What an element is taken to last of which nothing is known (s), as Dask takes it.
+UNKNOWN_S = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
@@ -86,6 +89,14 @@ class RunState:
     def awaits_cluster(self) -> bool:
         """Something was handed over, and the cluster hasn't said yet that it is there."""
         return not self.slots_known and any(node.under_way for node in self.nodes.values())
+
+    @property
+    def backlog(self) -> tuple[float, int]:
+        """What could be handed over at once and isn't: seconds of one worker's thread, and elements."""
+        if self.stopping is not None or self.status is not None:
+            return 0.0, 0
+        waiting = [(node.n_ready, node.pace_s) for node in self.nodes.values() if node.plan.kind == "map"]
+        return sum(n * (UNKNOWN_S if pace is None else pace) for n, pace in waiting), sum(n for n, _ in waiting)
 
     def next_due(self, now: float) -> float | None:
         """When the next delayed retry, or look-up, may begin; those that may begin already wait for something else."""

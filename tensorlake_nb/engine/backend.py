@@ -123,6 +123,9 @@ class Backend(Protocol):
         Where nothing has come for a while `Waits` says why.
         """
 
+    def backlog(self, seconds: float, elements: int) -> None:
+        """Hear what is left to hand over, for a cluster that scales itself."""
+
     def refresh(self) -> None:
         """Stored data was put aside: workers are to look again at what there is."""
 

@@ -22,6 +22,7 @@ from distributed.comm.addressing import parse_address
 from distributed.comm.registry import get_backend
 
 import tensorlake_nb
+from tensorlake_nb.engine import backlog
 from tensorlake_nb.engine.descendants import kill_tree
 from tensorlake_nb.engine.endings import BegunBeforeError, attempt_once, ending_of
 from tensorlake_nb.engine.nannies import (
@@ -362,6 +363,7 @@ def _checked(connection: Connection) -> Connection:
         connection.has_processes = _has_processes(client)
         connection.refuse_other_versions()
         connection.attempts_once = attempt_once(client)
+        backlog.count(client)
     except BaseException:
         connection.close()
         raise

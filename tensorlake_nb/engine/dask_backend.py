@@ -17,7 +17,7 @@ from tensorlake_nb.core.batch import FailureKind
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.policy import Placement
 from tensorlake_nb.engine import backend as be
-from tensorlake_nb.engine import reporting
+from tensorlake_nb.engine import backlog, reporting
 from tensorlake_nb.engine.backend import Message, Order
 from tensorlake_nb.engine.cluster import Connection, death_of
 from tensorlake_nb.engine.endings import BLAMELESS, BegunBeforeError
@@ -333,6 +333,10 @@ class DaskBackend:
         with self._lock:
             return [Pending(self._workers.get(number, (None, 0.0))[0], needs) for number, needs in self._needs.items()]
 
+    def backlog(self, seconds: float, elements: int) -> None:
+        if self._connection is not None and not self._connection.is_embedded:
+            backlog.tell(self._connection.client, self._run_id, seconds, elements)
+
     def refresh(self) -> None:
         if self._connection is not None:
             self._tell(self._connection, forget_listed, self._run_id)
@@ -411,6 +415,7 @@ class DaskBackend:
             left, self._futures = list(self._futures.values()), {}
             self._needs.clear()
         if client.status == "running":
+            self.backlog(0.0, 0)
             client.cancel(left, force=True)
             client.unsubscribe_topic(reporting.topic_of(self._run_id))
             self._tell(self._connection, forget_run, self._run_id)

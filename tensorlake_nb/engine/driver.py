@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 _MOST_RESTARTS = 3
 #: After how long a silence the cluster is looked at (s).
 _LOOK_AFTER_S = 2.0
+#: How often the cluster is told what is left to hand over (s).
+_TELL_EVERY_S = 1.0
 #: How long running calls may take to end after a cancellation (s) before their workers are ended.
 CANCEL_GRACE_S = 0.25
 
@@ -114,6 +116,7 @@ class Driver:
         self._ended: set[int] = set()
         self._is_halted = False
         self._store_awaited_until = 0.0
+        self._has_backlog, self._tell_again_at = False, 0.0
         #: What the run waits for, where the cluster does nothing for it.
         self.waits_for = ""
         self._patience = Patience(store_patience_s, is_over=lambda: self.state.stopping == "cancelled")
@@ -141,6 +144,7 @@ class Driver:
                 for instruction in instructions:
                     self._apply(instruction.event(self._clock()))
                 self._perform(instructions)
+                self._tell_backlog(planned_at)
                 if any(isinstance(instruction, Halt) for instruction in instructions):
                     continue  # nobody answers it, and if nothing is under way there is nothing to wait for
                 if self.state.status is None:
@@ -197,6 +201,13 @@ class Driver:
                     pass
         if orders:
             self._at_desk(self._submit, self._desk, orders)
+
+    def _tell_backlog(self, now: float) -> None:
+        """Let a cluster that scales itself know what is left to hand over."""
+        backlog = self.state.backlog
+        if now >= self._tell_again_at if backlog[1] else self._has_backlog:  # it stops counting if it isn't told again
+            self._has_backlog, self._tell_again_at = backlog[1] > 0, now + _TELL_EVERY_S
+            self._backend_thread.submit(_quietly, partial(self._backend.backlog, *backlog))
 
     def _at_desk(self, work: Callable[..., Event | None], *args: Any) -> None:
         """Do something on the store's thread; its event comes back through the inbox."""

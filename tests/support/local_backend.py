@@ -78,6 +78,9 @@ class LocalBackend:
     def refresh(self) -> None:
         forget_listed(self._run_id)
 
+    def backlog(self, seconds: float, elements: int) -> None:
+        pass
+
     def abandon(self, numbers: Iterable[int]) -> None:
         pass
 

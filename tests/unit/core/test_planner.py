@@ -259,3 +259,16 @@ def test_the_number_of_instructions_hardly_grows_with_the_elements() -> None:
         return len(world.instructions)
 
     assert steps(50_000) < 5 * steps(1_000)
+
+
+def test_the_backlog_is_what_could_be_handed_over_and_a_stopped_run_has_none() -> None:
+    state = RunState.fresh(map_reduce_plan())
+    evolve(state, RunStarted("r", 0.0))
+    state.nodes["work"].n_ready, state.nodes["total"].n_ready = 10, 7
+    assert state.backlog == (5.0, 10), "half a second each while nothing is known; a fold takes one worker"
+
+    state.nodes["work"].batch_s, state.nodes["work"].batch_elements = 6.0, 3
+    assert state.backlog == (20.0, 10)
+
+    evolve(state, StopRequested("cancelled"))
+    assert state.backlog == (0.0, 0)

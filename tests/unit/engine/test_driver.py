@@ -92,6 +92,9 @@ class Cluster:
     def refresh(self) -> None:
         self._called("refresh")
 
+    def backlog(self, seconds: float, elements: int) -> None:
+        pass
+
     def abandon(self, numbers: Iterable[int]) -> None:
         numbers = sorted(numbers)
         for number in numbers:
