@@ -94,7 +94,9 @@ class Fold:
     merged by the function's ``combine``. A fold with ``groups`` is a level of a tree: each group of that many
     consecutive elements (the last one may be shorter) is folded from a fresh start, and gives one output. If it
     ``is_shared``, others fold with the same code, and the store is listed anew to see how far they came. ``told``
-    is what the calls before were told of the run, as effects: the accumulator may hold it.
+    is what the calls before were told of the run, as effects: the accumulator may hold it. It is kept after folding
+    for ``worth_s``; 0: after each step. If the fold ``has_more``, other elements follow those of the batch, and what
+    is known of them comes first.
     """
 
     accumulator: Span | None
@@ -103,6 +105,8 @@ class Fold:
     groups: tuple[int, ...] | None = None
     is_shared: bool = False
     told: bytes = b""
+    worth_s: float = 0.0
+    has_more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +264,8 @@ class Receipt:
 
     A chain sends one receipt per node that it reached. ``done`` counts the elements that were begun and ended,
     from the front: those after it are as they were. ``effects`` are what calls did beside returning, in the order
-    of the elements, as their checkpoints hold it.
+    of the elements, as their checkpoints hold it. Of a fold, ``worth_s`` is for the next batch (see `Fold`), and
+    ``keeping_s`` what this one spent on reading and keeping accumulators.
     """
 
     batch: str
@@ -277,3 +282,5 @@ class Receipt:
     worker: str = ""
     started_at: float = 0.0
     ended_at: float = 0.0
+    worth_s: float = 0.0
+    keeping_s: float = 0.0

@@ -18,8 +18,10 @@ FIRST_BUDGET_S = 0.15
 LEAST_S = 0.05
 #: The most elements of one batch: bounds what a receipt holds.
 MOST = 5_000
-#: The same of a fold, whose receipt holds one accumulator.
+#: The same of a fold, whose receipt holds one accumulator; or as many as it has folded.
 MOST_FOLDED = 20_000
+#: A fold waits for elements where keeping its accumulator is worth more than this (s) of folding.
+LEAST_WORTH_S = 0.05
 #: How many batches a second a scheduler is given at most, all nodes together; Dask's manages some thousand.
 MOST_PER_S = 500
 #: The most elements while nothing is known of their time.
@@ -63,9 +65,29 @@ def window(slots: int) -> int:
     return 2 * max(1, slots)
 
 
-def fold_size(pace_s: float | None) -> int:
-    """How many elements the next batch of a fold takes at most."""
-    return FIRST_MOST if pace_s is None else max(1, _worth(TARGET_S, pace_s, MOST_FOLDED))
+def fold_size(pace_s: float | None, worth_s: float = 0.0, folded: int = 0) -> int:
+    """How many elements the next batch of a fold takes at most.
+
+    Parameters
+    ----------
+    worth_s
+        For how long to fold before keeping the accumulator is worth it (s): each batch reads one, and keeps one.
+    folded
+        How many elements went into the fold so far.
+    """
+    if pace_s is None:
+        return FIRST_MOST
+    return max(1, _worth(max(TARGET_S, worth_s), pace_s, max(MOST_FOLDED, folded)))
+
+
+def fold_budget_s(worth_s: float) -> float:
+    """After how long (s) a worker begins no further step of a fold."""
+    return max(BUDGET_S, BUDGET_S / TARGET_S * worth_s)
+
+
+def is_worth_folding(available: int, pace_s: float | None, worth_s: float) -> bool:
+    """Whether as many elements take long enough to fold, so that it pays to read an accumulator and to keep one."""
+    return pace_s is None or worth_s <= LEAST_WORTH_S or available * pace_s >= worth_s
 
 
 def _worth(seconds: float, pace_s: float, most: float = MOST) -> int:

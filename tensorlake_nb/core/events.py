@@ -201,7 +201,8 @@ class BatchEnded:
     """A batch came back.
 
     ``returned`` were not begun: the time of the batch was over, or the run is ending.
-    For a fold, ``done`` elements were folded and the only chunk holds the accumulator.
+    For a fold, ``done`` elements were folded and the only chunk holds the accumulator; ``worth_s`` and ``keeping_s``
+    are as in its receipt.
     """
 
     number: int
@@ -212,6 +213,8 @@ class BatchEnded:
     worker: str = ""
     started_at: float = 0.0
     ended_at: float = 0.0
+    worth_s: float = 0.0
+    keeping_s: float = 0.0
     type: Literal["batch_ended"] = "batch_ended"
 
 

@@ -185,7 +185,7 @@ def _ended(state: RunState, event: ev.BatchEnded) -> None:
     first, *others = event.outcomes
     _note(node, first)
     if node.plan.kind == "fold":
-        _folded(state, node, event, first)
+        _folded(state, node, event, first, slices)
         return
     for chunk in first.chunks:  # what a generator gave before it failed is no outcome for its twins
         _land(state, node, chunk, is_settled=not (node.plan.lone and (first.failures or event.returned)))
@@ -236,7 +236,7 @@ def _pace(node: NodeState, event: ev.BatchEnded, slices: tuple[Slice, ...]) -> N
     else:
         ended = sum(piece.size for piece in slices) - sum(piece.size for piece in event.returned)
     if ended > 0 and len(event.outcomes) == 1 and event.ended_at > event.started_at:
-        node.batch_s += event.ended_at - event.started_at
+        node.batch_s += max(event.ended_at - event.started_at - event.keeping_s, 0.0)
         node.batch_elements += ended
 
 
@@ -259,17 +259,35 @@ def _return(node: NodeState, piece: Slice) -> None:
         node.delay(0.0, piece)
 
 
-def _folded(state: RunState, node: NodeState, event: ev.BatchEnded, outcome: ev.NodeOutcome) -> None:
+def _folded(
+    state: RunState, node: NodeState, event: ev.BatchEnded, outcome: ev.NodeOutcome, slices: tuple[Slice, ...]
+) -> None:
     for chunk in outcome.chunks:
         node.accumulator = chunk.spans[-1] if chunk.spans else node.accumulator
         node.computed += chunk.computed
         node.replayed += chunk.replayed
+    first = node.folded
     _advance(state, node, event.done)
     node.folded += event.done
-    if event.done:
+    if outcome.chunks:
+        node.fold_worth_s = event.worth_s
+    if node.folded > node.fold_failed_at:
         node.fold_attempt = 1
     for failure in outcome.failures:
+        failed_at = first + _offset_in(slices, failure.slice)
+        node.fold_attempt = node.fold_attempt if failed_at == node.fold_failed_at else 1
+        node.fold_failed_at = failed_at
         _fail_fold(state, node, failure, event.at)
+
+
+def _offset_in(slices: tuple[Slice, ...], one: Slice) -> int:
+    """How many elements of some slices come before one of theirs."""
+    offset = 0
+    for piece in slices:
+        if piece.source == one.source and piece.start <= one.start < piece.stop:
+            return offset + one.start - piece.start
+        offset += piece.size
+    return 0
 
 
 def _fail_fold(state: RunState, node: NodeState, failure: ElementFailed, at: float) -> None:

@@ -46,7 +46,8 @@ class Submit:
     """Have a batch computed.
 
     ``final`` says that a failure of this attempt has no retry left. A fold also says where it stands: its last
-    accumulator, and how many elements went into it.
+    accumulator, how many elements went into it, for how long to fold before the next one is kept (s), and whether
+    more elements are there.
     """
 
     number: int
@@ -59,6 +60,8 @@ class Submit:
     priority: int = 0
     accumulator: Span | None = None
     folded: int = 0
+    worth_s: float = 0.0
+    has_more: bool = False
 
     def event(self, now: float) -> Event:
         return BatchSubmitted(self.number, self.node, self.slices, self.attempt, now, self.chain)

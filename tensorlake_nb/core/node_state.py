@@ -124,6 +124,10 @@ class NodeState:
     folded: int = 0
     fold_due: float | None = None
     fold_attempt: int = 1
+    #: How many elements came before the one that has failed last.
+    fold_failed_at: int = -1
+    #: For how long to fold before the accumulator is kept (s).
+    fold_worth_s: float = 0.0
     # how it ends
     sealing: bool = False
     sealed: bool = False

@@ -108,9 +108,13 @@ def _fold(state: RunState, node: NodeState, now: float, numbers: Iterator[int]) 
         return
     if node.fold_due is not None and node.fold_due > now:
         return
-    slices, is_all = state.upstream(node, node.cursor, batching.fold_size(node.pace_s))
+    size = batching.fold_size(node.pace_s, node.fold_worth_s, node.folded)
+    slices, is_all = state.upstream(node, node.cursor, size)
     if is_all and not slices and not state.inputs_whole(node):
         return
+    available = sum(piece.size for piece in slices)
+    if not is_all and available < size and not batching.is_worth_folding(available, node.pace_s, node.fold_worth_s):
+        return  # more is to come: keeping a large accumulator for these few isn't worth it
     if slices or (is_all and node.accumulator is None):
         attempt = node.fold_attempt
         final = attempt >= node.plan.retries.max_attempts
@@ -120,11 +124,13 @@ def _fold(state: RunState, node: NodeState, now: float, numbers: Iterator[int]) 
             slices,
             attempt,
             final,
-            batching.BUDGET_S,
+            batching.fold_budget_s(node.fold_worth_s),
             (),
             node.plan.depth,
             node.accumulator,
             node.folded,
+            node.fold_worth_s,
+            not is_all and available == size,
         )
     elif is_all:
         yield Seal(node.plan.name)

@@ -98,6 +98,10 @@ class BatchLog:
             self._left -= len(line.text)
             self._lines.append(LogLine(line.offset, line.stream, text))
 
+    def forget(self, offsets: range) -> None:
+        """Leave out what some elements have written: they are called again."""
+        self._lines = [line for line in self._lines if line.offset not in offsets]
+
     def lines(self) -> tuple[LogLine, ...]:
         return tuple(self._lines)
 

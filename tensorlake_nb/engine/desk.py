@@ -159,7 +159,13 @@ class Desk:
             for packed in self._prober.packed(name) if calls[0].inject_ctx else ():
                 told.told.update(Effects.unpacked(packed).told)
             fold = Fold(
-                order.accumulator, self._rolling[name], node.combines, is_shared=is_shared, told=told.packed() or b""
+                order.accumulator,
+                self._rolling[name],
+                node.combines,
+                is_shared=is_shared,
+                told=told.packed() or b"",
+                worth_s=order.worth_s,
+                has_more=order.has_more,
             )
         elif node.gather == "group":
             fold = Fold(None, fold_start(), node.combines, self.streams.group_sizes(name, order.slices))
@@ -237,6 +243,8 @@ class Desk:
             first.worker,
             first.started_at,
             first.ended_at,
+            first.worth_s,
+            first.keeping_s,
         )
 
     def _settle_map(self, name: str, slices: tuple[Slice, ...], receipt: Receipt) -> NodeOutcome:

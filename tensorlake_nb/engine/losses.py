@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from itertools import accumulate
 
 import numpy as np
 
 from tensorlake_nb.core import spans as sp
-from tensorlake_nb.core.batch import Batch, Call, Failure, Fold, Span
+from tensorlake_nb.core.batch import Batch, Call, Failure, Fold
 from tensorlake_nb.core.events import BatchEnded, BatchLost, Chunk, ElementFailed, NodeOutcome
 from tensorlake_nb.core.instructions import Submit
 from tensorlake_nb.core.keys import DIGEST_SIZE, TaskKey, fold_next, one_by_one, task_key
@@ -70,7 +70,7 @@ class Losses:
         writer.close()
         if batch.fold is not None and batch.fold.groups is None:
             is_charged = is_charged and (bool(interrupted) or self._was_begun(order, lost))
-            return self._fold(order, batch, batch.fold, known, lost, at, is_charged=is_charged)
+            return self._fold(order, batch, batch.fold, known, interrupted, lost, at, is_charged=is_charged)
         keys = [task_key(call.fingerprint, digest) for digest in one_by_one(batch.given)]
         open_ = [i for i, key in enumerate(keys) if key not in known]
         chunks = tuple(self._kept(order, i, call, known[key]) for i, key in enumerate(keys) if key in known)
@@ -100,25 +100,26 @@ class Losses:
         batch: Batch,
         fold: Fold,
         known: Mapping[TaskKey, TaskOutcome],
+        interrupted: Container[bytes],
         lost: Lost,
         at: float,
         *,
         is_charged: bool,
     ) -> BatchEnded:
-        """A fold goes on after the last accumulator that was committed."""
+        """A fold goes on after the last accumulator that was committed, wherever it was when its worker died."""
         rolling = accumulate(one_by_one(batch.given), fold_next, initial=fold.rolling)
-        done = 0
-        spans: tuple[Span, ...] = ()
-        for folded, digest in enumerate(rolling):
-            outcome = known.get(task_key(batch.calls[0].fingerprint, digest)) if folded else None
-            if outcome is not None:
-                done, spans = folded, outcome.spans
+        keys = [task_key(batch.calls[0].fingerprint, digest) for digest in rolling][1:]
+        done = max((i + 1 for i, key in enumerate(keys) if key in known), default=0)
+        spans = known[keys[done - 1]].spans if done else ()
         chunks = (Chunk((order.number,), done, 1, 1, spans, None, done, 0),) if done else ()
         failures: tuple[ElementFailed, ...] = ()
         if is_charged and done < batch.size:
             if lost.culprit is None and not self._store.is_local:
                 lost = replace(lost, reason=f"{lost.reason}, here or a few elements later: {_UNTOLD}")
-            failures = (self._suspect(order, done, lost),)
+            node, offset = lost.culprit or ("", -1)
+            if node != order.node or not done <= offset < batch.size:
+                offset = next((i for i, key in enumerate(keys) if i >= done and key in interrupted), done)
+            failures = (self._suspect(order, offset, lost),)
             self._failing.give_up_fold(order, failures)
         return BatchEnded(order.number, (NodeOutcome(order.node, chunks, failures),), (), done, at)
 

@@ -63,6 +63,8 @@ class NodeWork:
         self.effects: dict[int, list[bytes]] = {}
         self.pieces: list[Piece] | None = None
         self.done: int | None = None
+        #: Of a fold, as in its receipt.
+        self.worth_s = self.keeping_s = 0.0
         self._closed = False
         self._identity = identity(batch.run_id, batch.graph, batch.graph_version)
         self.given_digests, unreadable = self._given_digests()
@@ -235,7 +237,7 @@ class NodeWork:
     def fail(self, offset: int, failure: Failure) -> None:
         """An element has failed."""
         self.failures[offset] = failure
-        self.writer.fail(self.keys[offset])
+        self.writer.end(self.keys[offset])
 
     def _prepared(self, offset: int, returned: Any) -> Prepared:
         if self.call.kind != "router":
@@ -337,6 +339,8 @@ class NodeWork:
             worker=self.host.address,
             started_at=self.started_at,
             ended_at=time.time(),
+            worth_s=self.worth_s,
+            keeping_s=self.keeping_s,
         )
 
     def _copy_to_twins(self) -> None:

@@ -230,6 +230,12 @@ class Store(CommittedRecords):
                 raise
         return values
 
+    def stored_bytes(self, span: Span) -> int:
+        """About how many bytes some outputs take."""
+        segment = self._referred(span)
+        bounds = segment.in_payload(span.start, span.stop)
+        return bounds[-1] - bounds[0] if bounds else segment.array_bytes(span.start, span.stop)
+
     def _at_once(self, segment: Segment, span: Span, resolver: ClassResolver) -> list[Any] | None:
         """Small values that lie side by side; ``None`` if they don't."""
         bounds = segment.in_payload(span.start, span.stop)

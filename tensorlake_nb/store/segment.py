@@ -138,6 +138,14 @@ class Segment:
         found: list[int] = self._ends[start : stop + 1].tolist()
         return found
 
+    def array_bytes(self, start: int, stop: int) -> int:
+        """How many bytes consecutive outputs take that don't all lie in the payload."""
+        size = 0
+        for output in range(start, stop):
+            layout, is_row, low, high = self.place(output)
+            size += layout.row_bytes if is_row else high - low
+        return size
+
     def codecs(self, start: int, stop: int) -> list[str]:
         """The codecs of consecutive outputs."""
         if not len(self._codec_of):

@@ -68,7 +68,7 @@ _CHECK_BYTES = 16
 _NOT_INHERITED = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 #: Created, and not inherited by what the process starts.
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | _NOT_INHERITED
-_HEADER, _BEGUN, _ENTRY, _TURNS, _FAILED, _SIGNED = 1, 2, 3, 4, 5, 6
+_HEADER, _BEGUN, _ENTRY, _TURNS, _ENDED, _SIGNED = 1, 2, 3, 4, 5, 6
 _STARTED_WITHIN_S = 2.0  # psutil works a process's start out from the clock, which may be set meanwhile
 _HEADERLESS_S = 60.0
 
@@ -100,9 +100,9 @@ class Spool:
         """
         self._append(_frame(_TURNS, b"".join(keys)))
 
-    def failed(self, key: bytes) -> None:
-        """Note that a task has ended without outputs."""
-        self._append(_frame(_FAILED, key))
+    def ended(self, key: bytes) -> None:
+        """Note that a task has ended and nothing is kept of it."""
+        self._append(_frame(_ENDED, key))
 
     def add(self, entry: Entry) -> None:
         """Note a finished task with its outputs."""
@@ -251,7 +251,8 @@ def read_spool(raw: bytes, keys: Keys | None = None) -> SpoolContents:
                     entries.pop(entry.supersedes, None)
             elif kind == _TURNS:
                 turns = one_by_one(body)
-            elif kind == _FAILED:
+                ended.difference_update(turns)  # a fold that has gone back makes some of its steps again
+            elif kind == _ENDED:
                 begun.pop(body, None)
                 ended.add(body)
             elif kind == _SIGNED and unsigned is not None and keys is not None:

@@ -76,12 +76,12 @@ class Writer:
             if self._spool is not None and is_news:
                 self._spool.turns(keys)
 
-    def fail(self, key: bytes) -> None:
-        """Note that a task has ended without outputs."""
+    def end(self, key: bytes) -> None:
+        """Note that a task has ended and nothing is kept of it: it has failed, or is a step on the way."""
         with self._lock:
             self._end(key)
             if self._spool is not None:
-                self._spool.failed(key)
+                self._spool.ended(key)
 
     def _end(self, key: bytes) -> None:
         self._begun.pop(key, None)

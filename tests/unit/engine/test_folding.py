@@ -14,7 +14,7 @@ from tensorlake_nb import RequestContext, tensorlake_function
 from tensorlake_nb.core.batch import BARE, FailureKind, Fold
 from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.keys import RunId, fold_next, fold_start, task_key
-from tensorlake_nb.engine import folding
+from tensorlake_nb.engine import fold_steps
 from tests.support.batches import Bench, Calls, counts
 
 OTHER_RUN = RunId("20260102-000000-abcdef")
@@ -23,13 +23,13 @@ OTHER_RUN = RunId("20260102-000000-abcdef")
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """After how many elements the accumulator was given to the writer."""
     kept: list[int] = []
-    original = folding._Steps._keep
+    original = fold_steps.Steps._keep
 
     def counted(self: Any, position: int, *rest: Any) -> Any:
         kept.append(position)
         return original(self, position, *rest)
 
-    monkeypatch.setattr(folding._Steps, "_keep", counted)
+    monkeypatch.setattr(fold_steps.Steps, "_keep", counted)
     return kept
 
 
@@ -140,8 +140,8 @@ def test_a_failed_first_step_gives_no_accumulator(bench: Bench, joined: Any) -> 
 def test_a_failure_after_steps_that_were_not_kept_goes_back_to_the_last_copy(
     bench: Bench, joined: Any, calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folding, "SMALL_BYTES", 0)
-    monkeypatch.setattr(folding, "PATIENCE", 1e9)
+    monkeypatch.setattr(fold_steps, "TINY_BYTES", 0)
+    monkeypatch.setattr(fold_steps, "WORTH", 1e9)
     receipt = bench.run_one(bench.fold(bench.call(joined), ["a", "b", "c", "bad"]))
 
     assert bench.values(receipt) == [["a", "b", "c"]]
@@ -163,7 +163,7 @@ def test_large_accumulators_are_not_kept_after_every_step(bench: Bench, monkeypa
     def add(total: Any, x: float) -> Any:
         return total + x
 
-    monkeypatch.setattr(folding, "PATIENCE", 1e9)
+    monkeypatch.setattr(fold_steps, "WORTH", 1e9)
     kept = watched(monkeypatch)
     receipt = bench.run_one(bench.fold(bench.call(add), [1.0, 2.0, 3.0, 4.0, 5.0]))
 

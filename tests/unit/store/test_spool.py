@@ -77,7 +77,7 @@ def test_of_tasks_in_turn_the_first_that_has_not_ended_was_being_computed(tmp_pa
     assert interrupted() == (key(1),)
 
     spool.add(Entry(key(1), BARE, (encoded(1),)))
-    spool.failed(key(2))
+    spool.ended(key(2))
     assert interrupted() == (key(3),)
 
     spool.restart((), (key(3), key(4)))
