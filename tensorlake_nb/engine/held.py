@@ -10,20 +10,24 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterable
+from enum import Enum
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 
-#: Code isn't changed by what a function does with its values.
-_CODE = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, CodeType, property, staticmethod, classmethod)
+#: Code, and what is kept by name, isn't changed by what a function does with its values.
+_CODE = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, CodeType, property, Enum)
 #: What holds nothing and can't change, so that most of what values are made of is passed over at once.
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, range})
 
 
 def is_held(box: list[Any]) -> bool:
     """Whether anything but the box holds the value in it: a quick look at the value itself, not at its parts."""
-    return sys.getrefcount(box[0]) > _ALONE and _can_change(box[0])
+    if sys.getrefcount(box[0]) <= _ALONE or not _can_change(box[0]):
+        return False
+    gc.collect(0)  # garbage that refers to itself holds things, too
+    return sys.getrefcount(box[0]) > _ALONE
 
 
 def is_held_anywhere(box: list[Any]) -> bool:
@@ -34,7 +38,7 @@ def is_held_anywhere(box: list[Any]) -> bool:
     """
     if not _surplus(box):
         return False
-    gc.collect()  # garbage that refers to itself holds things, too
+    gc.collect()
     return _surplus(box)
 
 

@@ -25,6 +25,7 @@ from tensorlake_nb.store.codec import encode
 from tensorlake_nb.store.opening import open_store
 
 RUN = RunId("20260101-000000-abcdef")
+_OF_FOLDS = ("combines", "is_shared", "worth_s", "has_more")
 INPUTS = Fingerprint(blake3(b"inputs of tests").hexdigest())
 
 
@@ -104,7 +105,7 @@ class Bench:
 
     def fold(self, call: Call, values: Sequence[Any], accumulator: Span | None = None, **options: Any) -> Batch:
         """A batch that folds values."""
-        asked = {name: options.pop(name) for name in ("combines", "is_shared") if name in options}
+        asked = {name: options.pop(name) for name in _OF_FOLDS if name in options}
         plan = Fold(accumulator, options.pop("rolling", fold_start()), **asked)
         return self.batch(call, values, fold=plan, **options)
 

@@ -53,6 +53,8 @@ class World:
         Chances that an element's attempt fails, and that it takes its worker with it.
     failing_at
         The only node whose elements fail; all by default.
+    worth_s
+        For how long a fold is to go on before its accumulator is kept.
     crowded
         Chance that another run on the same store has claimed something of a batch; half of that it also computes.
     """
@@ -67,6 +69,7 @@ class World:
     failing_at: str = ""
     dying: float = 0.0
     crowded: float = 0.0
+    worth_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.state = RunState.fresh(self.plan)
@@ -204,7 +207,10 @@ class World:
             chunks = self._chunks(order.node, settled)
             returned = take(order.slices, done, size)
         outcome = NodeOutcome(order.node, chunks, tuple(failures), self.element_s * max(done, 1))
-        return BatchEnded(order.number, (outcome,), returned, done, at)
+        if not (folds and self.worth_s):
+            return BatchEnded(order.number, (outcome,), returned, done, at)
+        began = at - self.element_s * max(done, 1)
+        return BatchEnded(order.number, (outcome,), returned, done, at, "", began, at, worth_s=self.worth_s)
 
     def _chunks(self, node: str, settled: list[Slice]) -> tuple[Chunk, ...]:
         n = self.outputs_of.get(node, 1)

@@ -244,6 +244,38 @@ def test_no_worker_idles_while_anything_is_ready_in_a_mix_of_quick_and_slow_elem
     assert world.idle() == []
 
 
+@pytest.mark.parametrize(("worth_s", "most"), [(0.0, 1_000), (10.0, 12)])
+def test_a_fold_waits_for_as_many_elements_as_keeping_its_accumulator_is_worth(worth_s: float, most: int) -> None:
+    graph = GraphBuilder(name="wait", start_node=items).add_edge(items, work).add_edge(work, total)
+    world = World(
+        plan_graph(graph.freeze()),
+        seed=1,
+        outputs_of={"items": 2_000},
+        worth_s=worth_s,
+        element_s=0.01,
+        seconds_of=lambda node, position: 0.1 if node == "work" else 0.01,
+    )
+
+    state = world.run()
+
+    folds = [order for _, order in world.submitted if order.node == "total"]
+    assert state.status == "succeeded"
+    assert state.nodes["total"].folded == 2_000
+    assert (len(folds) > 20) == (worth_s == 0.0)
+    assert len(folds) <= most
+    assert all(order.budget_s >= worth_s for order in folds[1:])
+
+
+@pytest.mark.parametrize("worth_s", [0.0, 10.0])
+def test_a_fold_whose_keeping_is_dear_tries_each_failing_step_as_often_as_it_may(worth_s: float) -> None:
+    retries = Retries(max_retries=2, initial_delay=0.0)
+    graph = GraphBuilder(name="tries", start_node=items, retries=retries).add_edge(items, total)
+    plan = plan_graph(graph.freeze())
+    world = World(plan, seed=3, outputs_of={"items": 500}, worth_s=worth_s, failing=0.02, failing_at="total")
+
+    assert world.run().status == "succeeded"
+
+
 def test_slices_sort_like_the_streams_that_they_are_cut_from() -> None:
     parent = Slice((0,), 0, 4)
     early, late = parent.cut(0, 2), parent.cut(2, 4)

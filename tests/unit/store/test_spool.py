@@ -53,6 +53,18 @@ def test_a_superseded_entry_is_not_read_unless_the_one_after_it_is_torn(tmp_path
     assert torn.damage is None
 
 
+def test_of_steps_that_are_made_again_the_one_that_was_under_way_is_found(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    spool.turns([key(1), key(2), key(3)])
+    spool.ended(key(1))
+    spool.ended(key(2))
+    assert read_spool(Path(spool.path).read_bytes()).interrupted == (key(3),)
+
+    spool.turns([key(1), key(2), key(3)])
+    spool.ended(key(1))
+    assert read_spool(Path(spool.path).read_bytes()).interrupted == (key(2),)
+
+
 def test_a_spool_starts_over_once_everything_is_committed(tmp_path: Path) -> None:
     spool = spool_at(tmp_path)
     spool.begun(key(0))
