@@ -56,9 +56,10 @@ class Scale:
     steps: int = 100
     arrays: int = 8
     mebibytes: int = 16
+    folded: tuple[int, ...] = (1_000, 4_000, 20_000, 100_000)
 
 
-TOY = Scale(1, 200, 50, 400, 4, 10, 20, 5, 2, 1)
+TOY = Scale(1, 200, 50, 400, 4, 10, 20, 5, 2, 1, (50, 200))
 Row = dict[str, Any]
 
 
@@ -153,6 +154,35 @@ def arrays(scale: Scale) -> Iterator[Row]:
     yield _row(f"{scale.elements:,} equal arrays opened as one", "s", [_timed(run.outputs("image").as_dask)])
 
 
+def folds(scale: Scale) -> Iterator[Row]:
+    """Folding into a list, the kernel and one worker in this process, beside a plain fold that pickles its result."""
+    before = current().settings
+    with tempfile.TemporaryDirectory() as folder:
+        configure(store=folder, cluster="threads", workers=1)
+        workloads.collecting(workloads.ints).run(n=2, round=0)
+        for source in (workloads.ints, workloads.rows, workloads.vectors):
+            graph = workloads.collecting(source)
+            for n in scale.folded if source is workloads.ints else scale.folded[:-1]:
+                ours, theirs, stored, pickled = [], [], [], []
+                for number in range(1, scale.rounds + 1):
+                    values = source(n, number)
+                    workloads.mapped_alone(source).run(n=n, round=number)  # what is timed is the fold
+                    size, began = _bytes_below(folder), time.process_time()
+                    graph.run(n=n, round=number)
+                    ours.append(time.process_time() - began)
+                    stored.append((_bytes_below(folder) - size) / 2**20)
+                    began = time.process_time()
+                    pickled.append(len(workloads.collected_plainly(values)) / 2**20)
+                    theirs.append(time.process_time() - began)
+                yield _row(f"{n:,} {source.name} folded into a list", "CPU s", ours, theirs, less_is_more=True)
+                yield _row(f"the same, bytes in the store ({source.name}, {n:,})", "MiB", stored, pickled)
+    configure(store=before.store, cluster=before.cluster, workers=before.workers)
+
+
+def _bytes_below(folder: str) -> int:
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
+
+
 def starting(scale: Scale) -> Iterator[Row]:
     """What importing costs, each time in a new process."""
     for line in ("import tensorlake_nb", "import joblib", "import distributed"):
@@ -180,6 +210,7 @@ CASES: dict[str, Callable[[Scale], Iterator[Row]]] = {
     "replay": replay,
     "slow": slow,
     "arrays": arrays,
+    "folds": folds,
     "starting": starting,
     "million": million,
 }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import pickle
 import time
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from tensorlake_nb import Graph, tensorlake_function
 
@@ -55,6 +57,58 @@ async def fetched(x: int) -> int:
 @tensorlake_function()
 def image(x: int) -> np.ndarray:
     return np.full((64, 64), x, dtype=np.float32)
+
+
+class Reading(BaseModel):
+    """A row as people collect them."""
+
+    number: int
+    name: str
+    score: float
+    tags: list[str]
+
+
+@tensorlake_function()
+def ints(n: int, round: int) -> list[int]:
+    return [n * round + i for i in range(n)]
+
+
+@tensorlake_function()
+def rows(n: int, round: int) -> list[Reading]:
+    return [Reading(number=i, name=f"row {i} of {round}", score=i / 3, tags=["a", "b"]) for i in range(n)]
+
+
+@tensorlake_function()
+def vectors(n: int, round: int) -> list[np.ndarray]:
+    random = np.random.default_rng(round)
+    return [random.random(256) for _ in range(n)]
+
+
+@tensorlake_function(accumulate=list)
+def collected(so_far: list[Any], x: Any) -> list[Any]:
+    so_far.append(x)
+    return so_far
+
+
+def collecting(source: Any) -> Graph:
+    return Graph(name=f"collect-{source.name}", start_node=source).add_edge(source, collected)
+
+
+def mapped_alone(source: Any) -> Graph:
+    return Graph(name=f"only-{source.name}", start_node=source)
+
+
+def collected_plainly(values: list[Any]) -> bytes:
+    """The same fold in plain Python, its result pickled once."""
+    so_far: list[Any] = []
+    for value in values:
+        so_far = collect_one(so_far, value)
+    return pickle.dumps(so_far)
+
+
+def collect_one(so_far: list[Any], x: Any) -> list[Any]:
+    so_far.append(x)
+    return so_far
 
 
 def map_and_fold() -> Graph:

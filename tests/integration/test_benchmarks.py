@@ -69,7 +69,9 @@ def test_the_table_is_made_and_written(runs: Runs) -> None:
     runs.printed("table")
     written: dict[str, Any] = json.loads((runs.folder / "table.json").read_text())
 
-    assert {row["case"] for row in written["rows"]} == {"tiny", "replay", "slow", "arrays", "starting", "million"}
+    assert {row["case"] for row in written["rows"]} == {
+        *("tiny", "replay", "slow", "arrays", "folds", "starting", "million")
+    }
     assert all(row["median"] > 0 for row in written["rows"] if row["unit"] != "MiB")
     assert written["about"]["distributed"]
 

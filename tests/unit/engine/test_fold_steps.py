@@ -50,7 +50,7 @@ def keeps_the_last() -> Any:
     old: list[Any] = []
 
     @tensorlake_function(accumulate=list)
-    def fold(acc: list[Any], x: int) -> list[Any]:
+    def fold(acc: list[Any], x: int) -> Any:
         for each in old:
             each.append("junk")
         old.append([*acc, x])
