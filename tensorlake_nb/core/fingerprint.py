@@ -12,8 +12,10 @@ from tensorlake_nb.core.digest import digest, set_code_digest
 from tensorlake_nb.core.encoding import Refusal, field, name_of
 from tensorlake_nb.core.keys import Fingerprint
 from tensorlake_nb.core.origin import Origin, origin_of, origin_of_class
+from tensorlake_nb.core.patches import Patch
 from tensorlake_nb.core.reach import Reach
 from tensorlake_nb.core.reach_annotations import parameter_refs
+from tensorlake_nb.core.reach_values import short_repr
 
 #: Options of a function that decide what it gives, so that they enter its fingerprint.
 _KEY_OPTIONS = ("input_encoder", "output_encoder", "inject_ctx")
@@ -40,6 +42,8 @@ class FunctionPrint:
     unkeyed
         Of those, what is sent although no digest tells it from another of its type: with any, later runs don't replay
         what the function gives.
+    patches
+        What the project has put on others' classes and modules, as far as the function may come upon it.
     classes
         The project's own classes that were reached, by module and qualified name.
     modules
@@ -60,6 +64,7 @@ class FunctionPrint:
     versions: Mapping[type, str]
     makers: str = ""
     unkeyed: tuple[str, ...] = ()
+    patches: tuple[Patch, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,7 @@ def fingerprint(
     options: Mapping[str, str] | None = None,
     arriving: Iterable[type] = (),
     made_before: Mapping[str, str] | None = None,
+    patches: Iterable[Patch] = (),
 ) -> FunctionPrint:
     """Fingerprint a function by everything that it reaches.
 
@@ -103,14 +109,18 @@ def fingerprint(
         project's own among them count with all that they reach.
     made_before
         The ``makers`` of the functions before it, by their names.
+    patches
+        What the project has put on others' classes and modules.
     """
     decorated = getattr(type(function), "__tensorlake_function__", False)
     call = function.call if decorated else function
-    arriving, counting = tuple(arriving), frozenset[str]()
+    arriving, counting, patches = tuple(arriving), frozenset[str](), tuple(patches)
     reach = _reach(function, call, options or {}, arriving, counting)
+    met = _meet(reach, patches)
     while not reach.read <= counting:  # docstrings and the like count only where something reads them
         counting |= reach.read
         reach = _reach(function, call, options or {}, arriving, counting)
+        met = _meet(reach, patches)
     version = getattr(function.options, "version", None) if decorated else None
     for name, makers in (made_before or {}).items():
         reach.parts[f"classes made by {name}"] = digest(makers).hex()
@@ -133,6 +143,7 @@ def fingerprint(
         reach.versions(),
         reach.makers() if version is None else "",
         unkeyed,
+        met,
     )
 
 
@@ -171,6 +182,22 @@ def _reach(
             reach.class_ref(cls)
     reach.finish()
     return reach
+
+
+def _meet(reach: Reach, patches: Iterable[Patch]) -> tuple[Patch, ...]:
+    """Follow the patches that what is reached may come upon, and those that these come upon in turn."""
+    left, met = list(patches), list[Patch]()
+    while True:
+        by_packages = any(label.startswith("package ") for label in reach.parts)
+        seen = [patch for patch in left if patch.is_seen(reach.names, reach.tops, by_packages=by_packages)]
+        if not seen:
+            return tuple(met)
+        met += seen
+        left = [patch for patch in left if patch not in seen]
+        for patch in seen:
+            reach.parts[f"patch {patch.path}"] = reach.ref(patch.value, f"value {patch.path}")
+            reach.sources[f"patch {patch.path}"] = short_repr(patch.value)
+        reach.finish()
 
 
 def _innermost(call: Any) -> Any:

@@ -73,6 +73,8 @@ class Reach(Labels):
         The project's own modules that something was taken from.
     making
         Labels of functions and modules that make classes when they run.
+    names, tops
+        All names that the code that was reached uses; the packages and modules of others that it takes something of.
     read
         Of the keys of `READERS`, those of what something that was reached reads.
     """
@@ -86,6 +88,8 @@ class Reach(Labels):
         self.classes: dict[tuple[str, str], type] = {}
         self.modules: set[str] = set()
         self.read: set[str] = set()
+        self.names: set[str] = set()
+        self.tops: set[str] = set()
         self.making: set[str] = set()
         self.imports = ImportReach(self)
 
@@ -122,6 +126,7 @@ class Reach(Labels):
     def package(self, package: str) -> str:
         """The label of an installed package, whose version becomes a part."""
         label = f"package {package}"
+        self.tops.add(package)
         self.parts.setdefault(label, version_of(package))
         self.sources.setdefault(label, self.parts[label])
         return label
@@ -171,6 +176,7 @@ class Reach(Labels):
         origin, code = origin_of(function), function.__code__
         if origin is not Origin.PROJECT:
             module = str(function.__globals__.get("__name__"))
+            self.tops.add(module.partition(".")[0])
             name = f"{origin.value} {module}:{code.co_qualname}"
             if origin is Origin.INSTALLED:
                 self.package(package_of(module, code.co_filename))
@@ -238,6 +244,7 @@ class Reach(Labels):
         imported = [name for found in reads.imports for name, _ in found.names or ()]
         if "modules" in reads.attributes and "sys" in reads.globals:
             self.note(f"`{owner or code.co_qualname}` looks into sys.modules: what it reads that way isn't seen")
+        self.names.update(reads.attributes, reads.globals, reads.strings, imported)
         self._looks(*reads.attributes, *reads.globals, *imported, *(text for text in reads.strings if text[:2] == "__"))
         if "docstrings" in self.counting:
             refs["docstring"] = repr(function.__doc__)
@@ -313,6 +320,7 @@ class Reach(Labels):
             return held
         origin = origin_of_class(cls)
         if origin is not Origin.PROJECT:
+            self.tops.add(cls.__module__.partition(".")[0])
             if origin is Origin.INSTALLED:
                 self.package(package_of(cls.__module__))
             return f"{origin.value} {name_of(cls)}"
@@ -338,6 +346,7 @@ class Reach(Labels):
         if origin is Origin.INSTALLED:
             self.package(package_of(module.__name__))
         if origin is not Origin.PROJECT:
+            self.tops.add(module.__name__.partition(".")[0])
             return f"{origin.value} module {module.__name__}"
         held = self.known(id(module))
         if held is not None:

@@ -18,6 +18,7 @@ from tensorlake_nb.core.telling_names import CLASS_MAKERS
 #: What stood in the file of a loaded module when it was first looked at.
 _first_texts: WeakKeyDictionary[types.ModuleType, bytes] = WeakKeyDictionary()
 
+_WORD = re.compile(r"[A-Za-z_]\w*")
 _MAKES_CLASSES = re.compile(rf"^\s*class \w|\b(?:{'|'.join(sorted(CLASS_MAKERS))})\b", re.MULTILINE)
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class ImportReach:
         if location.origin is Origin.INSTALLED:
             self._reach.package(package_of(module))
         if location.origin is not Origin.PROJECT:
+            self._reach.tops.add(module.partition(".")[0])
             return
         self._reach.took_from(module)
         self._reach.met(self._label(module))
@@ -161,6 +163,7 @@ class ImportReach:
             counted = str(text)
         self._reach.text_part(label, counted, {})
         self._reach.sources[label] = counted
+        self._reach.names.update(_WORD.findall(found.text))
         if _MAKES_CLASSES.search(found.text):
             self._reach.making.add(label)
         package = module if location.is_package else module.rpartition(".")[0]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import linecache
 import pickle
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tensorlake_nb.core.fingerprint import FunctionPrint
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.hints import Unresolved, parameter_hints
-from tensorlake_nb.engine import main_module, travel
+from tensorlake_nb.engine import main_module, patching, travel
 from tensorlake_nb.engine.shipped import Shipment, shipment
 from tensorlake_nb.engine.travel_blame import culprit
 from tensorlake_nb.errors import SerializationError
@@ -34,6 +34,8 @@ class Unpacked:
         The project's modules that it imports when it is called.
     named
         Functions and classes of the notebook that it reaches, by their names in ``__main__``.
+    patches, gone
+        What the notebook has put on others' classes and modules, as far as it matters here; where there is nothing now.
     """
 
     function: Function
@@ -41,12 +43,15 @@ class Unpacked:
     is_exact: bool
     shipped: Shipment
     named: Mapping[str, Any]
+    patches: Sequence[tuple[patching.Place, Any]] = ()
+    gone: Sequence[patching.Place] = ()
 
     def install(self) -> None:
         """Have imports and pickles in this process find what travelled; in the kernel they find the author's own."""
         self.shipped.install()
         if self.shipped.process != travel.PROCESS:
             main_module.place(self.named)
+            patching.place(self.patches, self.gone)
 
 
 def pack(function_print: FunctionPrint, function: Function) -> bytes:
@@ -59,15 +64,17 @@ def pack(function_print: FunctionPrint, function: Function) -> bytes:
     """
     classes = dict(function_print.classes)
     modules = shipment(function_print.parts)
+    patches = [((each.module, each.owner, each.name), each.value) for each in function_print.patches]
+    more = (patches, patching.gone()) if patches or patching.gone() else ()
     try:
         data, sources = travel.dumps(
-            (function, classes),
+            (function, classes, *more),
             versions=function_print.versions,
             resolved=_annotations(function),
             imported=modules.modules.keys(),
         )
     except Exception as error:
-        raise SerializationError(_complaint(function, classes, error)) from error
+        raise SerializationError(_complaint(function, classes, function_print, error)) from error
     is_exact = not function_print.opaque and function.options.version is None
     return pickle.dumps((_FORMAT, data, sources, is_exact, modules.process, dict(modules.modules)), protocol=5)
 
@@ -81,7 +88,7 @@ def unpack(data: bytes) -> Unpacked:
     shipped = Shipment(process, modules)
     shipped.install()
     try:
-        function, classes = travel.loads(inner)
+        function, classes, *more = travel.loads(inner)
     except ImportError as error:
         raise SerializationError(
             f"a function needs {error.name or 'a module'!r}, which this worker can't import ({error}). "
@@ -97,7 +104,7 @@ def unpack(data: bytes) -> Unpacked:
     for filename, text in sources.items():
         # Without a modification time the lines stay as they were in the kernel, whatever is in that file here.
         linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    return Unpacked(function, classes, is_exact, shipped, main_module.names_in_main(function, classes))
+    return Unpacked(function, classes, is_exact, shipped, main_module.names_in_main(function, classes), *more)
 
 
 def _annotations(function: Function) -> dict[int, dict[str, Any]]:
@@ -109,8 +116,12 @@ def _annotations(function: Function) -> dict[int, dict[str, Any]]:
     return resolved
 
 
-def _complaint(function: Function, classes: Mapping[tuple[str, str], type], error: Exception) -> str:
+def _complaint(
+    function: Function, classes: Mapping[tuple[str, str], type], function_print: FunctionPrint, error: Exception
+) -> str:
     found = culprit(function, f"function {function.name!r}") or culprit(dict(classes), "its classes")
+    for patch in function_print.patches:
+        found = found or culprit(patch.value, f"what a cell has put on {patch.path}")
     if found is None:
         return f"function {function.name!r} can't be sent to a worker: {error}"
     where, held, reason = found

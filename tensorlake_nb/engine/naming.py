@@ -17,7 +17,9 @@ from tensorlake_nb.core.digest_objects import CODE_TYPES
 from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.graph import FrozenGraph
+from tensorlake_nb.core.patches import find_patches
 from tensorlake_nb.core.twins import held_as, named
+from tensorlake_nb.engine import patching
 from tensorlake_nb.engine.code import unpack
 from tensorlake_nb.engine.main_module import names_seen
 from tensorlake_nb.errors import StoreError
@@ -32,6 +34,8 @@ def fingerprints(graph: FrozenGraph, inputs: Mapping[str, Any]) -> dict[str, Fun
     functions before it reach or make, and those of the inputs, count for it too.
     """
     prints: dict[str, FunctionPrint] = {}
+    patches = find_patches()
+    patching.notice(patches)
     arriving: dict[str, frozenset[type]] = {}
     made_before: dict[str, dict[str, str]] = {}
     given = frozenset(_classes_within(inputs))
@@ -41,7 +45,7 @@ def fingerprints(graph: FrozenGraph, inputs: Mapping[str, Any]) -> dict[str, Fun
         made_before[name] = {}
         for each in parents:
             made_before[name] |= made_before[each] | ({each: prints[each].makers} if prints[each].makers else {})
-        found = fingerprint(node.function, arriving=arriving[name], made_before=made_before[name])
+        found = fingerprint(node.function, arriving=arriving[name], made_before=made_before[name], patches=patches)
         prints[name] = replace(found, classes=_standing(node.function, found.classes))
     return prints
 

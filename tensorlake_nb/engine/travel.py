@@ -29,10 +29,10 @@ from cloudpickle import cloudpickle as internals
 from tensorlake_nb.core import jinja
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.names import named_in_texts, reads_of
-from tensorlake_nb.core.origin import Origin, origin_of_module
+from tensorlake_nb.core.origin import Origin, origin_of, origin_of_module
 from tensorlake_nb.core.reach_values import set_travels
 from tensorlake_nb.core.twins import definition_of
-from tensorlake_nb.engine import travel_functools
+from tensorlake_nb.engine import patching, travel_functools
 
 #: Tells a copy in this very process from a journey to another one.
 PROCESS = uuid.uuid4().hex
@@ -169,7 +169,12 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
         made_by_library = travel_functools.reduced(obj)
         if made_by_library is not None:
             return made_by_library
-        reduced = super().reducer_override(obj)
+        if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType)):
+            name = _hidden_name(obj)
+            if name is not None:
+                return patching.original, name
+        claims_another = isinstance(obj, types.FunctionType) and _claims_another_module(obj)
+        reduced = self._dynamic_function_reduce(obj) if claims_another else super().reducer_override(obj)
         if not isinstance(reduced, tuple):
             return _plain_state(obj) if _asks_itself(type(obj)) else reduced
         if isinstance(obj, types.FunctionType):
@@ -294,6 +299,29 @@ def _names_a_node(annotation: Any) -> bool:
     if isinstance(annotation, Function) or getattr(annotation, "__tensorlake_compute__", False) is True:
         return True
     return any(_names_a_node(inner) for inner in getattr(annotation, "__args__", None) or ())
+
+
+def _claims_another_module(function: types.FunctionType) -> bool:
+    """Whether a function of the project says to be of a package, as ``functools.wraps(json.dumps)`` makes it do."""
+    home, claimed = function.__globals__.get("__name__"), function.__module__
+    if claimed == home or not isinstance(home, str) or not isinstance(claimed, str):
+        return False
+    return origin_of_module(home) is Origin.PROJECT and origin_of_module(claimed) is not Origin.PROJECT
+
+
+def _hidden_name(function: Any) -> tuple[str, str] | None:
+    """The name of a package's own function that something of the project's stands in the place of."""
+    module, qualname = function.__module__, function.__qualname__
+    if not isinstance(module, str) or "<" in qualname or origin_of(function) is Origin.PROJECT:
+        return None
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, "__dict__", {}).get(name)
+    found = getattr(found, "__func__", found)
+    while not isinstance(found, types.FunctionType) and found is not None:
+        found = getattr(found, "__wrapped__", None) or getattr(found, "func", None)
+    is_hidden = found is not None and found is not function and origin_of(found) is Origin.PROJECT
+    return (module, qualname) if is_hidden else None
 
 
 def _asks_itself(cls: type) -> bool:

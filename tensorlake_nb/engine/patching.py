@@ -1,0 +1,81 @@
+"""What a notebook has put on classes and modules of packages, put there on a worker, too; and taken away again.
+
+Values of any type are put there: `Any` stops in this file.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+from tensorlake_nb.core.patches import Patch
+from tensorlake_nb.errors import SerializationError
+
+#: Module, qualified name of the class in it or nothing, and the attribute.
+Place = tuple[str, str, str]
+
+_MISSING: Any = object()
+_lock = threading.Lock()
+#: In a kernel: every place where there was a patch, and where there is one now.
+_ever: set[Place] = set()
+_now: set[Place] = set()
+#: On a worker: what stood in a place before it was patched.
+_originals: dict[tuple[Any, str], Any] = {}
+
+
+def notice(patches: Iterable[Patch]) -> None:
+    """Take note of all the patches that there are in this kernel."""
+    global _now
+    _now = {(patch.module, patch.owner, patch.name) for patch in patches}
+    _ever.update(_now)
+
+
+def gone() -> tuple[Place, ...]:
+    """Where there was a patch and is none any more: workers may still have it."""
+    return tuple(sorted(_ever - _now))
+
+
+def place(patches: Iterable[tuple[Place, Any]], gone: Iterable[Place]) -> None:
+    """Put patches where they belong in this process, a worker, and what stood there before where they are gone.
+
+    Raises
+    ------
+    SerializationError
+        There is no such module or class here.
+    """
+    with _lock:
+        for module, owner, name in gone:
+            if any(name == each for _, each in _originals):
+                held = _owner(module, owner)
+                original = _originals.pop((held, name), held)
+                if original is _MISSING:
+                    delattr(held, name)
+                elif original is not held:
+                    setattr(held, name, original)
+        for (module, owner, name), value in patches:
+            held = _owner(module, owner)
+            _originals.setdefault((held, name), vars(held).get(name, _MISSING))
+            setattr(held, name, value)
+
+
+def original(module: str, qualname: str) -> Any:
+    """What a package itself has under a name, be it patched here or not."""
+    owner, _, name = qualname.rpartition(".")
+    held = _owner(module, owner)
+    found = _originals.get((held, name), _MISSING)
+    return getattr(held, name) if found is _MISSING else found
+
+
+def _owner(module: str, qualname: str) -> Any:
+    try:
+        found: Any = import_module(module)
+        for name in filter(None, qualname.split(".")):
+            found = getattr(found, name)
+    except (ImportError, AttributeError) as error:
+        raise SerializationError(
+            f"a cell has put something on {'.'.join(filter(None, (module, qualname)))}, which isn't there on a worker "
+            f"({error}). Install the same package where the workers run."
+        ) from error
+    return found

@@ -1,0 +1,120 @@
+"""What a notebook puts on others' classes and modules counts for the functions that may come upon it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import textwrap
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+import xarray as xr
+
+from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
+from tensorlake_nb.core.patches import Patch, find_patches
+
+
+def twice(self: Any) -> Any:
+    return self * 2
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> Callable[[], dict[str, Patch]]:
+    before = {patch.path for patch in find_patches()}
+    return lambda: {patch.path: patch for patch in find_patches() if patch.path not in before}
+
+
+def test_methods_functions_constants_made_of_code_and_accessors_are_found(
+    found: Callable[[], dict[str, Patch]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pd.Series, "twice", twice, raising=False)
+    monkeypatch.setattr(pd.DataFrame, "head", property(twice))
+    monkeypatch.setattr(pd.Series, "probed_static", staticmethod(twice), raising=False)
+    monkeypatch.setattr(json, "dumps", functools.lru_cache(twice))
+    monkeypatch.setattr(json.JSONEncoder, "default", twice)
+    monkeypatch.setattr(textwrap, "indent", functools.partial(twice))
+
+    class Accessor:
+        def __init__(self, held: Any) -> None:
+            self.held = held
+
+    pd.api.extensions.register_series_accessor("probe")(Accessor)
+    xr.register_dataarray_accessor("probe")(Accessor)
+    try:
+        patches = found()
+    finally:
+        del pd.Series.probe, xr.DataArray.probe
+        pd.Series._accessors.discard("probe")
+
+    assert {path: patch.is_new for path, patch in patches.items()} == {
+        "json.dumps": False,
+        "json.encoder.JSONEncoder.default": False,
+        "pandas.DataFrame.head": False,
+        "pandas.Series.probed_static": True,
+        "pandas.Series.probe": True,
+        "pandas.Series.twice": True,
+        "textwrap.indent": False,
+        "xarray.core.dataarray.DataArray.probe": True,
+    }
+
+
+def test_hooks_that_show_errors_and_warnings_are_none(
+    found: Callable[[], dict[str, Patch]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "excepthook", twice)
+    monkeypatch.setattr("warnings.showwarning", twice)
+
+    assert found() == {}
+
+
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], FunctionPrint]]:
+    held_twice = pd.Series.__dict__.get("twice")
+    dumps = json.dumps
+
+    def run(cell: str) -> FunctionPrint:
+        module = types.ModuleType("__main__")
+        monkeypatch.setitem(sys.modules, "__main__", module)
+        exec(compile(f"import json, textwrap\nimport pandas as pd\n{cell}", "<ipython-input-1>", "exec"), vars(module))
+        return fingerprint(vars(module)["f"], patches=find_patches())
+
+    yield run
+    json.dumps = dumps
+    if held_twice is None and "twice" in vars(pd.Series):
+        del pd.Series.twice  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("patch", "function", "counts"),
+    [
+        ("def g(self): return self * {}\npd.Series.twice = g", "def f(x): return x.twice()", True),
+        ("def g(self): return self * {}\npd.Series.twice = g", "def f(x): return getattr(x, 'twice')()", True),
+        (
+            "def g(self): return self * {}\npd.Series.twice = g",
+            "def h(x): return x.twice()\ndef f(x): return h(x)",
+            True,
+        ),
+        ("def g(self): return self * {}\npd.Series.twice = g", "def f(x): return pd.Series(x).sum()", False),
+        (
+            "def k(x): return x * {}\ndef g(self): return k(self)\npd.Series.twice = g",
+            "def f(x): return x.twice()",
+            True,
+        ),
+        ("json.dumps = lambda x: {}", "def f(x): return json.dumps(x)", True),
+        ("json.dumps = lambda x: {}", "def f(x): return pd.Series(x).sum()", True),
+        ("json.dumps = lambda x: {}", "def f(x): return textwrap.dedent(x)", False),
+        ("json.dumps = lambda x: {}", "def f(x): return x", False),
+    ],
+)
+def test_an_edit_of_it_counts_where_code_names_it_or_a_package_may_call_it(
+    notebook: Callable[[str], FunctionPrint], patch: str, function: str, counts: bool
+) -> None:
+    prints = [notebook(f"{patch.format(n)}\n{function}") for n in (2, 2, 3)]
+
+    assert prints[0].fingerprint == prints[1].fingerprint
+    assert (prints[0].fingerprint != prints[2].fingerprint) is counts
+    assert bool(prints[0].patches) is counts

@@ -1,0 +1,105 @@
+"""What a cell puts on a package's class or module is there on a worker, and goes when it goes in the kernel."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tensorlake_nb import tensorlake_function
+from tensorlake_nb.core.fingerprint import fingerprint
+from tensorlake_nb.core.patches import find_patches
+from tensorlake_nb.engine import patching, travel
+from tensorlake_nb.engine.code import Unpacked, pack, unpack
+from tensorlake_nb.errors import SerializationError
+
+
+@tensorlake_function()
+def using(x: int) -> str:
+    return json.dumps(pd.Series([x]).twice().tolist())  # type: ignore[operator]
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("_ever", "_now"):
+        monkeypatch.setattr(patching, name, set())
+    monkeypatch.setattr(patching, "_originals", {})
+    dumps = json.dumps
+    yield
+    json.dumps = dumps
+    if "twice" in vars(pd.Series):
+        del pd.Series.twice  # type: ignore[attr-defined]
+
+
+def packed() -> bytes:
+    found = [patch for patch in find_patches() if patch.path in ("json.dumps", "pandas.Series.twice")]
+    patching.notice(found)
+    return pack(fingerprint(using, patches=found), using)
+
+
+def arrived(data: bytes, monkeypatch: pytest.MonkeyPatch) -> Unpacked:
+    """Bring it to life as a process does that isn't the kernel."""
+    monkeypatch.setattr(travel, "PROCESS", "another")
+    unpacked = unpack(data)
+    unpacked.install()
+    monkeypatch.undo()
+    return unpacked
+
+
+def test_a_method_and_a_function_that_calls_what_it_replaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = json.dumps
+
+    @functools.wraps(plain)
+    def dumps(value: Any) -> str:
+        return "<" + plain(value) + ">"
+
+    with pytest.MonkeyPatch.context() as kernel:
+        kernel.setattr(pd.Series, "twice", lambda self: self * 2, raising=False)
+        kernel.setattr(json, "dumps", dumps)
+        data = packed()
+    assert json.dumps is plain
+
+    unpacked = arrived(data, monkeypatch)
+
+    assert unpacked.function.call(4) == "<[8]>"
+    unpacked.install()  # for each batch again
+    assert unpacked.function.call(4) == "<[8]>"
+
+
+def test_what_is_taken_away_in_the_kernel_is_taken_away_on_the_worker() -> None:
+    where = ("pandas", "Series", "twice")
+    patching.place([(where, lambda self: self * 2)], ())
+    patching.place([(("json", "", "dumps"), lambda value: "")], ())
+    assert json.dumps(1) == ""
+
+    patching.place((), [where, ("json", "", "dumps")])
+
+    assert "twice" not in vars(pd.Series)
+    assert json.dumps(1) == "1"
+
+
+def test_the_kernel_says_what_is_gone() -> None:
+    with pytest.MonkeyPatch.context() as kernel:
+        kernel.setattr(pd.Series, "twice", lambda self: self * 2, raising=False)
+        packed()
+    packed()
+
+    assert patching.gone() == (("pandas", "Series", "twice"),)
+
+
+def test_one_that_cant_be_sent_is_refused_by_name() -> None:
+    lock = threading.Lock()
+    with pytest.MonkeyPatch.context() as kernel:
+        kernel.setattr(pd.Series, "twice", lambda self: (lock, self), raising=False)
+        with pytest.raises(SerializationError, match="'lock'"):
+            packed()
+
+
+def test_a_package_that_isnt_there_is_named() -> None:
+    with pytest.raises(SerializationError, match=r"not_installed\.Thing, which isn't there on a worker"):
+        patching.place([(("not_installed", "Thing", "f"), 1)], ())
