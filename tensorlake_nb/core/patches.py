@@ -153,7 +153,7 @@ class _Search:
         """Whether a package knows nothing of a name: its text doesn't hold it, and it hides no inherited one."""
         if name.startswith("__"):
             return False
-        files = [getattr(owner, "__file__", None)]
+        files: list[Any] = [getattr(owner, "__file__", None)]
         if isinstance(owner, type):
             if any(name in vars(base) for base in owner.__mro__[1:]):
                 return False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
+import inspect
 import sys
 import types
 import typing
@@ -226,6 +227,9 @@ def _model(reach: Reach, cls: Any, name: str) -> dict[str, str]:
         for key, decorator in found.items() if isinstance(found, dict) else ():
             made = getattr(decorator.func, "__func__", decorator.func)
             info = {k: v for k, v in _info_of(decorator.info).items() if not callable(v) or isinstance(v, type)}
+            doc = getattr(info.get("wrapped_property"), "__doc__", None)
+            if "docstrings" not in reach.counting and doc and info.get("description") == inspect.cleandoc(doc):
+                info["description"] = None
             called = reach.code_ref(made) or name_of(made)
             refs[f"{group} {key}"] = f"{called} {reach.encode(info, f'validator {name}.{key}').hex()}"
     return refs

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import linecache
 import pickle
+import re
 import traceback
+import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 from tensorlake_nb.core.fingerprint import FunctionPrint
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.hints import Unresolved, parameter_hints
+from tensorlake_nb.core.source import nested_codes
 from tensorlake_nb.engine import main_module, patching, travel
 from tensorlake_nb.engine.shipped import Shipment, shipment
 from tensorlake_nb.engine.travel_blame import culprit
@@ -116,9 +120,47 @@ def _annotations(function: Function) -> dict[int, dict[str, Any]]:
     return resolved
 
 
+#: What IPython makes of ``!command``, ``x = !command``, ``%magic`` and ``%%magic``.
+_SHELL_LINE = re.compile(r"get_ipython\(\)\.(system|getoutput|run_line_magic|run_cell_magic)\((.*)\)")
+
+
+def _shell_line(function: Function) -> str | None:
+    """The first line in IPython's own syntax of a function, or of a helper beside it, as its author wrote it."""
+    left, seen = list(main_module.functions_of(function.code)), set[int]()
+    while left:
+        here = left.pop()
+        names = {name for code in nested_codes(here.__code__) for name in code.co_names}
+        seen.add(id(here))
+        if "get_ipython" in names:
+            first, lines = here.__code__.co_firstlineno, linecache.getlines(here.__code__.co_filename)
+            for number, line in enumerate(lines[first - 1 :], first):
+                match = _SHELL_LINE.search(line)
+                if match is not None:
+                    return f"line {number} of its cell, `{_as_written(match[1], match[2])}`,"
+        beside = [here.__globals__.get(name) for name in sorted(names)]
+        left += [each for each in beside if isinstance(each, types.FunctionType) and id(each) not in seen]
+    return None
+
+
+def _as_written(method: str, given: str) -> str:
+    try:
+        arguments = [str(each) for each in ast.literal_eval(f"({given},)")]
+    except (ValueError, SyntaxError):
+        return f"get_ipython().{method}({given})"
+    sign = {"run_line_magic": "%", "run_cell_magic": "%%"}.get(method, "!")
+    return sign + " ".join(arguments[: 1 if sign == "!" else 2]).strip()
+
+
 def _complaint(
     function: Function, classes: Mapping[tuple[str, str], type], function_print: FunctionPrint, error: Exception
 ) -> str:
+    command = _shell_line(function)
+    if command is not None:
+        return (
+            f"function {function.name!r} can't be sent to a worker: {command} only means something to IPython, and "
+            "workers are plain Python processes. Use subprocess.run([...], check=True) for a command, and a function "
+            "of a package for a magic."
+        )
     found = culprit(function, f"function {function.name!r}") or culprit(dict(classes), "its classes")
     for patch in function_print.patches:
         found = found or culprit(patch.value, f"what a cell has put on {patch.path}")

@@ -25,7 +25,7 @@ def names_in_main(function: Function, classes: Mapping[tuple[str, str], type]) -
         The classes of the notebook that it knows, by module and qualified name.
     """
     named: dict[str, Any] = {qualname: cls for (module, qualname), cls in classes.items() if module == _MAIN}
-    for code in _functions(function.code):
+    for code in functions_of(function.code):
         if code.__globals__.get("__name__") == _MAIN:
             named.update((name, value) for name, value in code.__globals__.items() if _is_found_as(value, name))
     return {name: value for name, value in named.items() if "." not in name}
@@ -39,7 +39,7 @@ def place(named: Mapping[str, Any]) -> None:
 def names_seen(function: Function) -> Iterator[Any]:
     """Give what the names stand for that a function sees: its closure's, then its module's."""
     spaces: dict[int, dict[str, Any]] = {}
-    for code in _functions(function.code):
+    for code in functions_of(function.code):
         for cell in code.__closure__ or ():
             if cell != types.CellType():
                 yield cell.cell_contents
@@ -48,11 +48,11 @@ def names_seen(function: Function) -> Iterator[Any]:
         yield from tuple(space.values())
 
 
-def _functions(code: Any) -> Iterator[types.FunctionType]:
+def functions_of(code: Any) -> Iterator[types.FunctionType]:
     """The plain functions that a node's code is made of: itself and what it wraps, or the same of a class's methods."""
     if isinstance(code, type):
         for value in vars(code).values():
-            yield from _functions(getattr(value, "__func__", value))
+            yield from functions_of(getattr(value, "__func__", value))
     else:
         yield from unwrapped(code)
 

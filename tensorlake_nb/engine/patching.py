@@ -5,11 +5,14 @@ Values of any type are put there: `Any` stops in this file.
 
 from __future__ import annotations
 
+import sys
 import threading
+import types
 from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
+from tensorlake_nb.core.origin import Origin, origin_of, origin_of_module
 from tensorlake_nb.core.patches import Patch
 from tensorlake_nb.errors import SerializationError
 
@@ -66,6 +69,29 @@ def original(module: str, qualname: str) -> Any:
     held = _owner(module, owner)
     found = _originals.get((held, name), _MISSING)
     return getattr(held, name) if found is _MISSING else found
+
+
+def claims_another_module(function: types.FunctionType) -> bool:
+    """Whether a function of the project says to be of a package, as ``functools.wraps(json.dumps)`` makes it do."""
+    home, claimed = function.__globals__.get("__name__"), function.__module__
+    if claimed == home or not isinstance(home, str) or not isinstance(claimed, str):
+        return False
+    return origin_of_module(home) is Origin.PROJECT and origin_of_module(claimed) is not Origin.PROJECT
+
+
+def hidden_name(function: Any) -> tuple[str, str] | None:
+    """The name of a package's own function that something of the project's stands in the place of."""
+    module, qualname = function.__module__, function.__qualname__
+    if not isinstance(module, str) or "<" in qualname or origin_of(function) is Origin.PROJECT:
+        return None
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, "__dict__", {}).get(name)
+    found = getattr(found, "__func__", found)
+    while not isinstance(found, types.FunctionType) and found is not None:
+        found = getattr(found, "__wrapped__", None) or getattr(found, "func", None)
+    is_hidden = found is not None and found is not function and origin_of(found) is Origin.PROJECT
+    return (module, qualname) if is_hidden else None
 
 
 def _owner(module: str, qualname: str) -> Any:

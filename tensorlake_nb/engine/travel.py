@@ -29,7 +29,7 @@ from cloudpickle import cloudpickle as internals
 from tensorlake_nb.core import jinja
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.names import named_in_texts, reads_of
-from tensorlake_nb.core.origin import Origin, origin_of, origin_of_module
+from tensorlake_nb.core.origin import Origin, origin_of_module
 from tensorlake_nb.core.reach_values import set_travels
 from tensorlake_nb.core.twins import definition_of
 from tensorlake_nb.engine import patching, travel_functools
@@ -170,10 +170,10 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
         if made_by_library is not None:
             return made_by_library
         if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType)):
-            name = _hidden_name(obj)
+            name = patching.hidden_name(obj)
             if name is not None:
                 return patching.original, name
-        claims_another = isinstance(obj, types.FunctionType) and _claims_another_module(obj)
+        claims_another = isinstance(obj, types.FunctionType) and patching.claims_another_module(obj)
         reduced = self._dynamic_function_reduce(obj) if claims_another else super().reducer_override(obj)
         if not isinstance(reduced, tuple):
             return _plain_state(obj) if _asks_itself(type(obj)) else reduced
@@ -230,6 +230,11 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
         attributes = {name: attributes[name] for name in sorted(attributes, key=lambda name: place.get(name, -1))}
         if getattr(cls, "__tensorlake_compute__", False) is True:
             attributes.pop("next", None)
+        if _has_slots(cls):
+            *front, kwargs, identity, extra = args  # else its instances would take any attribute there
+            args = (*front, {**kwargs, "__slots__": vars(cls)["__slots__"]}, identity, extra)
+            attributes = {k: v for k, v in attributes.items() if not isinstance(v, types.MemberDescriptorType)}
+            attributes.pop("__slots__")
         state = (attributes, *slots)
         version = self._versions.get(cls, "")
         return _make_class, (PROCESS, version, cls.__qualname__, make, args), state, None, None, _fill_class
@@ -301,27 +306,10 @@ def _names_a_node(annotation: Any) -> bool:
     return any(_names_a_node(inner) for inner in getattr(annotation, "__args__", None) or ())
 
 
-def _claims_another_module(function: types.FunctionType) -> bool:
-    """Whether a function of the project says to be of a package, as ``functools.wraps(json.dumps)`` makes it do."""
-    home, claimed = function.__globals__.get("__name__"), function.__module__
-    if claimed == home or not isinstance(home, str) or not isinstance(claimed, str):
-        return False
-    return origin_of_module(home) is Origin.PROJECT and origin_of_module(claimed) is not Origin.PROJECT
-
-
-def _hidden_name(function: Any) -> tuple[str, str] | None:
-    """The name of a package's own function that something of the project's stands in the place of."""
-    module, qualname = function.__module__, function.__qualname__
-    if not isinstance(module, str) or "<" in qualname or origin_of(function) is Origin.PROJECT:
-        return None
-    found: Any = sys.modules.get(module)
-    for name in qualname.split("."):
-        found = getattr(found, "__dict__", {}).get(name)
-    found = getattr(found, "__func__", found)
-    while not isinstance(found, types.FunctionType) and found is not None:
-        found = getattr(found, "__wrapped__", None) or getattr(found, "func", None)
-    is_hidden = found is not None and found is not function and origin_of(found) is Origin.PROJECT
-    return (module, qualname) if is_hidden else None
+def _has_slots(cls: type) -> bool:
+    """Whether a class has slots of its own, and is made again with them by naming them."""
+    is_plain = type(cls).__module__ in ("builtins", "abc", "typing") and not issubclass(cls, tuple)
+    return is_plain and "__slots__" in vars(cls)
 
 
 def _asks_itself(cls: type) -> bool:

@@ -309,6 +309,10 @@ RECOMPUTED: dict[str, tuple[str, str]] = {
         "class M(BaseModel):\n @computed_field\n @property\n def a(self) -> int: return 1\ndef f(x): return M().model_dump()",
         "class M(BaseModel):\n @computed_field\n @property\n def a(self) -> int: return 2\ndef f(x): return M().model_dump()",
     ),
+    "a description of a model's computed field": (
+        "class V(BaseModel):\n n: int\n @computed_field(description='a')\n @property\n def d(self) -> int: return 1\ndef f(x): return V(n=x)",
+        "class V(BaseModel):\n n: int\n @computed_field(description='b')\n @property\n def d(self) -> int: return 1\ndef f(x): return V(n=x)",
+    ),
     "a model's serializer": (
         "class M(BaseModel):\n a: int\n @field_serializer('a')\n def s(self, v): return v\ndef f(x): return M(**x).model_dump()",
         "class M(BaseModel):\n a: int\n @field_serializer('a')\n def s(self, v): return -v\ndef f(x): return M(**x).model_dump()",
@@ -661,6 +665,26 @@ def test_the_same_cells_in_another_notebook_give_the_same_fingerprint(edit: str)
 KEPT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "comments": (("def f(x):\n return x",), ("# a\ndef f(x):  # b\n # c\n return x  # d",)),
     "a docstring": (("def f(x): return x",), ("def f(x):\n '''doc'''\n return x",)),
+    "a docstring of a model's computed field": (
+        ("class V(BaseModel):\n n: int\n @computed_field\n @property\n def d(self) -> int: return 1\ndef f(x): return V(n=x)",),
+        (
+            "class V(BaseModel):\n n: int\n @computed_field\n @property\n def d(self) -> int:\n  'Doc.'\n  # why\n  return 1\ndef f(x): return V(n=x)",
+        ),
+    ),
+    "docstrings of a model's validators and serializers": (
+        (
+            "class V(BaseModel):\n n: int\n @field_validator('n')\n @classmethod\n def a(cls, v): return v\n @model_validator(mode='after')\n def b(self): return self\n @field_serializer('n')\n def c(self, v): return v\ndef f(x): return V(n=x)",
+        ),
+        (
+            "class V(BaseModel):\n n: int\n @field_validator('n')\n @classmethod\n def a(cls, v):\n  'A.'\n  return v\n @model_validator(mode='after')\n def b(self):\n  'B.'\n  return self\n @field_serializer('n')\n def c(self, v):\n  'C.'\n  return v\ndef f(x): return V(n=x)",
+        ),
+    ),
+    "docstrings of properties": (
+        ("class V:\n @property\n def a(self): return 1\n @functools.cached_property\n def b(self): return 2\ndef f(x): return V().a",),
+        (
+            "class V:\n @property\n def a(self):\n  'A.'\n  return 1\n @functools.cached_property\n def b(self):\n  'B.'\n  return 2\ndef f(x): return V().a",
+        ),
+    ),
     "another docstring": (("def f(x):\n 'a'\n return x",), ("def f(x):\n '''b\n c'''\n return x",)),
     "an annotation that nothing reads": (
         ("def g(x: int) -> int: return x\ndef f(x): return g(x)",),

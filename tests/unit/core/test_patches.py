@@ -43,11 +43,13 @@ def test_methods_functions_constants_made_of_code_and_accessors_are_found(
             self.held = held
 
     pd.api.extensions.register_series_accessor("probe")(Accessor)
-    xr.register_dataarray_accessor("probe")(Accessor)
+    data_array: Any = xr.DataArray
+    register: Any = xr.register_dataarray_accessor
+    register("probe")(Accessor)
     try:
         patches = found()
     finally:
-        del pd.Series.probe, xr.DataArray.probe
+        del pd.Series.probe, data_array.probe
         pd.Series._accessors.discard("probe")
 
     assert {path: patch.is_new for path, patch in patches.items()} == {
@@ -85,7 +87,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Functi
     yield run
     json.dumps = dumps
     if held_twice is None and "twice" in vars(pd.Series):
-        del pd.Series.twice  # type: ignore[attr-defined]
+        del pd.Series.twice
 
 
 @pytest.mark.parametrize(

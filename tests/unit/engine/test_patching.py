@@ -21,7 +21,7 @@ from tensorlake_nb.errors import SerializationError
 
 @tensorlake_function()
 def using(x: int) -> str:
-    return json.dumps(pd.Series([x]).twice().tolist())  # type: ignore[operator]
+    return json.dumps(pd.Series([x]).twice().tolist())
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     json.dumps = dumps
     if "twice" in vars(pd.Series):
-        del pd.Series.twice  # type: ignore[attr-defined]
+        del pd.Series.twice
 
 
 def packed() -> bytes:
