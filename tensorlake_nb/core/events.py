@@ -223,7 +223,8 @@ class BatchLost:
     """A batch ended without a receipt: its worker died, or the cluster gave it up.
 
     ``chunks`` were committed before. ``suspects`` may have killed the worker: each is charged an attempt if it is
-    alone, else tried by itself. ``returned`` had not been begun.
+    alone, else tried by itself. ``returned`` had not been begun. ``timers``, ``counters`` and ``notes`` are of what was
+    committed.
     """
 
     number: int
@@ -232,6 +233,9 @@ class BatchLost:
     chunks: tuple[Chunk, ...] = ()
     suspects: tuple[ElementFailed, ...] = ()
     returned: tuple[Slice, ...] = ()
+    timers: Mapping[str, float] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     type: Literal["batch_lost"] = "batch_lost"
 
 

@@ -312,6 +312,8 @@ def _lost(state: RunState, event: ev.BatchLost) -> None:
         for failure in event.suspects[:1]:
             _fail_fold(state, node, failure, event.at)
         return
+    node.add_metrics(event.timers, event.counters)
+    node.notes.update(event.notes)
     for chunk in event.chunks:
         _land(state, node, chunk)
     if len(event.suspects) == 1:

@@ -106,7 +106,7 @@ class Desk:
         self._claimant = Claimant(plan, calls, self.streams, store, sharing, self._submitted)
         self._prober = Prober(plan, calls, self.streams, store, run_id, self._claimant, keeps=keeps)
         self._failing = Failing(plan, self.streams, self._prober, self._claimant, raised)
-        self._losses = Losses(plan, self.streams, store, resolver, self._claimant, self._failing)
+        self._losses = Losses(plan, self.streams, store, resolver, self._claimant, self._prober, self._failing)
         self._rolling = {name: fold_start() for name in plan.nodes}
 
     def check_inputs(self) -> None:

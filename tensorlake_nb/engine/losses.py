@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from itertools import accumulate
 
@@ -19,9 +19,10 @@ from tensorlake_nb.core.slices import Address, Slice, take
 from tensorlake_nb.core.streams import ChunkData, Streams
 from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.claiming import Claimant
+from tensorlake_nb.engine.context import Effects, note_of_told
 from tensorlake_nb.engine.failing import Failing
 from tensorlake_nb.engine.failures import short_repr
-from tensorlake_nb.engine.probing import chunk_of
+from tensorlake_nb.engine.probing import Prober, chunk_of
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.classes import ClassResolver
 from tensorlake_nb.store.entry import TaskOutcome
@@ -41,10 +42,11 @@ class Losses:
         store: Store,
         resolver: ClassResolver,
         claimant: Claimant,
+        prober: Prober,
         failing: Failing,
     ) -> None:
         self._plan, self._streams, self._store, self._resolver = plan, streams, store, resolver
-        self._claimant, self._failing = claimant, failing
+        self._claimant, self._prober, self._failing = claimant, prober, failing
         self._waited: Counter[tuple[str, Address]] = Counter()
 
     def recover(
@@ -73,14 +75,27 @@ class Losses:
             return self._fold(order, batch, batch.fold, known, interrupted, lost, at, is_charged=is_charged)
         keys = [task_key(call.fingerprint, digest) for digest in one_by_one(batch.given)]
         open_ = [i for i, key in enumerate(keys) if key not in known]
-        chunks = tuple(self._kept(order, i, call, known[key]) for i, key in enumerate(keys) if key in known)
+        kept = {i: known[key] for i, key in enumerate(keys) if key in known}
+        chunks = tuple(self._kept(order, i, call, outcome) for i, outcome in kept.items())
+        beside = self._done_beside(order.node, kept.values())
         begun = [i for i in open_ if keys[i] in interrupted]
         culprits = self._culprits(order, lost, open_, begun) if is_charged else []
         suspects = tuple(self._suspect(order, i, lost) for i in culprits)
         if len(suspects) == 1:  # else each of them is tried by itself first
             self._failing.give_up(order.node, suspects)
         left = [take(order.slices, i, i + 1)[0] for i in open_ if i not in set(culprits)]
-        return BatchLost(lost.number, lost.reason, at, chunks, suspects, tuple(left))
+        return BatchLost(
+            lost.number, lost.reason, at, chunks, suspects, tuple(left), beside.timers, beside.counters, _notes(beside)
+        )
+
+    def _done_beside(self, name: str, outcomes: Iterable[TaskOutcome]) -> Effects:
+        """What calls that were committed did beside returning, remembered as if a receipt had told of it."""
+        packed = [outcome.effects for outcome in outcomes if outcome.effects is not None]
+        self._prober.happened(name, packed)
+        together = Effects()
+        for each in packed:
+            together.add(Effects.unpacked(each))
+        return together
 
     def _kept(self, order: Submit, offset: int, call: Call, outcome: TaskOutcome) -> Chunk:
         """Settle an element that was committed."""
@@ -111,6 +126,8 @@ class Losses:
         keys = [task_key(batch.calls[0].fingerprint, digest) for digest in rolling][1:]
         done = max((i + 1 for i, key in enumerate(keys) if key in known), default=0)
         spans = known[keys[done - 1]].spans if done else ()
+        # The steps to come have to know what these were told of the run.
+        beside = self._done_beside(order.node, (known[key] for key in keys if key in known))
         chunks = (Chunk((order.number,), done, 1, 1, spans, None, done, 0),) if done else ()
         failures: tuple[ElementFailed, ...] = ()
         if is_charged and done < batch.size:
@@ -121,7 +138,10 @@ class Losses:
                 offset = next((i for i, key in enumerate(keys) if i >= done and key in interrupted), done)
             failures = (self._suspect(order, offset, lost),)
             self._failing.give_up_fold(order, failures)
-        return BatchEnded(order.number, (NodeOutcome(order.node, chunks, failures),), (), done, at)
+        outcome = NodeOutcome(
+            order.node, chunks, failures, timers=beside.timers, counters=beside.counters, notes=_notes(beside)
+        )
+        return BatchEnded(order.number, (outcome,), (), done, at)
 
     # -- who did it --
 
@@ -161,6 +181,10 @@ class Losses:
         except Exception:  # what is said of a lost worker must not depend on what killed it
             return ""
         return short_repr(values[0] if elements.groups is None else values)
+
+
+def _notes(beside: Effects) -> tuple[str, ...]:
+    return (note_of_told(beside.told),) if beside.told else ()
 
 
 def _without_first(data: ChunkData, size: int) -> ChunkData:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tensorlake_nb import Graph, Run, TensorlakeCompute, tensorlake_function, tensorlake_router
+from tensorlake_nb.core.batch import Batch
+from tensorlake_nb.engine import session
+from tensorlake_nb.engine.execute import execute
+from tensorlake_nb.engine.session import Session
+from tensorlake_nb.engine.settings import read_settings
+from tests.support import local_backend
 from tests.support.notes import Notes
 
 
@@ -115,3 +124,56 @@ def test_who_has_the_context_and_asks_nothing_is_replayed(notes: Notes) -> None:
     for _ in range(2):
         assert graph.run(n=2).metrics["counters"] == {"calls": 2}
     assert len(notes.all()) == 2
+
+
+@pytest.fixture
+def lossy(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each batch of a node that has the context ends after a step or two, and every second one is lost with its worker.
+
+    What it had committed is there; of its receipts nobody hears.
+    """
+    seen = Counter[str]()
+
+    def lost(batch: Batch, *rest: Any) -> Any:
+        if not batch.calls[0].inject_ctx:
+            return execute(batch, *rest)
+        seen[batch.node] += 1
+        receipts = execute(replace(batch, budget_s=0.0), *rest)
+        if seen[batch.node] % 2:
+            raise ConnectionError("the worker is gone")
+        return receipts
+
+    monkeypatch.setattr(local_backend, "execute", lost)
+    monkeypatch.setattr(session, "_session", Session(read_settings(store=store, cluster="embedded")))
+    with local_backend.runs_here(local_backend.Place()):
+        yield
+
+
+@pytest.mark.parametrize("combine", [None, lambda left, right: left + right])
+def test_a_fold_passes_on_what_steps_were_told_whose_worker_was_lost(lossy: None, combine: Any) -> None:
+    @tensorlake_function(inject_ctx=True, accumulate=list, combine=combine)
+    def folded(ctx: Any, found: list[Any], x: int) -> list[Any]:
+        ctx.counter("steps")
+        return [*found, ctx.run_id if x == 0 else x]
+
+    graph = Graph("folds", spread).add_edge(spread, folded)
+    runs = [(n, graph.run(n=n)) for n in (5, 5, 7, 4)]
+    assert [run.result() for _, run in runs] == [[run.id, *range(1, n)] for n, run in runs]
+    for n, run in runs:
+        assert combine is not None or run.metrics["counters"] == {"steps": n}
+        assert "reads ctx.request_id" in str(run.why(folded))
+
+
+def test_elements_whose_worker_was_lost_keep_what_they_did_beside_returning(lossy: None) -> None:
+    @tensorlake_function(inject_ctx=True)
+    def told(ctx: Any, x: int) -> Any:
+        ctx.counter("calls")
+        ctx.request_state.set("last", x)
+        return ctx.request_id
+
+    graph = Graph("maps", spread).add_edge(spread, told)
+    runs = [(n, graph.run(n=n)) for n in (1, 1, 3)]
+    assert [run.output(told) for _, run in runs] == [[run.id] * n for n, run in runs]
+    for n, run in runs:
+        assert run.metrics["counters"] == {"calls": n}
+        assert "reads ctx.request_id" in str(run.why(told))
