@@ -54,6 +54,8 @@ class Host:
         Only one call at a time runs in it, so that its alarm clock can watch that call.
     is_alone
         Asked whether the batch that is being computed is all that there is in it.
+    is_leaving
+        Asked whether its scheduler has taken it away: what it is at begins elsewhere as soon as it lets go.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class Host:
         alarm: bool = False,
         address: str = "",
         is_alone: Callable[[], bool] = lambda: True,
+        is_leaving: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.exits, self.alarm, self.address, self.is_alone = exits, alarm, address, is_alone
+        self.exits, self.alarm, self.address = exits, alarm, address
+        self.is_alone, self.is_leaving = is_alone, is_leaving
 
 
 class Caller:

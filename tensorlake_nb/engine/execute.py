@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 from contextlib import suppress
 from dataclasses import replace
 
-from distributed import Worker
+from distributed import Status, Worker
 
 from tensorlake_nb.core.batch import Batch, Receipt
 from tensorlake_nb.core.places import placed
@@ -27,12 +28,17 @@ from tensorlake_nb.engine.folding import fold
 from tensorlake_nb.engine.functions import store_at
 from tensorlake_nb.engine.node_work import NodeWork, compute_in_turn
 from tensorlake_nb.engine.reporting import Report, Started, StoreAwaited, current_worker, reporter
-from tensorlake_nb.engine.stopping import given_up
+from tensorlake_nb.engine.stopping import cancelled, given_up
 from tensorlake_nb.engine.surroundings import go_home
 from tensorlake_nb.engine.watchdog import rest_alarm
 from tensorlake_nb.errors import InternalError, TensorlakeError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.patience import Patience, patient
+
+#: What a worker is that its scheduler, or whoever stops it, takes away.
+_LEAVING = frozenset({Status.closing_gracefully, Status.closing, Status.closed})
+#: How long a worker that is taken away may be at its last call (s): Dask ends its process about 30 s later.
+_LEAVES_S, _LOOK_EVERY_S = 60.0, 0.05
 
 
 def run_batch(batch: Batch, *dependencies: object) -> tuple[Receipt, ...]:
@@ -95,8 +101,14 @@ def host_of(worker: Worker | None) -> Host:
     if worker is None:
         return Host(address=f"process {os.getpid()}")
     exits = worker.nanny is not None
-    # A worker knows as tasks what it computes, what waits, data that it holds, actors, and drivers of detached runs.
-    return Host(exits, exits and worker.state.nthreads == 1, worker.address, lambda: len(worker.state.tasks) <= 1)
+    return Host(
+        exits,
+        exits and worker.state.nthreads == 1,
+        worker.address,
+        # It knows as tasks what it computes, what waits, data that it holds, actors, and drivers of detached runs.
+        is_alone=lambda: len(worker.state.tasks) <= 1,
+        is_leaving=lambda: worker.status in _LEAVING,
+    )
 
 
 def execute(batch: Batch, report: Report, host: Host, store: Store | None = None) -> tuple[Receipt, ...]:
@@ -116,6 +128,7 @@ def _executed(batch: Batch, report: Report, host: Host, store: Store | None) -> 
         store = store_at(batch.store_url, batch.trusted, batch.run_id)
     go_home(batch.run_id)
     report(Started(batch.name, batch.node, host.address, os.getpid(), surely=not store.is_local))
+    _wait_for_leaver(batch, store)
     works: list[NodeWork] = []
     try:
         with redirected():
@@ -123,6 +136,7 @@ def _executed(batch: Batch, report: Report, host: Host, store: Store | None) -> 
             for position, call in enumerate(batch.calls):
                 work = NodeWork(here, call, position, store, report, host)
                 works.append(work)
+                work.noted_by = works[0].writer
                 if work.loaded is None:  # its code can't come to life here: the failures say so
                     break
                 if here.fold is not None:
@@ -143,3 +157,15 @@ def _executed(batch: Batch, report: Report, host: Host, store: Store | None) -> 
     finally:
         for work in works:
             work.close()
+
+
+def _wait_for_leaver(batch: Batch, store: Store) -> None:
+    """Wait until no other worker is at this batch.
+
+    Dask begins what a retired worker computes elsewhere at once, and lets that worker end the call that it is at.
+    """
+    fingerprint, until = batch.calls[0].fingerprint, time.monotonic() + _LEAVES_S
+    while store.is_being_written(fingerprint, batch.segment) and time.monotonic() < until:
+        if cancelled(batch.run_id):
+            return
+        time.sleep(_LOOK_EVERY_S)

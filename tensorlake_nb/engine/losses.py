@@ -10,10 +10,11 @@ from itertools import accumulate
 import numpy as np
 
 from tensorlake_nb.core import spans as sp
-from tensorlake_nb.core.batch import Batch, Call, Failure, Fold
+from tensorlake_nb.core.batch import BARE, Batch, Call, Failure, Fold
 from tensorlake_nb.core.events import BatchEnded, BatchLost, Chunk, ElementFailed, NodeOutcome
 from tensorlake_nb.core.instructions import Submit
-from tensorlake_nb.core.keys import DIGEST_SIZE, TaskKey, fold_next, one_by_one, task_key
+from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, fold_next, one_by_one, task_key
+from tensorlake_nb.core.places import item_place, placed
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice, take
 from tensorlake_nb.core.streams import ChunkData, Streams
@@ -78,6 +79,10 @@ class Losses:
         kept = {i: known[key] for i, key in enumerate(keys) if key in known}
         chunks = tuple(self._kept(order, i, call, outcome) for i, outcome in kept.items())
         beside = self._done_beside(order.node, kept.values())
+        if chain and is_charged and not open_:
+            ended = self._further_along(order, batch, known[keys[0]], chunks, interrupted, lost, at, beside)
+            if ended is not None:
+                return ended
         begun = [i for i in open_ if keys[i] in interrupted]
         culprits = self._culprits(order, lost, open_, begun) if is_charged else []
         suspects = tuple(self._suspect(order, i, lost) for i in culprits)
@@ -109,6 +114,64 @@ class Losses:
         data.slice, data.computed, data.replayed = where, 1, 0
         return self._streams.add(name, where.address(len(parts)), data)
 
+    def _further_along(
+        self,
+        order: Submit,
+        batch: Batch,
+        outcome: TaskOutcome,
+        chunks: tuple[Chunk, ...],
+        interrupted: Container[bytes],
+        lost: Lost,
+        at: float,
+        beside: Effects,
+    ) -> BatchEnded | None:
+        """Charge the call that ended the worker, if it is one further along a chain; ``None`` if none was begun."""
+        settled: list[tuple[Call, TaskOutcome, int]] = []
+        place = batch.place
+        for position, call in enumerate(batch.calls[1:], start=1):
+            if len(outcome.digests) != DIGEST_SIZE or outcome.routes is not None:
+                return None
+            place = item_place(place, 0) if place and outcome.count != BARE else place
+            key = task_key(
+                call.fingerprint, Digest(placed(outcome.digests, place) if call.by_place else outcome.digests)
+            )
+            found = self._found(call, f"{batch.segment}-{position}", key)
+            if found is None:
+                break
+            settled.append((call, *found))
+            outcome = found[0]
+        else:
+            return None
+        is_told = lost.culprit == (call.node, 0) or (lost.has_begun and not self._store.is_local)
+        if not is_told and key not in interrupted:
+            return None
+        outcomes = [_outcome(order.node, chunks, (), beside)]
+        for done, its, computed in settled:
+            where = _after(outcomes[-1].chunks[0])
+            chunk = self._chunk(done, its, where, computed)
+            outcomes.append(_outcome(done.node, (chunk,), (), self._done_beside(done.node, [its])))
+        where = _after(outcomes[-1].chunks[0])
+        failure = Failure(0, lost.kind, lost.reason, self._input_repr(call.node, (where,), 0))
+        failures = (self._failing.placed(call.node, (where,), failure),)
+        self._failing.give_up(call.node, failures)
+        return BatchEnded(order.number, (*outcomes, NodeOutcome(call.node, (), failures)), (), 1, at)
+
+    def _found(self, call: Call, writer_name: str, key: TaskKey) -> tuple[TaskOutcome, int] | None:
+        """What a call further along has given, and 1 if the lost batch has computed it, 0 if it was there before."""
+        writer = self._store.writer(call.fingerprint, writer_name, spooled=False)
+        known = writer.known()
+        writer.close()
+        if key in known:
+            return known[key], 1
+        index = self._store.index(call.fingerprint)
+        (at,) = index.find(key).tolist() if not (call.cold or index.empty) else (-1,)
+        return (index.outcome(at), 0) if at >= 0 else None
+
+    def _chunk(self, call: Call, outcome: TaskOutcome, where: Slice, computed: int) -> Chunk:
+        data = chunk_of([outcome], self._streams.elements(call.node, where), call.routes)
+        data.slice, data.computed, data.replayed = where, computed, 1 - computed
+        return self._streams.add(call.node, where.address(), data)
+
     def _fold(
         self,
         order: Submit,
@@ -138,10 +201,7 @@ class Losses:
                 offset = next((i for i, key in enumerate(keys) if i >= done and key in interrupted), done)
             failures = (self._suspect(order, offset, lost),)
             self._failing.give_up_fold(order, failures)
-        outcome = NodeOutcome(
-            order.node, chunks, failures, timers=beside.timers, counters=beside.counters, notes=_notes(beside)
-        )
-        return BatchEnded(order.number, (outcome,), (), done, at)
+        return BatchEnded(order.number, (_outcome(order.node, chunks, failures, beside),), (), done, at)
 
     # -- who did it --
 
@@ -183,8 +243,17 @@ class Losses:
         return short_repr(values[0] if elements.groups is None else values)
 
 
+def _outcome(name: str, chunks: tuple[Chunk, ...], failures: tuple[ElementFailed, ...], beside: Effects) -> NodeOutcome:
+    return NodeOutcome(name, chunks, failures, timers=beside.timers, counters=beside.counters, notes=_notes(beside))
+
+
 def _notes(beside: Effects) -> tuple[str, ...]:
     return (note_of_told(beside.told),) if beside.told else ()
+
+
+def _after(chunk: Chunk) -> Slice:
+    """The only element of a chunk, as the next node of a chain is given it."""
+    return Slice((0, *chunk.address), 0, 1)
 
 
 def _without_first(data: ChunkData, size: int) -> ChunkData:

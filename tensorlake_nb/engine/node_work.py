@@ -50,6 +50,8 @@ class NodeWork:
         The elements' input digests end to end.
     keys
         One task key per element.
+    noted_by
+        The writer whose spool says what was begun: that of the first node of a chain.
     """
 
     def __init__(self, batch: Batch, call: Call, position: int, store: Store, report: Report, host: Host) -> None:
@@ -73,8 +75,9 @@ class NodeWork:
         self.loaded = self._load() if unreadable is None else None
         if unreadable is not None:
             self.failures = {offset: Failure(offset, FailureKind.DAMAGE, unreadable, "") for offset in range(self.size)}
-        # Further along a chain the only element is committed as soon as it is there, and its batch says whose it was.
+        # Further along a chain the only element is committed as soon as it is there; the first spool says it was begun.
         self.writer: Writer = store.writer(call.fingerprint, name, spooled=position == 0, renews=call.fresh)
+        self.noted_by = self.writer
         if self.loaded is None:
             return
         self.resolver = self.loaded.resolver
@@ -169,6 +172,8 @@ class NodeWork:
             if (began_any and self.is_over_budget()) or self.must_stop():
                 return
             began_any = True
+            if self.noted_by is not self.writer:
+                self.noted_by.begin(self.keys[offset])
             yield offset
 
     def turns(self) -> list[int]:
@@ -180,8 +185,8 @@ class NodeWork:
         return list(first.values())
 
     def is_over_budget(self) -> bool:
-        """Whether the batch has had its time, and begins nothing more."""
-        return time.monotonic() - self._began >= self.batch.budget_s
+        """True once the batch has had its time, or its worker is taken away: it begins nothing more."""
+        return time.monotonic() - self._began >= self.batch.budget_s or self.host.is_leaving()
 
     def must_stop(self) -> bool:
         """Whether nothing more may be begun: the run was cancelled, or ends with a failure met already."""

@@ -167,6 +167,15 @@ class Store(CommittedRecords):
             or bool(self.filesystem.list(streams_path(fingerprint)))
         )
 
+    def is_being_written(self, fingerprint: str, writer: str) -> bool:
+        """True while somebody alive writes under this name; nobody can tell where the store has no spools."""
+        if not self.is_local:
+            return False
+        names = recovery.spool_names(self, fingerprint, writer)
+        for name in names:
+            recovery.recover_spool(self, fingerprint, name)  # leaves those of the living
+        return bool(names) and bool(recovery.spool_names(self, fingerprint, writer))
+
     def left_by(
         self, fingerprint: str, writer: str, own_spool: str | None
     ) -> tuple[dict[TaskKey, TaskOutcome], tuple[bytes, ...]]:

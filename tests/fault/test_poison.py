@@ -170,3 +170,48 @@ def test_what_a_chain_has_finished_before_its_worker_died_is_not_called_again(ca
 
     assert run.result() == str(calls)
     assert called(calls) == Counter([1, 2, 3, 3])
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["computed", "replayed"])
+def test_a_call_further_along_a_chain_that_ends_its_worker_is_made_once(calls: Path, known: bool) -> None:
+    @tensorlake_function()
+    def first(x: int, calls: str) -> tuple[int, str]:
+        note(1, calls)
+        return x, calls
+
+    @tensorlake_function()
+    def second(x: int, calls: str) -> tuple[int, str]:
+        note(2, calls)
+        return x, calls
+
+    @tensorlake_function()
+    def third(x: int, calls: str) -> int:
+        note(3, calls)
+        os._exit(3)
+
+    chain = Graph(name="chain", start_node=first).add_edge(first, second)
+    if known:
+        chain.run(x=1, calls=str(calls))
+        calls.unlink()
+    graph = chain.add_edge(second, third)
+
+    with pytest.raises(TaskFailedError, match=r"'third' failed .*exit code 3") as caught:
+        graph.run(x=1, calls=str(calls))
+
+    assert called(calls) == Counter([3] if known else [1, 2, 3]), "no retries: an attempt is one call"
+    assert caught.value.run is not None
+    assert caught.value.run.counts(second)["replayed" if known else "computed"] == 1
+    assert caught.value.run.counts(third)["failed"] == 1
+
+
+def test_a_call_further_along_a_chain_that_ends_its_worker_has_its_retries(calls: Path) -> None:
+    @tensorlake_function()
+    def begins(x: int, calls: str) -> tuple[int, str]:
+        return x, calls
+
+    graph = Graph(name="retried-chain", start_node=begins).add_edge(begins, work)
+
+    with pytest.raises(TaskFailedError, match="exit code 3"):
+        graph.run(x=POISON, calls=str(calls))
+
+    assert called(calls) == Counter({POISON: 2})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: How long a test waits for something that has to happen (s).
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
