@@ -45,7 +45,7 @@ def known_keys(cls: type) -> frozenset[str] | None:
     """Return the keys that a record is made of; None for other classes, and for those that may take any key."""
     own: Any = cls
     if is_typeddict(cls):
-        names = frozenset[str](own.__annotations__)
+        names = frozenset[str](own.__required_keys__ | own.__optional_keys__)
     elif issubclass(cls, BaseModel) and not issubclass(cls, RootModel):
         names = frozenset(_names_of(own))
     elif dataclasses.is_dataclass(cls):

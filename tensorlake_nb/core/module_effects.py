@@ -50,7 +50,7 @@ class Effects:
             return bool(statement.decorator_list) or self._calls(statement.args)
         if isinstance(statement, ast.ClassDef):
             return bool(statement.decorator_list) or not self._is_quiet(statement)
-        if isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass):
+        if isinstance(statement, (ast.Import, ast.ImportFrom, ast.Pass, getattr(ast, "TypeAlias", ast.Pass))):
             return False
         if isinstance(statement, ast.Assign):
             return not all(isinstance(target, ast.Name) for target in statement.targets) or self._calls(statement)

@@ -23,6 +23,7 @@ Chain = tuple[str, ...]
 _GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
 _CLOSURES = {"LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"}
 _ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD"}
+_LOCALS = ("LOAD_FAST", "STORE_FAST_LOAD_FAST")
 _KEPT = 4096
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
@@ -95,20 +96,26 @@ def named_in_texts(reads: Reads, namespace: Mapping[str, Any]) -> set[str]:
 
 def _read(code: CodeType, reads: Reads, pending: list[tuple[str, int, str, list[str] | None]]) -> None:
     steps = [step for step in dis.get_instructions(code) if step.opname not in ("CACHE", "EXTENDED_ARG", "PUSH_NULL")]
+    cells = {*code.co_cellvars, *code.co_freevars}
     for i, step in enumerate(steps):
         name = step.opname
         if name in _GLOBALS:
             reads.globals.setdefault(step.argval, set()).add(_chain(steps, i))
         elif name in _CLOSURES:
             reads.closures.setdefault(step.argval, set()).add(_chain(steps, i))
-        elif name.startswith("LOAD_FAST"):
-            for local in step.argval if isinstance(step.argval, tuple) else (step.argval,):
-                reads.locals.setdefault(local, set()).add(_chain(steps, i))
+        elif name.startswith(_LOCALS):
+            *whole, last = step.argval if isinstance(step.argval, tuple) else (step.argval,)
+            for local, chain in [
+                *((first, ()) for first in whole if not name.startswith("S")),
+                (last, _chain(steps, i)),
+            ]:
+                if local not in cells:  # from 3.13 on a cell is loaded as a local where a function inside is given it
+                    reads.locals.setdefault(local, set()).add(chain)
         elif name in ("STORE_GLOBAL", "DELETE_GLOBAL"):
             reads.writes.add(step.argval)
         elif name == "LOAD_BUILD_CLASS":
             reads.makes_classes = True
-        elif name in _ATTRIBUTES:
+        elif name in _ATTRIBUTES or name == "LOAD_SUPER_ATTR":
             reads.attributes.add(step.argval)
         elif name == "IMPORT_NAME":
             level, taken = steps[i - 2].argval, steps[i - 1].argval

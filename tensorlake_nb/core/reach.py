@@ -14,6 +14,7 @@ import re
 import types
 from typing import Any
 
+from tensorlake_nb.core.callables import annotations_of
 from tensorlake_nb.core.encoding import name_of
 from tensorlake_nb.core.imports import absolute_name
 from tensorlake_nb.core.names import Reads, named_in_texts, reads_of
@@ -249,9 +250,11 @@ class Reach(Labels):
         if "docstrings" in self.counting:
             refs["docstring"] = repr(function.__doc__)
         if "annotations" in self.counting:
-            for name, annotation in function.__annotations__.items():
+            for name, annotation in annotations_of(function).items():
                 wanted = f"annotation {owner}.{name}" if owner else f"annotation {name}"
                 refs[f"annotation {name}"] = annotation_ref(self, annotation, namespace, wanted)
+            for i, each in enumerate(getattr(function, "__type_params__", ())):
+                refs[f"type parameter {i}"] = self.ref(each, f"type parameter {owner or code.co_name}.{each.__name__}")
         if reads.makes_classes or not CLASS_MAKERS.isdisjoint({*reads.globals, *reads.attributes, *imported}):
             self.making.add(label)
         self.text_part(label, text, refs)

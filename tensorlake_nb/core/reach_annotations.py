@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tensorlake_nb.core.callables import annotations_of
 from tensorlake_nb.core.names import Chain
 from tensorlake_nb.core.reach_modules import follow
 
@@ -33,7 +34,7 @@ def annotation_ref(reach: Reach, annotation: Any, namespace: Mapping[str, Any], 
 def parameter_refs(reach: Reach, function: Any) -> dict[str, str]:
     """The annotations of a function's parameters: they decide how values are bound and validated."""
     refs = {}
-    annotations = getattr(function, "__annotations__", None) or {}
+    annotations = annotations_of(function)
     namespace = getattr(inspect.unwrap(function), "__globals__", {})
     for name in sorted(annotations):
         if name != "return":

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from tensorlake_nb.core.callables import annotations_of
 from tensorlake_nb.core.digest_plain import SCALARS
 from tensorlake_nb.core.encoding import name_of
 from tensorlake_nb.core.names import reads_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 _SKIPPED = frozenset(
     """
     __module__ __qualname__ __doc__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__
-    __annotate__ __annotate_func__ __annotations_cache__ __dataclass_fields__ __dataclass_params__
+    __annotate__ __annotate_func__ __annotations_cache__ __classdictcell__ __dataclass_fields__ __dataclass_params__
     __abstractmethods__ _abc_impl __parameters__ __orig_bases__ __signature__ __class_vars__
     __private_attributes__ __attrs_attrs__ __attrs_own_setattr__ __attrs_props__ __protocol_attrs__
     __non_callable_proto_members__ __weakrefoffset__ __slotnames__
@@ -110,10 +111,8 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
         found = [below() for below in abc._get_dump(cls)[0]]  # type: ignore[attr-defined]
         registered = sorted((below for below in found if below), key=name_of)
         refs.update({f"registered {name_of(below)}": reach.class_ref(below) for below in registered})
-    annotations = own.get("__annotations__")
-    annotations = annotations if isinstance(annotations, dict) else {}  # some classes compute those of their instances
     namespace = getattr(sys.modules.get(cls.__module__), "__dict__", {})
-    for i, (attribute, annotation) in enumerate(annotations.items()):
+    for i, (attribute, annotation) in enumerate(annotations_of(cls).items()):
         ref = annotation_ref(reach, annotation, namespace, f"annotation {name}.{attribute}")
         refs[f"annotation {attribute}"] = f"{i} {ref}"  # the order of fields is that of their annotations
     shown = class_source(cls, [item.__code__ for item in own.values() if isinstance(item, types.FunctionType)])

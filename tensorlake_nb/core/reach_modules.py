@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 _MISSING = object()
 #: What says nothing of a module that is taken as a whole.
-_SILENT = MODULE_NAMES | {"__doc__", "__annotations__", "__warningregistry__"}
+_SILENT = MODULE_NAMES | {
+    "__doc__",
+    "__annotations__",
+    "__annotate__",
+    "__conditional_annotations__",
+    "__warningregistry__",
+}
 
 
 def follow(reach: Reach, obj: Any, chains: Iterable[Chain], name: str, module: str | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 import typing
 from collections.abc import Callable, Iterable
@@ -191,10 +192,27 @@ def stripped(value: Any) -> Any:
         return ("NewType", value.__name__, value.__supertype__)
     if isinstance(value, typing.TypeVar):
         flags = (value.__covariant__, value.__contravariant__)
-        return ("TypeVar", value.__name__, value.__bound__, value.__constraints__, flags)
+        of_it = ("TypeVar", value.__name__, _lazily(value, "__bound__"), _lazily(value, "__constraints__"), flags)
+        return of_it if not _has_default(value) else (*of_it, _lazily(value, "__default__"))
+    if isinstance(value, typing.ParamSpec | typing.TypeVarTuple) and _has_default(value):
+        return (cls.__name__, value.__name__, _lazily(value, "__default__"))
     if cls.__name__ == "TypeAliasType" and cls.__module__ in ("typing", "typing_extensions"):
-        return ("TypeAliasType", value.__name__, value.__value__, value.__type_params__)
+        return ("TypeAliasType", value.__name__, _lazily(value, "__value__"), value.__type_params__)
+    if isinstance(value, typing.ForwardRef) and sys.version_info >= (3, 14):  # it holds the place that it stands in
+        return ("ForwardRef", value.__forward_arg__)
     return value
+
+
+def _has_default(parameter: Any) -> bool:
+    return hasattr(parameter, "has_default") and bool(parameter.has_default())
+
+
+def _lazily(value: Any, attribute: str) -> Any:
+    """What is evaluated where it is first asked for, which may be before all that it names is defined."""
+    try:
+        return getattr(value, attribute)
+    except NameError as error:
+        return ("undefined", error.name)
 
 
 def short_repr(value: Any) -> str:

@@ -18,6 +18,7 @@ READERS = {
     "annotations": frozenset(
         """
         __annotations__ get_type_hints get_annotations signature from_callable getfullargspec validate_call
+        __annotate__ call_annotate_function __type_params__
         """.split()  # noqa: SIM905 - a table of words reads better
     ),
     "names": frozenset(("__name__", "__qualname__")),

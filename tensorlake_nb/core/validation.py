@@ -247,7 +247,7 @@ def _missing_keys(cls: Any, binder: Binder) -> str | None:
     if binder.takes_whole(dict):
         return None
     strange = sorted(key for key in cls.__required_keys__ if not binder.accepts(key))
-    missing = [name for name in binder.required if name not in cls.__annotations__]
+    missing = [name for name in binder.required if name not in cls.__required_keys__ | cls.__optional_keys__]
     if strange:
         return f"{describe(binder.function)} has no parameter for {listed(strange)} of {cls.__name__}. Add **kwargs."
     if missing:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tensorlake_nb.core.callables import annotations_of
 from tensorlake_nb.core.fingerprint import FunctionPrint
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.hints import Unresolved, parameter_hints
@@ -116,7 +117,7 @@ def _annotations(function: Function) -> dict[int, dict[str, Any]]:
     hints = {name: hint for name, hint in parameter_hints(function).items() if not isinstance(hint, Unresolved)}
     resolved: dict[int, dict[str, Any]] = {}
     for code in main_module.unwrapped(function.code):
-        resolved[id(code)] = {name: hints.get(name, given) for name, given in code.__annotations__.items()}
+        resolved[id(code)] = {name: hints.get(name, given) for name, given in annotations_of(code).items()}
     return resolved
 
 

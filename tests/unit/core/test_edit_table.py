@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
+from tests.unit.core.edit_rows import KEPT_HERE, RECOMPUTED_HERE
 
 _numbers = itertools.count()
 PRELUDE = "from pydantic import *\nimport functools, math, dataclasses, enum, typing, collections\nimport numpy as np\n"
@@ -646,6 +647,7 @@ RECOMPUTED: dict[str, tuple[str, str]] = {
         "class C:\n b = 2\n a = 1\ndef f(x): return list(vars(C))",
     ),
     "the global __doc__": ("__doc__ = 'one'\ndef f(x): return __doc__", "__doc__ = 'two'\ndef f(x): return __doc__"),
+    **RECOMPUTED_HERE,
 }  # fmt: skip
 
 
@@ -759,6 +761,7 @@ KEPT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("@typing.runtime_checkable\nclass B(typing.Protocol):\n def m(self): ...\nclass C(B):\n def m(self): return 1\ndef f(x): return C()",),
         ("@typing.runtime_checkable\nclass B(typing.Protocol):\n def m(self): ...\nclass C(B):\n def m(self): return 1\ndef f(x): return C()\nissubclass(C, B); f(1); import pickle, copy; copy.copy(C())",),
     ),
+    **KEPT_HERE,
 }  # fmt: skip
 
 

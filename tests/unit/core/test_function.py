@@ -74,7 +74,8 @@ def test_calling_a_decorated_function_calls_the_plain_one() -> None:
 
 def test_the_plain_functions_metadata_shows_through() -> None:
     assert add_one.__name__ == "add_one"
-    assert add_one.__doc__ == "Add one.\n\n    Nothing else.\n    "
+    assert add_one.__doc__ == add_one.call.__doc__
+    assert inspect.getdoc(add_one) == "Add one.\n\nNothing else."
     assert add_one.__module__ == __name__
     assert inspect.signature(add_one) == inspect.signature(add_one.call)
     assert "return x + 1" in inspect.getsource(add_one)
