@@ -13,11 +13,10 @@ import functools
 import sys
 import types
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel
 
-from tensorlake_nb.core import jinja
+from tensorlake_nb.core import digest_caches, jinja
 from tensorlake_nb.core.digest_arrays import array_rule
 from tensorlake_nb.core.digest_plain import attribute_parts, dict_parts, tuple_parts
 from tensorlake_nb.core.digest_tables import table_rule
@@ -63,8 +62,6 @@ _KNOWN = (
     "torch",
     "tensorlake_nb",
 )
-#: The names of the cached properties of a class.
-_PROPERTIES: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
 _EMPTY = (None, None, None, None, None, None)
 
 
@@ -176,7 +173,9 @@ def _model(value: BaseModel, enc: Encoding) -> bytes:
 def _dataclass(value: Any, enc: Encoding) -> bytes:
     state = value.__getstate__()
     held, slots = state if isinstance(state, tuple) else (state, None)
-    return b"o" + parts([enc.class_part(type(value))]) + attribute_parts(_own(value, held, slots), enc)
+    return (
+        b"o" + parts([enc.class_part(type(value))]) + attribute_parts(digest_caches.attributes(value, held, slots), enc)
+    )
 
 
 def _named_tuple(value: Any, enc: Encoding) -> bytes:
@@ -208,7 +207,7 @@ def _reduced_once(value: Any, enc: Encoding) -> bytes:
     out = [enc.class_part(cls), enc.constructor_part(make)]
     encoding = b"r" + parts(out) + _arguments(args, enc)
     if state is not None:
-        encoding += b"=" + _state(value, state, enc)
+        encoding += _state(value, state, enc)
     if items is not None:
         encoding += b"*" + tuple_parts(tuple(items), enc)
     if pairs is not None:
@@ -243,22 +242,14 @@ def _arguments(args: tuple[Any, ...], enc: Encoding) -> bytes:
 
 
 def _state(value: Any, state: Any, enc: Encoding) -> bytes:
+    """What counts of a state: an object that holds nothing but caches is as one that holds nothing."""
     if type(state) is dict and all(type(name) is str for name in state):
-        return b"a" + attribute_parts(_own(value, state, None), enc)
+        shown = digest_caches.attributes(value, state, None)
+        return b"=a" + attribute_parts(shown, enc) if shown or not state else b""
     if type(state) is tuple and len(state) == 2 and all(item is None or type(item) is dict for item in state):
         held, slots = state
         if all(type(name) is str for name in {**(held or {}), **(slots or {})}):
-            return b"a" + attribute_parts(_own(value, held, slots), enc)
-    return b"v" + parts([enc.encode(state)])
-
-
-def _own(value: Any, held: dict[str, Any] | None, slots: dict[str, Any] | None) -> dict[str, Any]:
-    """Attributes without what a ``cached_property`` keeps among them: that an object was looked at is no part of it."""
-    cls = type(value)
-    names = _PROPERTIES.get(cls)
-    if names is None:
-        found = {name: item for base in reversed(cls.__mro__) for name, item in vars(base).items()}
-        cached = frozenset(name for name, item in found.items() if isinstance(item, functools.cached_property))
-        names = _PROPERTIES[cls] = cached
-    everything = {**(held or {}), **(slots or {})}
-    return {name: item for name, item in everything.items() if name not in names} if names else everything
+            return b"=a" + attribute_parts(digest_caches.attributes(value, held, slots), enc)
+    if type(state) is tuple:
+        state = digest_caches.items(value, state)
+    return b"=v" + parts([enc.encode(state)])

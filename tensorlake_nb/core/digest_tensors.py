@@ -1,4 +1,4 @@
-"""Encodings of torch's tensors and jax's arrays, by the library that the value came from; none is imported for it.
+"""Encodings of arrays of torch, jax and xarray, by the library that the value came from; none is imported for it.
 
 A tensor is what can be seen of it and is sent: class, dtype, shape, elements, device, whether it requires a gradient.
 Where its memory lies doesn't count, nor what else lies there: of a view pickle sends the whole storage, but a function
@@ -12,17 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from tensorlake_nb.core.digest_arrays import array_encoding
 from tensorlake_nb.core.encoding import Encoding, Refusal, Rule, parts, type_name
 
 
 def tensor_rule(cls: type) -> Rule | None:
-    """The rule for a tensor or a storage of torch or an array of jax, or for a class below one, else None."""
+    """The rule for a tensor or a storage of torch or an array of jax or xarray, or for a class below one, else None."""
     for base in cls.__mro__:
         library = base.__module__.partition(".")[0]
         if library == "torch" and base.__name__ in _TORCH:
             return _TORCH[base.__name__]
         if library in ("jax", "jaxlib") and base.__name__ == "ArrayImpl":
             return _jax_array
+        if library == "xarray" and base.__name__ in _XARRAY:  # by its elements, whether they were read or not
+            return lambda value, enc: array_encoding(np.asarray(value), enc)
     return None
 
 
@@ -77,6 +80,7 @@ def _jax_array(value: Any, enc: Encoding) -> bytes:
     return b"Gj" + parts([enc.encode(held), enc.encode((bool(value.aval.weak_type), platforms))])
 
 
+_XARRAY = ("MemoryCachedArray", "CopyOnWriteArray", "LazilyIndexedArray", "LazilyVectorizedIndexedArray")
 _TORCH: dict[str, Rule] = {
     "Tensor": _tensor,
     "TensorBase": _tensor,
