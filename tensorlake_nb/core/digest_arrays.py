@@ -21,18 +21,24 @@ _BLOCK_BYTES = 16 << 20
 _X87_BYTES = 10 if np.finfo(np.longdouble).nmant == 63 else None
 
 
-def dtype_encoding(dtype: np.dtype[Any]) -> bytes:
-    """Everything about a dtype that makes two arrays of it differ."""
+def dtype_encoding(dtype: np.dtype[Any], enc: Encoding) -> bytes:
+    """Everything about a dtype that makes two arrays of it differ, its metadata included."""
+    if dtype.metadata:
+        return b"@" + parts([enc.encode(dict(dtype.metadata))]) + _plain_dtype(dtype, enc)
+    return _plain_dtype(dtype, enc)
+
+
+def _plain_dtype(dtype: np.dtype[Any], enc: Encoding) -> bytes:
     if dtype.names is not None and dtype.fields is not None:
         out = b"{" + count(len(dtype.names)) + count(dtype.itemsize) + field(dtype.type.__name__.encode())
         for name in dtype.names:
             inner, offset, *title = dtype.fields[name]
-            out += field(name.encode("utf-8", "surrogatepass")) + count(offset) + field(dtype_encoding(inner))
+            out += field(name.encode("utf-8", "surrogatepass")) + count(offset) + field(dtype_encoding(inner, enc))
             out += b"".join(b"t" + field(str(each).encode("utf-8", "surrogatepass")) for each in title)
         return out
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
-        return b"(" + field(repr(shape).encode()) + field(dtype_encoding(base))
+        return b"(" + field(repr(shape).encode()) + field(dtype_encoding(base, enc))
     if dtype.kind == "T":  # strings of any length, whose na_object and coercion show in the repr alone
         return f"T{dtype!r}".encode()
     return f"{dtype.str}/{dtype.name}".encode()
@@ -40,7 +46,7 @@ def dtype_encoding(dtype: np.dtype[Any]) -> bytes:
 
 def array_encoding(value: np.ndarray[Any, Any], enc: Encoding) -> bytes:
     """The encoding of an exact ``ndarray``, already hashed where it is long."""
-    header = b"a" + field(dtype_encoding(value.dtype)) + count(value.ndim) + b"".join(map(count, value.shape))
+    header = b"a" + field(dtype_encoding(value.dtype, enc)) + count(value.ndim) + b"".join(map(count, value.shape))
     if value.dtype.names is not None:
         columns = []
         for name in value.dtype.names:
@@ -93,6 +99,8 @@ def _scalar(value: np.generic, enc: Encoding) -> bytes:
 
 
 def _masked(value: np.ma.MaskedArray[Any, Any], enc: Encoding) -> bytes:
+    if value is np.ma.masked:  # the one value of its class
+        return b"A" + parts([enc.class_part(type(value))])
     mask = np.ma.getmaskarray(value)
     shown = np.array(value.data)
     if mask.dtype.names is None:
@@ -121,5 +129,5 @@ def array_rule(cls: type) -> Any:
     if issubclass(cls, np.generic):
         return _scalar
     if issubclass(cls, np.dtype):
-        return lambda value, enc: b"nd" + dtype_encoding(value)
+        return lambda value, enc: b"nd" + dtype_encoding(value, enc)
     return None

@@ -3,6 +3,7 @@
 - **Exceptions**: their own way calls the class with ``args``, which ``__init__`` may have made of others. Notes, cause
   and context, which it forgets, come along.
 - **memoryview**: comes back as one, and not as bytes.
+- **Masked arrays** of numpy: without a mask and with a hard one they come back so.
 - **Figures of matplotlib**: pyplot of the process that reads one is left alone.
 - **Tensors of torch**: their memory as it is, read back without a copy; what shares memory goes on to share it.
 
@@ -18,6 +19,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from tensorlake_nb.core import jinja
 from tensorlake_nb.store import remade
@@ -60,6 +63,8 @@ def _slots(value: Any) -> dict[str, Any]:
 def _rule_for(cls: type) -> Reducer | None:
     if cls is memoryview:
         return _view
+    if issubclass(cls, np.ma.MaskedArray) and cls is not type(np.ma.masked):
+        return _masked
     if issubclass(cls, io.IOBase) and cls.__module__ == "_io" and not issubclass(cls, io.BytesIO | io.StringIO):
         return _file
     template = jinja.reducer_of(cls)
@@ -88,6 +93,13 @@ def _exception(value: Any, can_be_kept: Callable[[Any], bool]) -> Any:
 def _view(value: memoryview, _: Callable[[Any], bool]) -> Any:
     data = value.tobytes()
     return remade.view, (data if value.readonly else bytearray(data), value.format, value.shape)
+
+
+def _masked(value: Any, _: Callable[[Any], bool]) -> Any:
+    make, args, state, *rest = value.__reduce_ex__(5)
+    if value.mask is not np.ma.nomask and not value.hardmask:
+        return make, args, state, *rest
+    return make, args, (state, value.mask is not np.ma.nomask, value.hardmask), None, None, remade.set_masked
 
 
 def _file(value: Any, _: Callable[[Any], bool]) -> Any:

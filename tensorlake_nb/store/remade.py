@@ -9,6 +9,8 @@ import importlib
 import types
 from typing import Any
 
+import numpy as np
+
 #: Names under which an exception's own state holds what is no attribute of its ``__dict__``.
 LINKS = ("__cause__", "__context__", "__suppress_context__")
 
@@ -30,6 +32,16 @@ def view(data: bytes | bytearray, format_: str, shape: tuple[int, ...]) -> memor
     """A view of bytes as of one of an array."""
     plain = memoryview(data)
     return plain if (format_, shape) == ("B", plain.shape) else plain.cast("B").cast(format_, shape)  # type: ignore[call-overload]
+
+
+def set_masked(made: Any, state: tuple[Any, bool, bool]) -> None:
+    """Fill a masked array, and take the mask away again if there was none."""
+    of_numpy, has_mask, is_hard = state
+    made.__setstate__(of_numpy)
+    if not has_mask:
+        made._mask = np.ma.nomask
+    if is_hard:
+        made.harden_mask()
 
 
 def bare(cls: type) -> Any:

@@ -226,6 +226,14 @@ def test_titles_of_fields_count() -> None:
     assert len({digest(np.zeros(2, kind)) for kind in kinds}) == 3
 
 
+def test_what_is_noted_beside_a_dtype_counts() -> None:
+    kinds = [np.dtype("i4"), *(np.dtype("i4", metadata={"unit": unit}) for unit in ("m", "s"))]
+
+    assert len({digest(np.zeros(2, kind)) for kind in kinds}) == 3
+    assert len({digest(kind) for kind in kinds}) == 3
+    assert len({digest(np.zeros(2, [("x", kind)])) for kind in kinds}) == 3
+
+
 class Looked:
     def __init__(self, prices: list[int]) -> None:
         self.prices = prices

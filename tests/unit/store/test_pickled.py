@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.dom import minidom
 
+import numpy as np
 import pytest
 
 from tensorlake_nb.core.digest import digest
@@ -238,6 +239,21 @@ def test_what_does_not_lead_back_is_kept_by_its_attributes(cls: type[Any]) -> No
 def test_what_is_not_the_same_by_its_attributes_is_refused() -> None:
     with pytest.raises(SerializationError, match="Return what it was made from"):
         encode(Unreadable(3), digest=ANY)
+
+
+def test_masked_arrays_come_back_with_the_mask_that_they_had() -> None:
+    for made in (
+        np.ma.masked_array([1, 2]),
+        np.ma.masked_array([1, 2], [False, True], hard_mask=True),
+        np.ma.masked_array([1, 2], hard_mask=True),
+        np.ma.masked_array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
+        np.ma.masked_array(np.zeros(2, np.dtype("i4", metadata={"unit": "m"}))),
+    ):
+        back = there_and_back(made)
+
+        assert digest(back) == digest(made)
+        assert (back.mask is np.ma.nomask, back.hardmask) == (made.mask is np.ma.nomask, made.hardmask)
+    assert there_and_back(np.ma.masked) is np.ma.masked
 
 
 def test_a_view_of_bytes_is_a_view() -> None:
