@@ -198,11 +198,13 @@ def _is_of_a_store(filesystem: Filesystem, raw: bytes) -> bool:
 
     A power cut may leave it empty or full of zeros.
     """
-    if b'"kind":"segment"' in raw:
-        return False
-    if any(_SHARD.fullmatch(name) for folder in (SEGMENTS, STREAMS) for name in filesystem.list(folder)):
+    if b'"kind":"store"' in raw:  # also where a flipped bit has made a stranger's name of ours
         return True
-    return not _is_somebody_elses(raw) and (not raw.strip(b"\0") or b'"kind":"store"' in raw)
+    if _is_somebody_elses(raw) or b'"kind":"segment"' in raw:
+        return False
+    if not raw.strip(b"\0"):
+        return True
+    return any(_SHARD.fullmatch(name) for folder in (SEGMENTS, STREAMS) for name in filesystem.list(folder))
 
 
 def _is_somebody_elses(raw: bytes) -> bool:
