@@ -255,12 +255,14 @@ class DaskBackend:
         worker, _ = self._workers.get(number, (None, 0.0))
         has_begun = worker is not None
         if isinstance(error, BegunBeforeError):
-            worker = self._before.get(number, worker)
+            worker, has_begun = self._before.get(number, worker), True
         elif worker is None and isinstance(error, KilledWorker) and error.last_worker is not None:
             worker = error.last_worker.address
         death: str | None = None
         if self._connection is not None and worker is not None:
             death = death_of(self._connection, worker, error)
+        elif isinstance(error, BegunBeforeError):  # nothing has come of the worker that began it
+            death = ""
         if death == "SIGTERM":  # a Jupyter kernel that shuts down ends its children first, and then itself
             threading.main_thread().join(_EXIT_NOTICE_S)
         if death == TIMED_OUT:
