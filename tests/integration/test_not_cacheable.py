@@ -97,8 +97,8 @@ def test_a_run_that_is_gone_on_with_makes_the_calls_that_are_missing(notes: Note
     @tensorlake_function(cacheable=False)
     def sample(prompt: str) -> float:
         notes.add(prompt)
-        if len(notes.all()) == 5:
-            raise ValueError("the fifth call")
+        if len(notes.all()) >= 5 and notes.add_first("failed"):
+            raise ValueError("one of the calls")
         return random.random()
 
     graph = Graph("gone-on-with", alike).add_edge(alike, sample).add_edge(sample, collected)
@@ -109,7 +109,7 @@ def test_a_run_that_is_gone_on_with_makes_the_calls_that_are_missing(notes: Note
     run = caught.value.run.resume()
 
     assert set(kept) <= set(run.result())
-    assert len(notes.all()) == 13, "twelve elements, and the call that failed"
+    assert notes.all().count("the same") == 13, "twelve elements, and the call that failed"
     assert distinct(run.result()) == 12
 
 

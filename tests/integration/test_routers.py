@@ -229,7 +229,7 @@ def test_a_plain_value_goes_everywhere_beside_routed_ones_when_it_is_replayed() 
 
 
 def test_a_router_passes_on_what_it_is_given_in_each_graph() -> None:
-    """By name at the start, a dict below a parent, a list that comes whole: one key must not stand for two of them."""
+    """By name at the start, a dict that names the parameter or doesn't below a parent: a key stands for one of them."""
 
     @tensorlake_function()
     def show(x: object) -> str:
@@ -241,14 +241,14 @@ def test_a_router_passes_on_what_it_is_given_in_each_graph() -> None:
 
     @tensorlake_function()
     def dicts() -> list[dict[str, int]]:
-        return [{"x": 5}]
+        return [{"x": 5}, {"y": 5}]
 
     at_start = Graph("start", on).run(x=5)
     below = Graph("below", dicts).add_edge(dicts, on).run()
     shown = Graph("shown", show).run(x=5)
 
     assert at_start.output(show) == shown.output(show) == ["5"]
-    assert below.output(show) == ["{'x': 5}"]
+    assert below.output(show) == ["5", "{'y': 5}"]
     assert Graph("again", on).run(x=5).output(show) == ["5"]
 
 
