@@ -34,11 +34,15 @@ _STDLIB_PATHS = tuple(
 )
 
 
+#: What Python runs when it starts, in every process of a machine: it sets the machine up, wherever it lies.
+_SET_UP = frozenset(("sitecustomize.py", "usercustomize.py"))
+
+
 @functools.lru_cache(maxsize=4096)
 def origin_of_file(filename: str) -> Origin:
     """Judge by where a file lies; the names of cells and of ``exec`` belong to the project."""
     path = PurePath(filename)
-    if "site-packages" in path.parts or "dist-packages" in path.parts:
+    if path.name in _SET_UP or "site-packages" in path.parts or "dist-packages" in path.parts:
         return Origin.INSTALLED
     if filename.startswith("<frozen ") or any(path.is_relative_to(base) for base in _STDLIB_PATHS):
         return Origin.STDLIB

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -69,6 +70,19 @@ def test_hooks_that_show_errors_and_warnings_are_none(
 ) -> None:
     monkeypatch.setattr(sys, "excepthook", twice)
     monkeypatch.setattr("warnings.showwarning", twice)
+
+    assert found() == {}
+
+
+def test_what_python_runs_when_it_starts_sets_the_machine_up_and_is_none(
+    found: Callable[[], dict[str, Patch]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Workers have run it, too: put there again, a clock that it set would be wrong twice."""
+    set_up = types.ModuleType("sitecustomize")
+    set_up.__file__ = str(tmp_path / "sitecustomize.py")
+    exec(compile("def dumps(value): return repr(value)", set_up.__file__, "exec"), vars(set_up))
+    monkeypatch.setitem(sys.modules, "sitecustomize", set_up)
+    monkeypatch.setattr(json, "dumps", vars(set_up)["dumps"])
 
     assert found() == {}
 
