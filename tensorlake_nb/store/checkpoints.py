@@ -21,12 +21,14 @@ from tensorlake_nb.store import recovery
 from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
 from tensorlake_nb.store.codec import HOW_TO_TRUST, NDARRAY, PICKLE, Encoded, decode, decode_all
 from tensorlake_nb.store.committed import CommittedRecords
-from tensorlake_nb.store.entry import Entry, TaskOutcome
+from tensorlake_nb.store.compression import Buffer
+from tensorlake_nb.store.entry import Entry, StoredObject, TaskOutcome
 from tensorlake_nb.store.filesystem import Filesystem
 from tensorlake_nb.store.index import Index
+from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.memory import Recent
 from tensorlake_nb.store.paths import RECORD, is_of_run, segment_path, segments_path, streams_path
-from tensorlake_nb.store.reading import Reader
+from tensorlake_nb.store.reading import SHARED_BYTES, Reader
 from tensorlake_nb.store.recovery import Recovery
 from tensorlake_nb.store.segment import LARGE_BYTES, Segment
 from tensorlake_nb.store.segment_builder import SealedSegment
@@ -81,6 +83,14 @@ class Store(CommittedRecords):
         """
         return LARGE_BYTES if self.is_local else self._values.most_bytes // 4
 
+    @property
+    def least_placed_bytes(self) -> int:
+        """Values from this size on get objects of their own, at once.
+
+        On a local disk an object costs little, and one of its own may share its place with an equal one.
+        """
+        return LARGE_BYTES // 4 if self.is_local else LARGE_BYTES
+
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
 
@@ -103,11 +113,33 @@ class Store(CommittedRecords):
         newest = self._listed(fingerprint)[-1:] if renews else ()
         return Writer(self, fingerprint, name, spooled=spooled, after=newest[0] if newest else None)
 
+    def put_object(self, path: str, data: Buffer, item: StoredObject) -> None:
+        """Put an object of a segment; on a local disk a large one that is there already gets a second name instead."""
+        filesystem = self.filesystem
+        if item.size_bytes < SHARED_BYTES or not isinstance(filesystem, LocalFilesystem):
+            filesystem.put(path, data)
+            return
+        known = self._reader.lying.get(item.digest)
+        if known is not None and filesystem.link(known, path, data):
+            return
+        filesystem.put_atomic(path, data)  # never in place: what is there may have other names
+        self._reader.note(path, item)
+
+    def is_known(self, digest: bytes) -> bool:
+        """Whether objects of such a value may lie here, by what this process has read and written."""
+        return self._reader.lying.get((digest,)) is not None
+
+    def note(self, digest: bytes, base: str, objects: Iterable[StoredObject]) -> None:
+        """Remember where the objects of a large value lie."""
+        self._reader.lying.put((digest,), base, 1)
+        for item in objects:
+            self._reader.note(f"{base}/{item.path}", item)
+
     def commit(self, sealed: SealedSegment) -> Segment:
         """Put a segment: its objects first, its record last."""
         base = segment_path(sealed.name)
-        for path, data in sealed.objects:
-            self.filesystem.put(f"{base}/{path}", data)
+        for path, data, item in sealed.objects:
+            self.put_object(f"{base}/{path}", data, item)
         segment = self._segment(sealed.name, f"{base}/{RECORD}", sealed.record)
         self.filesystem.put_atomic(segment.path, sealed.record)
         self._records.put(segment.name, segment, segment.size_bytes)
@@ -265,6 +297,8 @@ class Store(CommittedRecords):
         if remembered is not None:  # written by this process, so there is nothing to trust
             return decode(remembered.codec, remembered.data, resolver=resolver)
         codec, stored = segment.codec(output), self._reader.stored(segment, output)
+        if (len(stored) if isinstance(stored, bytes) else stored.nbytes) >= self.least_placed_bytes:
+            self.note(segment.digest(output), segment_path(segment.name), ())
         if not isinstance(stored, bytes):
             if codec != NDARRAY:
                 raise CorruptCheckpointError(f"{segment.path} gives an array the codec {codec!r:.80}")
@@ -323,6 +357,7 @@ class Store(CommittedRecords):
         self._records.clear()
         self._values.clear()
         self._reader.recent.clear()
+        self._reader.lying.clear()
 
 
 _OPEN: weakref.WeakSet[Store] = weakref.WeakSet()

@@ -29,6 +29,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) 
 _OLD_FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 #: How often a directory is made again that somebody removed, because it was empty, before it was written to.
 _MOST_TRIES = 5
+_COMPARED_BYTES = 2**20
 
 
 class LocalFilesystem:
@@ -80,6 +81,26 @@ class LocalFilesystem:
             return self._create(path, data) or (tries > 1 and expected(lambda: self._get(path)) == bytes(data))
 
         return self._asked("write", path, create)
+
+    def link(self, existing: str, path: str, data: Buffer) -> bool:
+        """Give an object that holds these very bytes a second name, and a new age; ``False`` where that can't be.
+
+        Its bytes are compared first: were a damaged one linked, what is computed to replace it would be damaged, too.
+        """
+        target = self.path(path)
+        try:
+            with self._opened(existing) as file:
+                if not _holds(file, data):
+                    return False
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                with suppress(FileExistsError):
+                    os.link(self.path(existing), target)
+                if not os.path.samestat(os.fstat(file.fileno()), os.lstat(target)):
+                    return False
+            os.utime(target)
+        except OSError:  # it has gone, or there are no links here, or no more of them
+            return False
+        return True
 
     def list(self, path: str) -> list[str]:
         return [name for name in self._asked("list", path, self._list, path) if not name.startswith(".")]
@@ -233,6 +254,19 @@ def opened(target: str, flags: int) -> int:
         except FileNotFoundError:
             os.makedirs(os.path.dirname(target), exist_ok=True)
     return os.open(target, flags, 0o666)
+
+
+def _holds(file: io.FileIO, data: Buffer) -> bool:
+    """Whether a file's bytes are these."""
+    view = memoryview(data).cast("B")
+    if os.fstat(file.fileno()).st_size != len(view):
+        return False
+    position = 0
+    while part := file.read(_COMPARED_BYTES):
+        if part != bytes(view[position : position + len(part)]):
+            return False
+        position += len(part)
+    return position == len(view)
 
 
 def write_all(handle: int, data: Buffer) -> None:

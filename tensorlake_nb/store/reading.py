@@ -10,11 +10,16 @@ import numpy as np
 from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.arrays import CHUNK_BYTES, Layout, chunks_of
 from tensorlake_nb.store.compression import decompress, is_believable
+from tensorlake_nb.store.entry import StoredObject
 from tensorlake_nb.store.filesystem import Filesystem
 from tensorlake_nb.store.memory import Recent
 from tensorlake_nb.store.paths import segment_path
 from tensorlake_nb.store.patience import expected, listed
 from tensorlake_nb.store.segment import LARGE_BYTES, PAYLOAD, Segment
+
+#: From this size on equal objects share one place on a local disk.
+SHARED_BYTES = 2**16
+_MOST_LYING = 20_000
 
 Data = TypeVar("Data", bytes, bytearray)
 
@@ -25,6 +30,8 @@ class Reader:
     def __init__(self, filesystem: Filesystem, most_bytes: int) -> None:
         self._filesystem = filesystem
         self.recent: Recent[bytes] = Recent(most_bytes)
+        #: By digest: the paths of large objects that this process has written, or read and checked.
+        self.lying: Recent[str] = Recent(_MOST_LYING)
 
     def stored(self, segment: Segment, output: int) -> bytes | np.ndarray[Any, Any]:
         """An output's encoded bytes, or its array, as memory of its own.
@@ -86,6 +93,12 @@ class Reader:
         found = listed(self._filesystem.get_many, [f"{base}/{path}" for path in wanted])
         for (path, layout), raw in zip(wanted.items(), found, strict=True):
             self._keep(segment, path, layout, verified(segment, path, raw, layout))
+            self.note(f"{base}/{path}", segment.objects[path])
+
+    def note(self, path: str, item: StoredObject) -> None:
+        """Remember where a large object lies: one that is equal needs no place of its own."""
+        if item.size_bytes >= SHARED_BYTES:
+            self.lying.put(item.digest, path, 1)
 
     def object(self, segment: Segment, path: str) -> bytes:
         """One object as it is stored, checked; for readers other than ours."""
@@ -95,6 +108,7 @@ class Reader:
         """A large array that is one chunk, without a copy."""
         path = layout.object_name(index)
         data = verified(segment, path, self._raw(segment, path, self._filesystem.get_writable), layout)
+        self.note(f"{segment_path(segment.name)}/{path}", segment.objects[path])
         return np.frombuffer(data, dtype=layout.dtype).reshape(layout.shape[1:])
 
     def _raw(self, segment: Segment, path: str, get: Callable[[str], Data]) -> Data | None:
@@ -116,6 +130,7 @@ class Reader:
         chunk = self.recent.get((segment.name, path))
         if chunk is None:
             chunk = verified(segment, path, self._raw(segment, path, self._filesystem.get), layout)
+            self.note(f"{segment_path(segment.name)}/{path}", segment.objects[path])
             self._keep(segment, path, layout, chunk)
         return chunk
 

@@ -32,7 +32,7 @@ class SealedSegment:
     """
 
     name: str
-    objects: tuple[tuple[str, Buffer], ...]
+    objects: tuple[tuple[str, Buffer, StoredObject], ...]
     record: bytes
     payload: tuple[tuple[str, bytes], ...] = ()
 
@@ -122,7 +122,8 @@ class SegmentBuilder:
             chunks = list(cut(layout, np.frombuffer(payload, dtype=np.uint8), 0))
             readable = [(layout.object_name(index), bytes(data)) for index, data in chunks]
             objects.extend((path, compress(data) if layout.compressed else data) for path, data in readable)
-        listed += [StoredObject.of(path, data) for path, data in objects]
+        sealed = [(path, data, StoredObject.of(path, data)) for path, data in objects]
+        listed += [item for _, _, item in sealed]
 
         fingerprint, _, name = self.segment.partition("/")
         about: dict[str, Any] = {
@@ -157,7 +158,7 @@ class SegmentBuilder:
         if interrupted:
             about["interrupted"] = base64_of(b"".join(interrupted))
         record = write_record(about, {layout.name: layout.metadata() for layout in layouts}, keys)
-        return SealedSegment(self.segment, tuple(objects), record, tuple(readable))
+        return SealedSegment(self.segment, tuple(sealed), record, tuple(readable))
 
     def _arrange(
         self,

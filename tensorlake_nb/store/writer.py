@@ -123,7 +123,9 @@ class Writer:
             It isn't safe: nothing was taken in, and the same may be added again.
         """
         with self._lock:
-            kept = [self._kept(value) for value in values]
+            # What is placed stays: a smaller accumulator is to make room for the next one.
+            least = self._store.least_placed_bytes if supersedes is None else LARGE_BYTES
+            kept = [self._kept(value, least) for value in values]
             followed = None if supersedes is None else TaskKey(supersedes)
             entry = Entry(TaskKey(key), count, tuple(kept), routes, effects, duration_s, followed, refers)
             if self._spool is not None:
@@ -182,7 +184,7 @@ class Writer:
         with self._lock:
             for entry in entries:
                 values = [value for value in entry.values if isinstance(value, Encoded)]
-                self._builder.add(replace(entry, values=tuple(self._kept(value) for value in values)))
+                self._builder.add(replace(entry, values=tuple(self._kept(value, LARGE_BYTES) for value in values)))
             if not len(self._builder) and not interrupted:
                 return None
             return self._commit(self._builder.seal(interrupted, self._store.signing_keys if vouched else None))
@@ -217,20 +219,26 @@ class Writer:
         written = dt.datetime.now(dt.UTC).isoformat(timespec="microseconds")
         return SegmentBuilder(f"{self.fingerprint}/{unique_name(self.name, self._after)}", written)
 
-    def _kept(self, value: Encoded) -> Encoded | Placed:
-        if value.size_bytes < LARGE_BYTES:
+    def _kept(self, value: Encoded, least_bytes: int) -> Encoded | Placed:
+        if value.size_bytes < least_bytes:
             return value.detached()
         placed, objects = self._builder.place(value)
         base = segment_path(placed.segment)
         listed: list[StoredObject] = []
-        # What they are listed with is worked out while the disk is busy with them.
+        # What they are listed with is worked out while the disk is busy with them, unless they may lie there already.
         digesting = threading.Thread(target=lambda: listed.extend(StoredObject.of(*each) for each in objects))
         digesting.start()
         try:
-            for path, data in objects:
-                self._store.filesystem.put(f"{base}/{path}", data)
+            if self._store.is_known(value.digest):
+                digesting.join()
+                for (path, data), item in zip(objects, listed, strict=True):
+                    self._store.put_object(f"{base}/{path}", data, item)
+            else:
+                for path, data in objects:
+                    self._store.filesystem.put_atomic(f"{base}/{path}", data)
         finally:
             digesting.join()
+        self._store.note(value.digest, base, listed)
         return replace(placed, objects=tuple(listed))
 
     def _commit(self, sealed: SealedSegment) -> Segment:

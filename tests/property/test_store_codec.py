@@ -97,7 +97,7 @@ def test_a_segment_holds_what_it_was_given(tasks: list[Any]) -> None:
 
     assert list(segment.all_keys()) == [TaskKey(digest(number)) for number in range(len(tasks))]
     assert segment.digests == b"".join(digest(value) for outputs in tasks for value in outputs)
-    assert {path for path, _ in sealed.objects} == set(segment.objects)
+    assert {path for path, _, _ in sealed.objects} == set(segment.objects)
     for number, outputs in enumerate(tasks):
         outcome = segment.outcome(number)
         assert outcome.count == (BARE if isinstance(outputs, tuple) else len(outputs))

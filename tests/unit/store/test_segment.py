@@ -30,7 +30,7 @@ def sealed(values: list[Any]) -> dict[str, bytes]:
     for number, value in enumerate(values):
         builder.add(Entry(key(number), BARE, (encoded(value),)))
     done = builder.seal()
-    return {path: bytes(data) for path, data in done.objects} | {"zarr.json": done.record}
+    return {path: bytes(data) for path, data, _ in done.objects} | {"zarr.json": done.record}
 
 
 @pytest.mark.parametrize("dtype", sorted(ZARR_DTYPES))
