@@ -8,10 +8,12 @@ something of, and those of Python itself.
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,61 +77,121 @@ class Patch:
 
 def find_patches() -> tuple[Patch, ...]:
     """All that there are now, in the order of their paths."""
-    return tuple(sorted(_Search().run(), key=lambda patch: patch.path))
+    global _loaded
+    loaded = _loaded
+    if loaded is None or not loaded.is_now():
+        _loaded = loaded = _Loaded(loaded)
+    found = {patch.path: patch for top in loaded.tops() for patch in loaded.package(top).patches()}
+    return tuple(found[path] for path in sorted(found))
 
 
-class _Search:
-    """One look through what is loaded: some hundred thousand names, so little is done for each."""
+class _Loaded:
+    """The modules that are loaded at one time: the project's own, and the packages that may hold something of theirs.
 
-    def __init__(self) -> None:
-        self._modules = list(sys.modules.items())
-        self._own = {name: module for name, module in self._modules if _is_projects_module(name, module)}
-        self._namespaces = {id(vars(module)) for module in self._own.values()}
-        self._seen = set[int]()
+    They have some hundred thousand names, and few change from one run to the next. So each package is looked through
+    once, and again when any value in it is another.
+    """
 
-    def run(self) -> Iterator[Patch]:
-        """Every patch once: a class that is known under several names has one path."""
-        tops = self._bound_tops() | sys.stdlib_module_names
-        for name, module in self._modules:
+    def __init__(self, before: _Loaded | None) -> None:
+        self.names, self.modules = list(sys.modules), list(sys.modules.values())
+        items = list(zip(self.names, self.modules, strict=True))
+        self.own = {name: module for name, module in items if _is_projects_module(name, module)}
+        #: The ``id`` of each namespace of the project's: what functions of its have as their globals.
+        self.spaces = frozenset(id(vars(module)) for module in self.own.values())
+        self._by_top: dict[str, list[tuple[str, Any]]] = {}
+        for name, module in items:
             top = name.partition(".")[0]
-            if top not in tops or top in _LEFT_OUT or name in self._own:
-                continue
-            for attribute, value in list(getattr(module, "__dict__", {}).items()):
-                kind = type(value)
-                if kind in _PLAIN or (kind is types.FunctionType and id(value.__globals__) not in self._namespaces):
-                    continue
-                if self._is_projects(value):
-                    if attribute not in _HOOKS and not (top == "builtins" and attribute[0] == "_"):
-                        yield Patch(name, "", attribute, value, self._is_new(module, attribute))
-                elif issubclass(kind, type) and id(value) not in self._seen:
-                    self._seen.add(id(value))
-                    yield from self._of_class(value)
+            if top not in _LEFT_OUT and name not in self.own:
+                self._by_top.setdefault(top, []).append((name, module))
+        self._packages: dict[str, _Package] = {}
+        if before is not None and before.spaces == self.spaces:
+            self._packages = before._packages
 
-    def _of_class(self, cls: type) -> Iterator[Patch]:
-        for attribute, value in list(vars(cls).items()):
-            kind = type(value)
-            if kind in _PLAIN or (kind is types.FunctionType and id(value.__globals__) not in self._namespaces):
-                continue
-            if self._is_projects(value, deeper=True):
-                yield Patch(str(cls.__module__), cls.__qualname__, attribute, value, self._is_new(cls, attribute))
+    def is_now(self) -> bool:
+        """Whether the same modules are loaded now."""
+        return self.names == list(sys.modules) and all(map(operator.is_, self.modules, list(sys.modules.values())))
 
-    def _bound_tops(self) -> set[str]:
-        """The packages that the project's namespaces have something of."""
-        tops = set[str]()
-        for module in self._own.values():
+    def tops(self) -> Iterable[str]:
+        """The packages that the project's namespaces have something of, and Python's own modules."""
+        bound = set[str]()
+        for module in self.own.values():
             for value in list(vars(module).values()):
                 kind = type(value)
                 home = value.__name__ if kind is types.ModuleType else kind.__module__
                 if kind is types.FunctionType or issubclass(kind, type):
                     home = value.__module__
-                tops.add(str(home).partition(".")[0])
-        return tops
+                bound.add(str(home).partition(".")[0])
+        return [top for top in self._by_top if top in bound or top in sys.stdlib_module_names]
 
-    def _is_projects(self, value: Any, *, deeper: bool = False) -> bool:
-        """Whether a value is code of the project, or made of such; ``deeper``: or holds some, as accessors do."""
+    def package(self, top: str) -> _Package:
+        modules = self._by_top[top]
+        found = self._packages.get(top)
+        if found is None or not found.is_now(modules):
+            found = self._packages[top] = _Package(modules, self)
+        return found
+
+
+class _Package:
+    """What of the project's there is in the modules of a package, and in the classes that these have.
+
+    Every value is held, so that none can give its place in memory to another unnoticed.
+    """
+
+    def __init__(self, modules: list[tuple[str, Any]], loaded: _Loaded) -> None:
+        self._own, self._spaces = loaded.own, loaded.spaces
+        self._modules, self._namespaces = modules, [_namespace(module) for _, module in modules]
+        #: Owner, names of module and class, attribute, value; and those whose own attributes others may set.
+        self._found: list[tuple[Any, str, str, str, Any]] = []
+        self._open: list[tuple[Any, str, str, str, Any]] = []
+        classes = dict[int, type]()
+        self._views: list[Mapping[str, Any]] = [*self._namespaces]
+        self._values = list[Any]()
+        for (name, module), namespace in zip(modules, self._namespaces, strict=True):
+            for attribute, value in self._taken(namespace):
+                if self._is_projects(value):
+                    if attribute not in _HOOKS and not (name == "builtins" and attribute[0] == "_"):
+                        self._found.append((module, name, "", attribute, value))
+                elif issubclass(type(value), type):
+                    classes[id(value)] = value
+        for cls in classes.values():
+            self._views.append(vars(cls))
+            for attribute, value in self._taken(vars(cls)):
+                if self._is_projects(value):
+                    self._found.append((cls, str(cls.__module__), cls.__qualname__, attribute, value))
+                elif _may_hold(type(value)):
+                    self._open.append((cls, str(cls.__module__), cls.__qualname__, attribute, value))
+        self._values.append(self)
+
+    def is_now(self, modules: list[tuple[str, Any]]) -> bool:
+        """Whether it has these modules, and every name in them and their classes stands for what it did."""
+        if self._modules != modules or not all(
+            _namespace(module) is namespace for (_, module), namespace in zip(modules, self._namespaces, strict=True)
+        ):
+            return False
+        values = itertools.chain.from_iterable(map(_VALUES, self._views))
+        if not all(map(operator.is_, itertools.chain(values, (self,)), self._values)):
+            return False
+        return all(vars(owner).get(name) is value for owner, _, _, name, value in self._found)
+
+    def patches(self) -> Iterator[Patch]:
+        held = (each for each in self._open if self._holds_projects(each[-1]))
+        for owner, module, qualname, name, value in itertools.chain(self._found, held):
+            yield Patch(module, qualname, name, value, self._is_new(owner, name))
+
+    def _taken(self, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """What stands in a namespace and isn't plain; all its values are taken note of."""
+        items = list(namespace.items())
+        self._values += [value for _, value in items]
+        for name, value in items:
+            kind = type(value)
+            if kind not in _PLAIN and (kind is not types.FunctionType or id(value.__globals__) in self._spaces):
+                yield name, value
+
+    def _is_projects(self, value: Any) -> bool:
+        """Whether a value is code of the project, or made of such."""
         kind = type(value)
         if kind is types.FunctionType:
-            return id(value.__globals__) in self._namespaces
+            return id(value.__globals__) in self._spaces
         if issubclass(kind, type):
             return value.__dict__.get("__module__") in self._own
         if kind is staticmethod or kind is classmethod or kind is types.MethodType:
@@ -140,12 +202,10 @@ class _Search:
             return self._is_projects(getattr(value, "__wrapped__", None))
         if kind is functools.partial or kind is functools.cached_property:
             return self._is_projects(value.func)
-        if not kind.__flags__ & _MADE_BY_A_PROGRAM:
-            return False
-        if kind.__module__ in self._own:
-            return True
-        if not deeper or not kind.__dictoffset__ or issubclass(kind, types.ModuleType):
-            return False
+        return bool(kind.__flags__ & _MADE_BY_A_PROGRAM) and kind.__module__ in self._own
+
+    def _holds_projects(self, value: Any) -> bool:
+        """Whether code of the project is an attribute of an object, as accessors have it."""
         held = list(object.__getattribute__(value, "__dict__").values())
         return any(self._is_projects(each) for each in held if type(each) in (types.FunctionType, type))
 
@@ -158,9 +218,7 @@ class _Search:
             if any(name in vars(base) for base in owner.__mro__[1:]):
                 return False
             functions = [each for each in vars(owner).values() if type(each) is types.FunctionType]
-            files = [each.__code__.co_filename for each in functions if id(each.__globals__) not in self._namespaces][
-                :1
-            ]
+            files = [each.__code__.co_filename for each in functions if id(each.__globals__) not in self._spaces][:1]
         texts = [module_text(file) for file in files if isinstance(file, str) and file.endswith(".py")]
         return bool(texts) and all(
             text is not None and not re.search(rf"\b{re.escape(name)}\b", text) for text in texts
@@ -176,5 +234,21 @@ def _is_projects_module(name: str, module: Any) -> bool:
     return origin_of_module(name) is Origin.PROJECT
 
 
+def _namespace(module: Any) -> Mapping[str, Any]:
+    """What a module, or whatever stands for one, has as its attributes."""
+    found = getattr(module, "__dict__", None)
+    return found if isinstance(found, dict) else _NOTHING
+
+
+def _may_hold(kind: type) -> bool:
+    """Whether objects of a class have attributes that others may set."""
+    if not kind.__flags__ & _MADE_BY_A_PROGRAM or not kind.__dictoffset__:
+        return False
+    return not issubclass(kind, types.ModuleType | type)
+
+
 #: ``Py_TPFLAGS_HEAPTYPE``: a class that a program has made.
 _MADE_BY_A_PROGRAM = 1 << 9
+_VALUES = operator.methodcaller("values")
+_NOTHING: dict[str, Any] = {}
+_loaded: _Loaded | None = None

@@ -74,6 +74,37 @@ def test_hooks_that_show_errors_and_warnings_are_none(
     assert found() == {}
 
 
+def test_each_change_is_seen_by_the_next_look(
+    found: Callable[[], dict[str, Patch]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def values() -> dict[str, Any]:
+        return {path: patch.value for path, patch in found().items()}
+
+    class Holder:
+        pass
+
+    holder = Holder()
+    Holder.__module__ = "pandas"
+    other = types.FunctionType(twice.__code__, globals(), "twice")
+    assert values() == {}
+    monkeypatch.setattr(json, "first", twice, raising=False)
+    assert values() == {"json.first": twice}
+    monkeypatch.delattr(json, "first")
+    monkeypatch.setattr(json, "second", twice, raising=False)
+    assert values() == {"json.second": twice}, "the same value in the same place under another name"
+    monkeypatch.setattr(json, "second", other)
+    assert values() == {"json.second": other}
+    monkeypatch.setattr(json, "second", repr)
+    monkeypatch.setattr(pd.Series, "held", holder, raising=False)
+    assert values() == {}
+    monkeypatch.setattr(holder, "f", twice, raising=False)
+    assert values() == {"pandas.Series.held": holder}, "what it holds counts, though it is the same object"
+    module = types.ModuleType("json.later")
+    vars(module)["shout"] = twice
+    monkeypatch.setitem(sys.modules, "json.later", module)
+    assert values() == {"pandas.Series.held": holder, "json.later.shout": twice}
+
+
 def test_what_python_runs_when_it_starts_sets_the_machine_up_and_is_none(
     found: Callable[[], dict[str, Patch]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
