@@ -10,6 +10,7 @@
     │   └── SerializationError                  a value or a function that can't travel
     ├── StoreError                              clear, upgrade, or try again
     │   ├── CheckpointNotFoundError (LookupError)
+    │   │   └── UnreadableValueError            whole, and what it needs isn't here: its library, or its class
     │   ├── CorruptCheckpointError
     │   ├── UntrustedCheckpointError
     │   ├── StoreVersionError
@@ -33,6 +34,7 @@ Errors cross processes: each passes its own arguments on to ``Exception``, so th
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -117,6 +119,32 @@ class StoreError(TensorlakeError):
 
 class CheckpointNotFoundError(StoreError, LookupError):
     """No committed checkpoint under that key or name."""
+
+
+#: What shows a figure, by MIME type: bytes, or text.
+Picture = Mapping[str, str | bytes]
+
+
+class UnreadableValueError(CheckpointNotFoundError):
+    """A stored value is whole, and can't be read here: its library isn't installed, or its class isn't what it was.
+
+    Attributes
+    ----------
+    pictures
+        Show the figures among what was to be read, the first ones, as far as any were kept.
+    """
+
+    pictures: tuple[Picture, ...] = ()
+
+    @property
+    def why(self) -> str:
+        """What it lacks, in a sentence."""
+        return f"{super().__str__().rstrip('.')}."
+
+    def __str__(self) -> str:
+        if not self.pictures:
+            return super().__str__()
+        return f"{self.why} A picture of it was kept: a notebook shows it, and `pictures` of this error holds it."
 
 
 class CorruptCheckpointError(StoreError):

@@ -253,7 +253,8 @@ class Steps:
         work, began = self.work, time.monotonic()
         self._look(position, box)
         key = self.names[position - 1]
-        encoded = self._encoded(position, box)
+        encode = work.returns.encoded if self._offset is None else work.returns.unpictured
+        encoded = self._encoded(position, box, encode)
         together = Returned(None, _together(self._unkept_effects, self._told), self._unkept_s)
         # Accumulators with effects all stay: those before the last hold what their own steps did. So do those that
         # somebody may want again: a fold that is asked for before all its elements are there begins with fewer.
@@ -275,9 +276,9 @@ class Steps:
         self._kept_key = key if is_passing else None
         self._unkept_s, self._unkept_effects = 0.0, []
 
-    def _encoded(self, position: int, box: list[Any]) -> Encoded:
+    def _encoded(self, position: int, box: list[Any], encode: Callable[[Any], Encoded]) -> Encoded:
         try:
-            return self.work.returns.encoded(box[0]).detached()
+            return encode(box[0]).detached()
         except Exception as error:
             failure = self.work.caller.failure(self._where(position - 1), box[0], error)
             raise _Back(Stop(position - 1, failure, is_unkept=True)) from None
@@ -299,7 +300,7 @@ class Steps:
             self._is_careful = True
             if position - 1 > self._looked_at:
                 raise _Back
-        box[0] = self._copied(self._encoded(position, box))
+        box[0] = self._copied(self._encoded(position, box, self.work.returns.unpictured))
 
     def _is_as_stored(self, box: list[Any]) -> bool:
         """Whether nothing can change the accumulator but the next step, and storing it changes nothing either."""
@@ -359,7 +360,7 @@ class Steps:
             if not box:
                 box.append(start())
                 if is_held_anywhere(box):
-                    box[0] = self._copied(work.returns.encoded(box[0]))
+                    box[0] = self._copied(work.returns.unpictured(box[0]))
             return box.pop()
 
         def checked(result: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tensorlake_nb.core.batch import Span
 from tensorlake_nb.engine.results import Outputs
-from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError
+from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError, UnreadableValueError
 
 #: How often a read that met damage has what is missing computed again before it gives up.
 _MOST_HEALINGS = 3
@@ -40,6 +40,8 @@ class Healing:
         for _ in range(_MOST_HEALINGS):
             try:
                 return self.read(spans)
+            except UnreadableValueError:  # there, and whole: computing it again would find it so
+                raise
             except (CorruptCheckpointError, CheckpointNotFoundError):
                 if not self.can_resume():
                     raise

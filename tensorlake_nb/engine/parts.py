@@ -62,7 +62,7 @@ class Parts:
         self._has_targets = self._has_targets or targets is not None
         if self.count >= self._known:
             self._pending.append((value.detached(), targets))
-            self._pending_bytes += value.size_bytes
+            self._pending_bytes += value.size_bytes + (value.picture.size_bytes if value.picture is not None else 0)
         self.count += 1
 
     def commit(self) -> TaskOutcome:

@@ -11,6 +11,7 @@ from typing import Any
 from tensorlake_nb.core.batch import BARE, Call, Span
 from tensorlake_nb.core.digest import digest_with_notes
 from tensorlake_nb.core.function import RouteTo, target_names
+from tensorlake_nb.engine.pictures import pictured
 from tensorlake_nb.errors import RouteError, SerializationError, UnhashableInputError
 from tensorlake_nb.store.classes import ClassResolver
 from tensorlake_nb.store.codec import Encoded, encode, encode_by_pickle, through_json
@@ -81,7 +82,15 @@ class Returns:
         return Prepared(len(items), tuple(value for value, _ in items), self.routes([each for _, each in items]))
 
     def encoded(self, value: Any) -> Encoded:
-        """Digest and encode one output, after what the output encoder makes of it."""
+        """Digest and encode one output, after what the output encoder makes of it; a figure comes with its picture."""
+        kept, why_not = pictured(value, self.unpictured(value), self._resolver)
+        if why_not is not None:
+            about = f"no picture is kept of what {self._call.node!r} returned ({type(value).__qualname__}): {why_not}"
+            self.notes[about] = None
+        return kept
+
+    def unpictured(self, value: Any) -> Encoded:
+        """The same without a picture: of what nobody is to look at."""
         if self._call.output_encoder == "json":
             value = through_json(value)
         try:

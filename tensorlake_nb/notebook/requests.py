@@ -18,11 +18,11 @@ from tensorlake_nb.engine import session
 from tensorlake_nb.engine.comparison import RunSummary
 from tensorlake_nb.engine.graph import Graph
 from tensorlake_nb.engine.run import Run
-from tensorlake_nb.errors import TensorlakeError, UsageError
+from tensorlake_nb.errors import TensorlakeError, UnreadableValueError, UsageError
 from tensorlake_nb.notebook import messages as ms
 from tensorlake_nb.notebook import workspace
 from tensorlake_nb.notebook.panel_state import short_id, state_of_graph, state_of_run
-from tensorlake_nb.notebook.values import shown
+from tensorlake_nb.notebook.values import shown, shown_by_picture
 from tensorlake_nb.store.run_log import run_ids
 
 logger = logging.getLogger(__name__)
@@ -218,7 +218,13 @@ class Desk:
             raise UsageError(f"{request.node!r} has {len(values)} of them: there is none at {request.index}")
         method = "outputs" if is_output else "inputs_of"
         snippet = f"{_opened(run)}.{method}({json.dumps(request.node)})[{request.index}]"
-        return shown(values[request.index], request.index, snippet).wire()
+        try:
+            value = values[request.index]
+        except UnreadableValueError as error:
+            if not error.pictures:
+                raise
+            return shown_by_picture(error, request.index, snippet).wire()
+        return shown(value, request.index, snippet).wire()
 
     def _logs(self, run: Run, request: ms.LogsRequest) -> dict[str, Any]:
         lines = run.logs(request.node)

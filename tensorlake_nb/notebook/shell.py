@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from tensorlake_nb.errors import UnreadableValueError
+
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import ExecutionInfo, ExecutionResult, InteractiveShell
 
@@ -40,6 +42,7 @@ def attach(shell: InteractiveShell | None = None) -> None:
         import_module("tensorlake_nb.notebook.control").listen()
     shell.events.register("pre_run_cell", _before_cell(shell))
     shell.events.register("post_run_cell", _after_cell(shell))
+    shell.events.register("post_run_cell", _show_pictures(shell))
 
 
 def _bundle(shown: Any, include: Any = None, exclude: Any = None) -> Any:
@@ -99,3 +102,14 @@ def _after_cell(shell: InteractiveShell) -> Callable[[ExecutionResult], None]:
             import_module("tensorlake_nb.notebook.workspace").refresh(shell.user_ns)
 
     return update_graphs
+
+
+def _show_pictures(shell: InteractiveShell) -> Callable[[ExecutionResult], None]:
+    """After the error that a value can't be read: the pictures that were kept of it."""
+
+    def show(result: ExecutionResult) -> None:
+        if isinstance(result.error_in_exec, UnreadableValueError):
+            for picture in result.error_in_exec.pictures:
+                shell.display_pub.publish(data=import_module("tensorlake_nb.notebook.values").bundle_of(picture))
+
+    return show

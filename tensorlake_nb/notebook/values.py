@@ -1,11 +1,15 @@
-"""A value → what a panel shows of it: as its cell would, in a bounded size."""
+"""A value → what a panel shows of it: as its cell would, in a bounded size. And pictures, where it can't be read."""
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 import sys
 from collections.abc import Sized
 from typing import Any
 
+from tensorlake_nb.errors import Picture, UnreadableValueError
 from tensorlake_nb.notebook.messages import Message
 
 _MOST: dict[str, int] = {
@@ -18,6 +22,10 @@ _MOST: dict[str, int] = {
     "image/webp": 3_000_000,
     "application/json": 20_000,
 }
+_PLOTLY = "application/vnd.plotly.v1+json"
+_VEGA_LITE = re.compile(r"application/vnd\.vegalite\.v(\d+)[+.]json")
+#: Of vega-lite, JupyterLab draws nothing newer.
+_VEGA_LITE_5 = "application/vnd.vegalite.v5+json"
 
 
 class ShownValue(Message):
@@ -52,6 +60,43 @@ def shown(value: Any, index: int, snippet: str) -> ShownValue:
         is_cut=is_cut,
         snippet=snippet,
     )
+
+
+def shown_by_picture(error: UnreadableValueError, index: int, snippet: str) -> ShownValue:
+    """The same for a value that can't be read here, by a picture that was kept of it."""
+    picture = error.pictures[0]
+    type_name = _class_of(picture).rpartition(".")[2]
+    png = bundle_of(picture).get("image/png")
+    if png is None:
+        said = f"{error.why} A picture of it was kept, which a panel can't draw: open it in a cell, and run that."
+        data, about = {"text/plain": said}, ""
+    else:
+        which = (
+            f"the first of {len(error.pictures)} pictures that were"
+            if len(error.pictures) > 1
+            else "a picture that was"
+        )
+        about = f"{error.why} This is {which} kept of it."
+        data = {"image/png": png, "text/plain": about}
+    return ShownValue(index=index, type_name=type_name, about=about, data=data, is_cut=False, snippet=snippet)
+
+
+def bundle_of(picture: Picture) -> dict[str, Any]:
+    """A picture as it is displayed: its JSON as objects, and those of its types only that run nothing."""
+    bundle: dict[str, Any] = {"text/plain": f"a picture of a {_class_of(picture)}"}
+    for mime, data in picture.items():
+        if mime == "image/png" and isinstance(data, bytes):
+            bundle[mime] = base64.b64encode(data).decode()
+        elif isinstance(data, str) and (mime == _PLOTLY or _VEGA_LITE.fullmatch(mime)):
+            bundle[mime] = json.loads(data)
+            if mime != _PLOTLY:
+                bundle.setdefault(_VEGA_LITE_5, bundle[mime])
+    return bundle
+
+
+def _class_of(picture: Picture) -> str:
+    name = picture.get("text/plain")
+    return name if isinstance(name, str) else "figure"
 
 
 def _formatted(value: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tensorlake_nb.core.batch import Span
 from tensorlake_nb.core.keys import TaskKey
-from tensorlake_nb.errors import CorruptCheckpointError
+from tensorlake_nb.errors import CorruptCheckpointError, UnreadableValueError
 from tensorlake_nb.store import recovery
 from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
 from tensorlake_nb.store.codec import HOW_TO_TRUST, NDARRAY, PICKLE, Encoded, decode, decode_all
@@ -28,6 +28,7 @@ from tensorlake_nb.store.index import Index
 from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.memory import Recent
 from tensorlake_nb.store.paths import RECORD, is_of_run, segment_path, segments_path, streams_path
+from tensorlake_nb.store.pictures import pictures_of
 from tensorlake_nb.store.reading import SHARED_BYTES, Reader
 from tensorlake_nb.store.recovery import Recovery
 from tensorlake_nb.store.segment import LARGE_BYTES, Segment
@@ -251,11 +252,14 @@ class Store(CommittedRecords):
         ------
         CorruptCheckpointError, CheckpointNotFoundError
             Something is damaged or missing; the segment is marked, so that it won't be found again.
+        UnreadableValueError
+            What a value needs to come to life isn't there; it comes with pictures, if any were kept.
         UntrustedCheckpointError
             A pickle, in a store that isn't trusted.
         """
         values: list[Any] = []
-        for span in spans:
+        wanted = tuple(spans)
+        for span in wanted:
             segment = self._referred(span)
             outputs = range(span.start, span.stop)
             try:
@@ -268,6 +272,9 @@ class Store(CommittedRecords):
                 values.extend(self._value(segment, output, resolver) for output in outputs)
             except CorruptCheckpointError as error:
                 self.quarantine(segment.name, str(error))
+                raise
+            except UnreadableValueError as error:
+                error.pictures = pictures_of(self, wanted)
                 raise
         return values
 

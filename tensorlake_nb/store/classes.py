@@ -9,7 +9,7 @@ from inspect import getattr_static
 from typing import Protocol
 
 from tensorlake_nb.core.twins import are_alike, held_as
-from tensorlake_nb.errors import CheckpointNotFoundError, UntrustedCheckpointError
+from tensorlake_nb.errors import UnreadableValueError, UntrustedCheckpointError
 
 
 class ClassResolver(Protocol):
@@ -69,7 +69,7 @@ def find_class(module: str, qualname: str, *, resolver: ClassResolver, trusted: 
 
     Raises
     ------
-    CheckpointNotFoundError
+    UnreadableValueError
         There is no such class any more.
     UntrustedCheckpointError
         The store isn't trusted, and finding the class would import a module that this process hasn't.
@@ -88,10 +88,10 @@ def find_class(module: str, qualname: str, *, resolver: ClassResolver, trusted: 
             importlib.import_module(module)
         except Exception as error:
             reason = f"importing {module} fails: {error}"
-            raise CheckpointNotFoundError(f"a stored value is a {module}.{qualname}, but {reason}") from error
+            raise UnreadableValueError(f"a stored value is a {module}.{qualname}, but {reason}") from error
     found = _looked_up(module, qualname, getattr if trusted else getattr_static)  # which runs no code of the module
     if not isinstance(found, type):
-        raise CheckpointNotFoundError(f"a stored value is a {module}.{qualname}, and there is no such class now")
+        raise UnreadableValueError(f"a stored value is a {module}.{qualname}, and there is no such class now")
     return found
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,11 +30,11 @@ from blake3 import blake3
 from tensorlake_nb.core.digest import digest as digest_of
 from tensorlake_nb.core.keys import Digest
 from tensorlake_nb.errors import (
-    CheckpointNotFoundError,
     CorruptCheckpointError,
     OptionError,
     SerializationError,
     StoreError,
+    UnreadableValueError,
     UntrustedCheckpointError,
 )
 from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
@@ -68,11 +69,14 @@ class Encoded:
         Bytes, or for ``ndarray`` a C-contiguous little-endian array, possibly the value itself.
     digest
         Digest of the value.
+    picture
+        Of a figure what shows it without its library; see `pictures`.
     """
 
     codec: str
     data: bytes | np.ndarray[Any, Any]
     digest: Digest
+    picture: Encoded | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -88,6 +92,10 @@ class Encoded:
         if isinstance(self.data, bytes):
             return self
         return Encoded(self.codec, self.data.copy(), self.digest)
+
+    def alone(self) -> Encoded:
+        """The same without its picture."""
+        return self if self.picture is None else dataclasses.replace(self, picture=None)
 
     def packed(self) -> Encoded:
         """The same as bytes: an array in its msgpack form."""
@@ -156,7 +164,7 @@ def decode(
     ------
     UntrustedCheckpointError
         A pickle, and the store isn't trusted.
-    CheckpointNotFoundError
+    UnreadableValueError
         The value's class, or the library that it needs, isn't there any more.
     CorruptCheckpointError
         The data can't have been made by `encode`.
@@ -176,8 +184,7 @@ def decode(
         raise _unreadable(codec, error) from error
     except Exception as error:
         if codec == PICKLE:  # whole by its digest: what it needs to come to life has gone
-            reason = f"{type(error).__name__}: {error}"
-            raise CheckpointNotFoundError(f"a pickled value can't be read back here ({reason})") from error
+            raise UnreadableValueError(f"a pickled value can't be read back here{_lacking(error)}") from error
         raise _unreadable(codec, error) from error
 
 
@@ -206,6 +213,16 @@ def decode_all(
 
 def _unreadable(codec: str, error: Exception) -> CorruptCheckpointError:
     return CorruptCheckpointError(f"stored {codec!r:.80} data can't be read ({type(error).__name__}: {error!s:.300})")
+
+
+def _lacking(error: Exception) -> str:
+    """What a pickle would need to come to life, and how to have it."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return f" ({type(error).__name__}: {error})"
+    package = error.name.partition(".")[0]
+    if package in sys.modules:  # so only a part of it is missing
+        return f": it needs {error.name}, which isn't in the {package} installed here. Another version has made it."
+    return f": it needs {package}, which isn't installed here. Install it to have the value itself."
 
 
 def _frames(part: bytes) -> Any:

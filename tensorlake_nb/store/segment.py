@@ -109,6 +109,11 @@ class Segment:
     def codec(self, output: int) -> str:
         return self._codecs[int(self._codec_of[output])] if len(self._codec_of) else self._codecs[0]
 
+    def task(self, key: TaskKey) -> int | None:
+        """The position of the task of that key, if it is here."""
+        found = np.flatnonzero(self.keys == key)
+        return int(found[0]) if len(found) else None
+
     def block(self, keys: Sequence[bytes]) -> TaskBlock | None:
         """Tasks that stand here one after the other, if those keys do, and nothing but values is known of them."""
         if not keys:

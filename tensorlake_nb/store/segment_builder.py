@@ -10,9 +10,10 @@ import numpy as np
 
 from tensorlake_nb.core.keys import TaskKey
 from tensorlake_nb.store.arrays import CHUNK_BYTES, LARGE_CHUNK_BYTES, Layout, byte_string, cut, large_rows, stacked
-from tensorlake_nb.store.codec import NDARRAY, Encoded
+from tensorlake_nb.store.codec import NDARRAY, PICKLE, Encoded
 from tensorlake_nb.store.compression import Buffer, compress, pays
 from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject
+from tensorlake_nb.store.pictures import picture_key
 from tensorlake_nb.store.record import base64_of, folded, write_record
 from tensorlake_nb.store.segment import PAYLOAD, UNUSED
 from tensorlake_nb.store.signing import Keys
@@ -83,6 +84,10 @@ class SegmentBuilder:
             earlier = self._entries.get(entry.supersedes)
             if earlier is not None and earlier.is_droppable:
                 del self._entries[entry.supersedes]
+                shown = {value.digest for value in entry.values}
+                for value in earlier.values:
+                    if value.codec == PICKLE and value.digest not in shown:
+                        self._entries.pop(picture_key(value.digest), None)
         self._entries.setdefault(entry.key, entry)
 
     def seal(self, interrupted: Sequence[bytes] = (), keys: Keys | None = None) -> SealedSegment:

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tensorlake_nb.core.batch import Span
+from tensorlake_nb.core.batch import BARE, Span
 from tensorlake_nb.core.keys import TaskKey
 from tensorlake_nb.errors import CheckpointNotFoundError
 from tensorlake_nb.store.codec import Encoded
 from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject, TaskBlock, TaskOutcome
 from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.paths import segment_path, unique_name, writer_part
+from tensorlake_nb.store.pictures import picture_key
 from tensorlake_nb.store.segment import LARGE_BYTES, Segment
 from tensorlake_nb.store.segment_builder import SealedSegment, SegmentBuilder
 from tensorlake_nb.store.spool import Spool
@@ -123,23 +124,30 @@ class Writer:
             It isn't safe: nothing was taken in, and the same may be added again.
         """
         with self._lock:
+            for value in values:
+                if value.picture is not None:
+                    self._put(Entry(picture_key(value.digest), BARE, (value.picture,)))
+            values = [value.alone() for value in values]
             # What is placed stays: a smaller accumulator is to make room for the next one.
             least = self._store.least_placed_bytes if supersedes is None else LARGE_BYTES
             kept = [self._kept(value, least) for value in values]
             followed = None if supersedes is None else TaskKey(supersedes)
             entry = Entry(TaskKey(key), count, tuple(kept), routes, effects, duration_s, followed, refers)
-            if self._spool is not None:
-                self._spool.add(entry)
-            self._builder.add(entry)
+            self._put(entry)
             self._end(key)
             self.at_risk_s += duration_s
-            self.pending_bytes += entry.size_bytes
             for value, held in zip(values, kept, strict=True):
                 if isinstance(held, Encoded):
                     if not held.is_plain:  # else the segment's payload is kept as a whole
                         self._store.remember_value(held)
                 elif value.size_bytes <= self._store.largest_remembered_bytes:
                     self._store.remember_value(value.detached())
+
+    def _put(self, entry: Entry) -> None:
+        if self._spool is not None:
+            self._spool.add(entry)
+        self._builder.add(entry)
+        self.pending_bytes += entry.size_bytes
 
     def flush(self) -> None:
         """Commit what was added as a segment: its objects, then its record.
