@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,12 @@ from hypothesis import settings
 # a deadline per example measures the machine; the examples that failed are kept in .hypothesis and tried first
 settings.register_profile("tensorlake", deadline=None, print_blob=True)
 settings.load_profile("tensorlake")
+
+
+def pytest_collection_finish() -> None:
+    """What all test modules have imported stays to the end: no garbage collection looks through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
