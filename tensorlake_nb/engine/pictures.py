@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from io import BytesIO
 from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from tensorlake_nb.errors import Picture
 from tensorlake_nb.store.classes import ClassResolver
@@ -30,8 +32,8 @@ MOST_BYTES = 1_000_000
 MOST_PIXELS = 1_600
 #: and an output beyond this size, which would take long to draw, has none.
 MOST_VALUE_BYTES = 32 * 2**20
-#: So many figures of a tuple, list or dict are drawn.
-_MOST_FIGURES = 8
+#: So many parts of a tuple, list, dict or array are looked at.
+_MOST_PARTS = 16
 
 #: Gives the picture of a figure by MIME type, or raises whatever its library does.
 Draw = Callable[[Any], Picture]
@@ -42,14 +44,14 @@ _one_by_one = threading.Lock()
 
 
 def pictured(value: Any, kept: Encoded, resolver: ClassResolver) -> tuple[Encoded, str | None]:
-    """An encoded output with pictures of the figures in it, if it is one or a tuple, list or dict of some.
+    """An encoded output with pictures of the figures in it, if it is one or holds some.
 
     Returns
     -------
     kept, note
         The same value, known by the same digest; why there is no picture where there should be one, never an error.
     """
-    if kept.codec != PICKLE or not any(map(_draw_of, map(type, _parts(value)))):
+    if kept.codec != PICKLE or not _holds_figures(value):
         return kept, None
     if kept.size_bytes > MOST_VALUE_BYTES:
         return kept, f"the value takes more than {MOST_VALUE_BYTES >> 20} MiB"
@@ -69,10 +71,23 @@ def pictured(value: Any, kept: Encoded, resolver: ClassResolver) -> tuple[Encode
     return kept, notes[0] if notes else None
 
 
+def _holds_figures(value: Any) -> bool:
+    try:
+        return any(_draw_of(type(part)) is not None for part in _parts(value))
+    except RuntimeError:  # a dict that some thread goes on changing
+        return False
+
+
 def _parts(value: Any) -> Iterator[Any]:
-    if type(value) is dict:
-        return islice(iter(value.values()), _MOST_FIGURES)
-    return islice(iter(value if type(value) in (tuple, list) else (value,)), _MOST_FIGURES)
+    """What a tuple, list, dict or array of objects holds, the first of it; of anything else the value itself."""
+    inside: Iterable[Any] = (value,)
+    if type(value) in (tuple, list):
+        inside = value
+    elif type(value) is dict:
+        inside = value.values()
+    elif type(value) is np.ndarray and value.dtype == object:
+        inside = value.flat
+    return islice(inside, _MOST_PARTS)
 
 
 def _figures(value: Any) -> Iterator[tuple[Any, Draw]]:

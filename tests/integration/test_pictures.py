@@ -16,10 +16,8 @@ from tensorlake_nb import Graph, Run, collect, tensorlake_function
 from tensorlake_nb.engine import session
 from tensorlake_nb.errors import UnreadableValueError
 from tensorlake_nb.store.pictures import pictures_of
-from tests.support.figures import FIGURES, PNG, of_matplotlib
+from tests.support.figures import FIGURES, PLOTLY, PNG, VEGA_LITE, of_matplotlib
 from tests.support.shells import new_shell
-
-PLOTLY, VEGA_LITE = "application/vnd.plotly.v1+json", "application/vnd.vegalite.v6.json"
 
 HIDDEN = ("matplotlib", "plotly", "altair")
 #: Runs cells where some libraries can be had from nowhere, and tells of each what it raised and displayed.

@@ -10,6 +10,11 @@ import pandas as pd
 import plotly.graph_objects
 from matplotlib.figure import Figure
 
+#: What altair calls the JSON of its charts.
+VEGA_LITE = f"application/vnd.vegalite.{altair.SCHEMA_VERSION[:2]}" + (
+    "+json" if altair.SCHEMA_VERSION < "v6" else ".json"
+)
+PLOTLY = "application/vnd.plotly.v1+json"
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -29,6 +34,6 @@ def of_altair() -> Any:
 
 FIGURES: dict[str, Callable[[], Any]] = {
     "image/png": of_matplotlib,
-    "application/vnd.plotly.v1+json": of_plotly,
-    "application/vnd.vegalite.v6.json": of_altair,
+    PLOTLY: of_plotly,
+    VEGA_LITE: of_altair,
 }

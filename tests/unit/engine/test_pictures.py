@@ -145,9 +145,18 @@ def test_a_figure_that_cant_be_drawn_is_kept_and_this_is_said_once() -> None:
         (lambda figure: (figure, figure.axes[0]), 1),
         (lambda figure: {"a": figure, "b": of_plotly(), "c": 3}, 2),
         (lambda figure: [figure, of_matplotlib(), figure.axes[0]], 2),
+        (lambda figure: np.array([figure.axes, of_matplotlib().axes]), 2),
         (lambda figure: figure.add_subfigure(figure.add_gridspec(1, 1)[0, 0]), 1),
     ],
-    ids=["axes", "figure and list of axes", "figure and axes", "dict", "list in a list", "figure in a figure"],
+    ids=[
+        "axes",
+        "figure and list of axes",
+        "figure and axes",
+        "dict",
+        "list in a list",
+        "array of axes",
+        "figure in a figure",
+    ],
 )
 def test_axes_show_their_figure_and_each_figure_is_drawn_once(make: Callable[[Figure], Any], count: int) -> None:
     assert len(shown(returns().encoded(make(of_matplotlib())))) == count
