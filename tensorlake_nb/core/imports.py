@@ -91,12 +91,23 @@ class Slice:
         The same of other imports that run: the modules may do more than bind names.
     texts
         What may be names of modules, where one is imported by a text.
+    lines
+        Where they begin.
     """
 
     text: str
     imports: tuple[tuple[str, int, str | None], ...]
     beside: tuple[tuple[str, int, str | None], ...]
     texts: tuple[str, ...]
+    lines: frozenset[int]
+
+    def docstrings(self, module: str) -> tuple[str, ...]:
+        """The texts that stand in these statements of a module by themselves, and the module's own."""
+        tree = ast.parse(module)
+        chosen = [item for item in tree.body if item.lineno in self.lines]
+        own = ast.get_docstring(tree, clean=False)
+        found = [text for item in chosen for node in ast.walk(item) if (text := _text_of(node)) is not None]
+        return (*([own] if own is not None else []), *found)
 
 
 def slice_module(text: str, names: Iterable[str] | None) -> Slice | None:
@@ -149,7 +160,15 @@ def _slice(text: str, names: frozenset[str] | None) -> Slice | None:
         origin = "" if isinstance(only, ast.Import) else f"from {'.' * only.level}{only.module or ''} "
         lines += [f"{origin}import {ast.unparse(alias)}" for alias in kept]
     texts = texts_in(chosen) if any(imports_by_text(item) for item in chosen) else ()
-    return Slice("\n".join(lines), tuple(imports), tuple(beside), texts)
+    begun = frozenset(item.lineno for item in chosen)
+    return Slice("\n".join(lines), tuple(imports), tuple(beside), texts, begun)
+
+
+def _text_of(node: ast.AST) -> str | None:
+    """What a statement that is nothing but a text says."""
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
+        return None
+    return node.value.value if isinstance(node.value.value, str) else None
 
 
 def _imported(statement: ast.Import | ast.ImportFrom, names: Iterable[ast.alias]) -> list[tuple[str, int, str | None]]:

@@ -160,7 +160,7 @@ class ImportReach:
         if "__doc__" in str(text) or "getdoc" in str(text):
             self._reach.read.add("docstrings")
         if "docstrings" in self._reach.counting:
-            counted = str(text)
+            counted = "\n".join((found.text, *found.docstrings(str(text))))
         self._reach.text_part(label, counted, {})
         self._reach.sources[label] = counted
         self._reach.names.update(_WORD.findall(found.text))

@@ -47,8 +47,3 @@ PARTS: dict[str, Part] = {
 for version, parts in _NEWER.items():
     if sys.version_info >= version:
         PARTS |= parts
-
-#: What is not right yet: the part's name, and why its pairs would fail.
-HELD_BACK = {"a cached property of an instance": "what was looked at counts"}
-for name in HELD_BACK:
-    del PARTS[name]

@@ -165,6 +165,10 @@ WITHOUT_EFFECT: dict[str, tuple[str, str]] = {
         "return 1 -> return 2",
     ),
     "a docstring": ('def run(x):\n    "one"\n    return x', "one -> two"),
+    "another function, and its docstring, beside a docstring that is read": (
+        'def other(x):\n    "one"\n    return 1\ndef run(x):\n    "told"\n    return run.__doc__  # one',
+        "one -> two",
+    ),
 }
 CELL = "def f(x):\n    import tools\n    return tools.run(x)"
 
