@@ -70,7 +70,7 @@ class Lost:
 
     ``kind`` is what this means for the element that was being computed, unless that ``is_blameless``. If it is known
     which one that was, ``culprit`` is its node and its place in the batch. A worker may have told that it
-    ``has_begun`` the batch.
+    ``has_begun`` the batch. ``last_words`` is what programs and C libraries wrote there just before, without secrets.
     """
 
     number: int
@@ -79,6 +79,7 @@ class Lost:
     is_blameless: bool = False
     has_begun: bool = False
     culprit: tuple[str, int] | None = None
+    last_words: str = ""
 
 
 @dataclass(frozen=True, slots=True)

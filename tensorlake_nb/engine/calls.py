@@ -27,6 +27,10 @@ _LAST_WORDS_S = 5.0
 _SENDING_S = 0.2
 #: What takes no time worth mentioning to encode and to write. (An error's value is none.)
 _QUICK_TO_KEEP = frozenset({bool, int, float})
+_LACKING = (
+    "Programs or C libraries have written something while several calls were under way on one worker. That isn't in "
+    "the logs, since nobody can tell whose it is: max_concurrency=1 makes one call at a time."
+)
 _NOTHING_SHOWN: tuple[str, ...] = ()
 
 
@@ -94,6 +98,8 @@ class Caller:
         #: What no log and no error may show, whatever the function has asked for.
         self._hidden = signing_keys_of(batch.run_id).texts()
         self.log = BatchLog()
+        #: What a person should know of the log.
+        self.notes: tuple[str, ...] = ()
         self.seconds = 0.0
         self._offset = 0
         self._watch = Watch(
@@ -178,6 +184,8 @@ class Caller:
                 return self._ended(offset, given, watch, context, value, error, time.perf_counter() - began, shown)
         finally:
             self.log.extend(captured.lines(offset, (*shown, *self._hidden)))
+            if captured.is_lacking:
+                self.notes = (_LACKING,)
 
     def failure(self, offset: int, given: Any, error: BaseException) -> Failure:
         """Describe what went wrong after a call, with the outputs."""

@@ -1,7 +1,8 @@
 """What a call prints, warns and logs, kept apart from what other calls in the same process do.
 
 A context variable says whose output it is, so calls on several threads and coroutines on one event loop are told
-apart. Output of a thread that the function started goes to the only call under way, if there is only one.
+apart. Output of a thread that the function started goes to the only call under way, if there is only one. So does what
+programs and C libraries write, on workers that `take_descriptors`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import sys
 import threading
 import warnings
@@ -18,7 +20,10 @@ from multiprocessing import parent_process
 from typing import Any, Literal, TextIO
 
 from tensorlake_nb.core.batch import LogLine
+from tensorlake_nb.engine.descriptors import Descriptors
 from tensorlake_nb.engine.secrets import without
+
+logger = logging.getLogger(__name__)
 
 #: Characters kept of one call, and of all calls of a batch together.
 CALL_LIMIT = 64 * 1024
@@ -32,6 +37,11 @@ class Captured:
     """The output of one call, in the order in which it came.
 
     A context manager: what the thread or coroutine inside writes is taken for the output of the call, ``of`` a node.
+
+    Attributes
+    ----------
+    is_lacking
+        A program or a C library has written something that may be this call's, or another's.
     """
 
     def __init__(self, limit: int = CALL_LIMIT, *, of: str = "") -> None:
@@ -40,14 +50,18 @@ class Captured:
         self._parts: list[tuple[Stream, list[str]]] = []
         self._lock = threading.Lock()
         self._token: Token[Captured | None]
+        self.is_lacking = False
 
     def __enter__(self) -> Captured:
+        if _active:
+            _take()
         self._token = _current.set(self)
         with _lock:
             _active.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        _take(is_last=len(_active) == 1)
         with _lock:
             _active.remove(self)
         _current.reset(self._token)
@@ -114,17 +128,21 @@ class _Redirected(io.TextIOBase):
         self.original = original
 
     def write(self, text: str) -> int:
-        captured = whose()
+        captured = _receiver()
         if captured is None:
             return self.original.write(text)
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        _take()
         captured.add(self._stream, text)
         return len(text)
 
     def flush(self) -> None:
-        if whose() is None:
+        if _receiver() is None:
             self.original.flush()
+
+    def fileno(self) -> int:
+        return self.original.fileno()
 
     def writable(self) -> bool:
         return True
@@ -139,8 +157,9 @@ class _Redirected(io.TextIOBase):
 
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        captured = whose()
+        captured = _receiver()
         if captured is not None:
+            _take()
             try:
                 text = self.format(record)
             except Exception:  # wrong arguments to a log call: show what there is
@@ -164,6 +183,56 @@ _lock = threading.RLock()
 _active: list[Captured] = []
 _installed: list[contextlib.ExitStack] = []
 _users = 0
+_descriptors: Descriptors | None = None
+_is_fork = False
+
+
+def take_descriptors(paths: Sequence[str]) -> None:
+    """From now on take what is written to descriptors 1 and 2, too, by way of some files.
+
+    Only for a process that makes its calls on one thread, and where another process reads what is left in the files
+    when this one has ended.
+
+    Raises
+    ------
+    OSError
+        The files can't be opened.
+    """
+    global _descriptors
+    _descriptors = Descriptors(paths, _deliver)
+    os.register_at_fork(after_in_child=_become_fork)
+
+
+def _become_fork() -> None:
+    """In a process that a call has forked, let what Python writes be taken by way of the descriptors, too."""
+    global _descriptors, _is_fork
+    _descriptors, _is_fork = None, True
+
+
+def _take(*, is_last: bool = False) -> None:
+    global _descriptors
+    if _descriptors is None:
+        return
+    try:
+        _descriptors.take(is_last=is_last)
+    except OSError as error:  # a call has closed all that it found open
+        _descriptors = None
+        logger.critical("what programs and C libraries write on this worker is in no log any more: %s", error)
+
+
+def _deliver(stream: Stream, text: str) -> bool:
+    calls = list(_active)
+    if len(calls) == 1:
+        calls[0].add(stream, text)
+        return True
+    for call in calls:
+        call.is_lacking = True
+    return False
+
+
+def _receiver() -> Captured | None:
+    """The call that keeps what Python writes here, ``None`` if that goes to the descriptors."""
+    return None if _is_fork else whose()
 
 
 def whose() -> Captured | None:
@@ -206,16 +275,19 @@ def _install() -> contextlib.ExitStack:
     stack = contextlib.ExitStack()
     out, err = _Redirected("stdout", sys.stdout), _Redirected("stderr", sys.stderr)
     sys.stdout, sys.stderr = out, err
+    if _descriptors is not None:
+        _descriptors.redirect()
     handler = _Handler()
     handler.setFormatter(logging.Formatter("%(levelname)s:%(name)s:%(message)s"))
     logging.getLogger().addHandler(handler)
     shown_before = warnings.showwarning
 
     def show(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-        captured = whose()
+        captured = _receiver()
         if captured is None or file is not None:
             shown_before(message, category, filename, lineno, file, line)
         else:
+            _take()
             captured.add("warning", warnings.formatwarning(message, category, filename, lineno, line))
 
     warnings.showwarning = show
@@ -228,6 +300,8 @@ def _install() -> contextlib.ExitStack:
         logging.getLogger().removeHandler(handler)
         if warnings.showwarning is show:
             warnings.showwarning = shown_before
+        if _descriptors is not None:
+            _descriptors.restore()
 
     stack.callback(restore)
     return stack

@@ -22,15 +22,17 @@ from tensorlake_nb.engine.backend import Message, Order
 from tensorlake_nb.engine.cluster import Connection, death_of
 from tensorlake_nb.engine.endings import BLAMELESS, BegunBeforeError
 from tensorlake_nb.engine.execute import run_batch, run_batch_once
+from tensorlake_nb.engine.failures import middle_cut
 from tensorlake_nb.engine.functions import forget_listed
 from tensorlake_nb.engine.lowering import batch_key
-from tensorlake_nb.engine.nannies import TIMED_OUT
+from tensorlake_nb.engine.nannies import TIMED_OUT, last_words_at
 from tensorlake_nb.engine.placing import required
-from tensorlake_nb.engine.secrets import install_secrets
+from tensorlake_nb.engine.secrets import install_secrets, without
 from tensorlake_nb.engine.silence import Pending, Silence
 from tensorlake_nb.engine.stopping import forget_run, request_cancel, request_stop
 from tensorlake_nb.engine.surroundings import Change, adopt
 from tensorlake_nb.errors import ClusterError, StoreUnavailableError
+from tensorlake_nb.store.signing import KEY_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ _GOES_ON = (
     "%r goes on after its timeout of %g s and can't be ended where it runs: the run waits for it. "
     "On the embedded cluster, or with a nanny, its process would be ended."
 )
+#: How many characters of what a call wrote to either descriptor before its worker ended stand in its failure.
+_LAST_WORDS = 4000
 #: After what time a batch counts as long (s): others had better not wait behind it.
 _LONG_S = 1.0
 
@@ -268,15 +272,28 @@ class DaskBackend:
         if death == TIMED_OUT:
             overran = self._overran.get(number)
             return be.Lost(
-                number, _too_late(overran), FailureKind.TIMEOUT, has_begun=has_begun, culprit=_culprit(overran)
+                number,
+                _too_late(overran),
+                FailureKind.TIMEOUT,
+                has_begun=has_begun,
+                culprit=_culprit(overran),
+                last_words=self._last_words(worker),
             )
         if death is not None and death in BLAMELESS:
             return be.Lost(number, BLAMELESS[death], is_blameless=True)
         if death is not None:
-            return be.Lost(number, _ended(death), has_begun=has_begun)
+            return be.Lost(number, _ended(death), has_begun=has_begun, last_words=self._last_words(worker))
         if future.status == "cancelled":
             return be.Lost(number, "the cluster gave it up: was it restarted?")
         return be.Lost(number, f"{type(error).__name__}: {error}", has_begun=has_begun)
+
+    def _last_words(self, worker: str | None) -> str:
+        """What programs and C libraries wrote on a worker just before it ended, if it was started here."""
+        hidden = (*self._secrets.values(), *self._secrets.get(KEY_VARIABLE, "").split())
+        texts = [without(text, hidden).strip() for text in last_words_at(worker or "")]
+        return (
+            "\n".join(["Before that, it wrote:", *(middle_cut(text, _LAST_WORDS) for text in texts)]) if texts else ""
+        )
 
     def _on_event(self, event: Any) -> None:
         self._silence.ended()

@@ -59,7 +59,7 @@ def failure_of(
         kind or kind_of(error),
         _cut(without(_in_time(lambda: _message(error), type(error).__qualname__), secrets), _ERROR_LIMIT),
         _cut(without(_short(given, secrets), secrets), _REPR_LIMIT),
-        _middle_cut(without(_in_time(lambda: _traceback_text(error), ""), secrets), _TRACEBACK_LIMIT),
+        middle_cut(without(_in_time(lambda: _traceback_text(error), ""), secrets), _TRACEBACK_LIMIT),
         _pickled(error, secrets, resolver) if resolver is not None else b"",
     )
 
@@ -205,7 +205,8 @@ def _traceback_text(error: BaseException) -> str:
         return _message(error)
 
 
-def _middle_cut(text: str, limit: int) -> str:
+def middle_cut(text: str, limit: int) -> str:
+    """A text's beginning and end, if it is longer than a limit."""
     return text if len(text) <= limit else f"{text[: limit // 2]}\n  ...\n{text[-limit // 2 :]}"
 
 

@@ -151,7 +151,7 @@ class Losses:
             chunk = self._chunk(done, its, where, computed)
             outcomes.append(_outcome(done.node, (chunk,), (), self._done_beside(done.node, [its])))
         where = _after(outcomes[-1].chunks[0])
-        failure = Failure(0, lost.kind, lost.reason, self._input_repr(call.node, (where,), 0))
+        failure = Failure(0, lost.kind, lost.reason, self._input_repr(call.node, (where,), 0), lost.last_words)
         failures = (self._failing.placed(call.node, (where,), failure),)
         self._failing.give_up(call.node, failures)
         return BatchEnded(order.number, (*outcomes, NodeOutcome(call.node, (), failures)), (), 1, at)
@@ -231,7 +231,8 @@ class Losses:
 
     def _suspect(self, order: Submit, offset: int, lost: Lost) -> ElementFailed:
         input_repr = self._input_repr(order.node, order.slices, offset)
-        return self._failing.placed(order.node, order.slices, Failure(offset, lost.kind, lost.reason, input_repr))
+        failure = Failure(offset, lost.kind, lost.reason, input_repr, lost.last_words)
+        return self._failing.placed(order.node, order.slices, failure)
 
     def _input_repr(self, name: str, slices: tuple[Slice, ...], offset: int) -> str:
         """A short form of what an element was given, if it can be read."""

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 from distributed import Client, LocalCluster, Nanny, Scheduler, Worker
@@ -24,6 +24,7 @@ from distributed.deploy.cluster import Cluster
 from distributed.diagnostics.plugin import SchedulerPlugin
 from tornado.ioloop import PeriodicCallback
 
+from tensorlake_nb.engine.last_words import VARIABLE, OutputFiles
 from tensorlake_nb.engine.watchdog import EXIT_OVERRUN
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,16 @@ MOST_PAUSED_LOOKS = 30
 _SIGALRM = int(getattr(signal, "SIGALRM", 14))
 _WORKER_PROCESS = "Dask Worker process (from Nanny)"
 
+
+class _Death(NamedTuple):
+    """What a worker died of, and what programs and C libraries had written in the call that it was at."""
+
+    cause: str
+    last_words: tuple[str, ...] = ()
+
+
 #: What worker processes of this kernel died of, by the address that they had.
-_deaths: OrderedDict[str, str] = OrderedDict()
+_deaths: OrderedDict[str, _Death] = OrderedDict()
 _noted = threading.Condition()
 #: The last worker of each nanny.
 _born: dict[str, str] = {}
@@ -52,7 +61,14 @@ def death_at(address: str, timeout_s: float) -> str | None:
     """What the worker of an address died of, ``None`` if nothing is known within the timeout."""
     with _noted:
         _noted.wait_for(lambda: address in _deaths, timeout_s)
-        return _deaths.get(address)
+        death = _deaths.get(address)
+        return None if death is None else death.cause
+
+
+def last_words_at(address: str) -> tuple[str, ...]:
+    """What programs and C libraries had written in the call that the worker of an address died in, or the end of it."""
+    with _noted:
+        return _deaths.get(address, _Death("")).last_words
 
 
 def cause_of(exit_code: int) -> str:
@@ -90,6 +106,7 @@ class QuietNanny(Nanny):
     _failed_starts = 0
     _starting: asyncio.Lock | None = None
     _worker_pid: int | None = None
+    _output: OutputFiles | None = None
     #: The process that was paused when it was last looked at, and for how many looks by now.
     _paused: tuple[int | None, int] = (None, 0)
 
@@ -118,11 +135,23 @@ class QuietNanny(Nanny):
         _block_sigint()
         with _no_main():
             if self.process is None or self._failed_starts >= _MOST_FAILED_STARTS:
+                self._have_files()
                 status = await super().instantiate()
             else:
                 status = await self._start_again()
         self._worker_pid = self.pid
+        if self._output is not None and status == Status.running:
+            self._output.forget_names()
         return status
+
+    def _have_files(self) -> None:
+        """Have the next worker process write the output of calls to files of its own."""
+        if self._output is None and hasattr(os, "register_at_fork"):
+            try:
+                self._output = OutputFiles()
+            except OSError as error:
+                logger.critical("what programs and C libraries write in calls is not in their logs: %s", error)
+        self.env[VARIABLE] = "" if self._output is None else self._output.paths
 
     async def _start_again(self) -> Status:
         """Replace a worker that died.
@@ -136,6 +165,7 @@ class QuietNanny(Nanny):
         async with self._starting:  # a death during a start leads to another start: one after the other
             if self.is_ending:
                 return Status.failed
+            self._have_files()
             try:
                 status = await self.process.start()
             except Exception:
@@ -146,8 +176,10 @@ class QuietNanny(Nanny):
     def _on_worker_exit_sync(self, exitcode: int) -> None:
         # A worker can be known to the scheduler, and die, while its nanny still has the address of the one before.
         address = _born.get(self.address) or self.worker_address
+        output, self._output = self._output, None
+        words = output.pass_on() if output is not None else ()
         if address is not None and address not in _deaths:
-            _note(address, self._cause(exitcode))
+            _note(address, self._cause(exitcode), words)
         super()._on_worker_exit_sync(exitcode)  # type: ignore[no-untyped-call]
 
     def _cause(self, exit_code: int) -> str:
@@ -225,9 +257,9 @@ class MuteWorker(Worker):
         pass
 
 
-def _note(address: str, cause: str) -> None:
+def _note(address: str, cause: str, words: tuple[str, ...] = ()) -> None:
     with _noted:
-        _deaths[address] = cause
+        _deaths[address] = _Death(cause, words)
         while len(_deaths) > _MOST_DEATHS:
             _deaths.popitem(last=False)
         _noted.notify_all()

@@ -340,7 +340,9 @@ class NodeWork:
             counters=summed.counters,
             effects=tuple(effects),
             logs=self.caller.log.lines() if self.loaded is not None else (),
-            notes=(*self.returns.notes, *([note_of_told(summed.told)] if summed.told else [])) if self.loaded else (),
+            notes=(*self.returns.notes, *self.caller.notes, *([note_of_told(summed.told)] if summed.told else []))
+            if self.loaded
+            else (),
             worker=self.host.address,
             started_at=self.started_at,
             ended_at=time.time(),

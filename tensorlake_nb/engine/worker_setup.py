@@ -7,6 +7,7 @@ kernel, however that ends and whatever it is doing, as what it has started is to
 from __future__ import annotations
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -14,8 +15,12 @@ import sys
 import threading
 from typing import Any
 
+from tensorlake_nb.engine.capture import take_descriptors
 from tensorlake_nb.engine.descendants import lead_group
+from tensorlake_nb.engine.last_words import VARIABLE
 from tensorlake_nb.engine.surroundings import settle
+
+logger = logging.getLogger(__name__)
 
 #: From ``linux/prctl.h``.
 _PR_SET_PDEATHSIG = 1
@@ -60,6 +65,19 @@ def allow_children() -> None:
     multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)  # the system's default
 
 
+def take_output() -> None:
+    """Take what programs and C libraries write while calls are made."""
+    paths = os.environ.pop(VARIABLE, "")
+    if not paths:
+        return
+    try:
+        take_descriptors(paths.split("\n"))
+    except (AttributeError, OSError, ValueError) as error:
+        logger.critical(
+            "what programs and C libraries write in calls on process %s is not in their logs: %s", os.getpid(), error
+        )
+
+
 def dask_setup(worker: Any) -> None:
     """What Dask calls of a preloaded module."""
     deafen()
@@ -70,3 +88,4 @@ def dask_setup(worker: Any) -> None:
 deafen()
 end_with_parent()
 lead_group()
+take_output()
