@@ -37,6 +37,8 @@ _TREE = _Caches(places=slice(7, 11))  # how often it was searched
 _TABLE: dict[tuple[str, str], _Caches] = {
     ("httpx", "Response"): _Caches(dropped=frozenset(("_text", "_cookies")), filled=(("_encoding", "encoding"),)),
     ("httpx", "Headers"): _Caches(filled=(("_encoding", "encoding"),)),
+    ("matplotlib", "CallbackRegistry"): _Caches(dropped=frozenset(("_cid_gen",))),  # counts how often it was pickled
+    ("matplotlib", "TransformNode"): _Caches(dropped=frozenset(("_parents",))),  # by addresses: who depends on it
     ("sklearn", "BinaryTree32"): _TREE,
     ("sklearn", "BinaryTree64"): _TREE,
     ("sklearn", "_VectorizerMixin"): _Caches(dropped=frozenset(("_stop_words_id",))),  # an address

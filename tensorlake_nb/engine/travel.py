@@ -330,7 +330,7 @@ def _asks_itself(cls: type) -> bool:
 
 def _plain_state(obj: Any) -> Any:
     make, args, state, *items = obj.__reduce_ex__(5)
-    return (make, args, state, *items, _set_state) if state is not None else (make, args)
+    return (make, args, state, *items, *([_set_state] if state is not None else []))
 
 
 class _ModuleVars(dict[str, Any]):

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+from traitlets.config import Config
 
 from tensorlake_nb import Graph, TaskFailedError, tensorlake_function
 from tensorlake_nb.engine import execute
@@ -74,6 +75,30 @@ def test_a_decorator_that_answers_for_the_function_below_it_travels() -> None:
         return f"{helper(x)} {other.__name__}"
 
     assert Graph("calling", calling).run(x=4).result() == "5 plus_one"
+
+
+def test_what_lists_and_dicts_that_answer_for_attributes_hold_travels() -> None:
+    class Record(dict[str, Any]):
+        def __getattr__(self, name: str) -> Any:
+            return self[name]
+
+    class Rows(list[Any]):
+        def __getattr__(self, name: str) -> list[Any]:
+            return [getattr(row, name) for row in self]
+
+    class Named(Record):
+        def __init__(self, name: str, **held: Any) -> None:
+            super().__init__(**held)
+            self.__dict__["called"] = name
+
+    record, rows = Record(a=Record(b=3)), Rows([Record(c=1), Record(c=2)])
+    named, config = Named("one", d=4), Config({"Section": {"e": 5}})
+
+    @tensorlake_function()
+    def reading(x: int) -> list[Any]:
+        return [x, record.a.b, rows.c, named.called, named.d, config.Section.e]
+
+    assert Graph("reading", reading).run(x=0).result() == [0, 3, [1, 2], "one", 4, 5]
 
 
 def test_an_error_that_cant_be_sent_back_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

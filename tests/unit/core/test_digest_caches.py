@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.figure import Figure
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.neighbors import BallTree, KDTree, KNeighborsClassifier
 from werkzeug.utils import cached_property
@@ -40,6 +41,14 @@ def reply(text: str = '{"a": 1}', encoding: str | None = None, **headers: str) -
     )
     if encoding is not None:
         made.encoding = encoding
+    return made
+
+
+def figure() -> Figure:
+    made = Figure()
+    for axes in made.subplots(1, 2):
+        axes.plot([1, 2, 4])
+        axes.set_title("drawn")
     return made
 
 
@@ -81,6 +90,7 @@ LOOKED: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
         lambda v: v.transform(["the dog"]),
     ),
     "a property of Werkzeug": (Shelf, lambda v: v.pages),
+    "a figure": (figure, lambda v: (pickle.dumps(v), v.axes, v.axes[0].lines)),
     "a frame": (lambda: pd.DataFrame({"a": [1]}), lambda v: (v["a"], v.index.is_unique, v.columns.get_loc("a"))),
 }
 
