@@ -59,8 +59,14 @@ def _by_names(*names: str) -> Reducer:
     return lambda value: (type(value), tuple(getattr(value, name) for name in names))
 
 
+def _random_state(value: np.random.RandomState) -> Any:
+    """NumPy's global one by its name, like all that packages remember: distributions of SciPy hold it."""
+    return "_rand" if value is np.random.mtrand._rand else value.__reduce__()
+
+
 #: Values that travel, by what is sent.
 SENT: dict[type, Reducer] = {
+    np.random.RandomState: _random_state,
     **{cls: _as_sent(cls) for cls in (*_VIEWS, io.TextIOWrapper, types.CellType)},
     weakref.WeakSet: lambda value: (weakref.WeakSet, (set(value),)),
 }

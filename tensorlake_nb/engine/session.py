@@ -168,7 +168,7 @@ def configure(
     """
     global _session, _given
     given = {
-        "store": os.fspath(store) if store is not None else None,
+        "store": os.fspath(store) if isinstance(store, os.PathLike) else store,
         "cluster": cluster,
         "workers": workers,
         "trust_store": trust_store,

@@ -182,6 +182,8 @@ def test_an_unknown_option_is_refused() -> None:
         tensorlake_function(colour="red")  # type: ignore[call-overload]
     with pytest.raises(OptionError):
         configure(workers="many")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="store"):
+        configure(store=5)  # type: ignore[arg-type]
 
 
 def test_a_store_of_an_unknown_kind_and_one_that_cannot_be_written(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from matplotlib.figure import Figure
+from scipy import stats
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.neighbors import BallTree, KDTree, KNeighborsClassifier
 from werkzeug.utils import cached_property
@@ -106,6 +107,15 @@ def test_an_object_that_was_looked_at_is_the_one_it_was(name: str) -> None:
     assert digest(value) == before == digest(make())
     look(again := pickle.loads(pickle.dumps(make())))
     assert digest(again) == before
+
+
+def test_what_packages_remember_is_known_by_its_name() -> None:
+    """Distributions hold the random state that all of NumPy shares."""
+    made = [digest(each) for each in (stats.norm, stats.norm(0, 1), stats.norm(0, 2), np.random.RandomState(1))]
+    np.random.rand()
+
+    assert [digest(each) for each in (stats.norm, stats.norm(0, 1), stats.norm(0, 2))] == made[:3]
+    assert len({*made, digest(np.random.RandomState(2))}) == 5, "one of its own counts by what it holds"
 
 
 def changed(how: Callable[[xr.Dataset], Any]) -> xr.Dataset:
