@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -24,11 +25,23 @@ class _Caches(NamedTuple):
     emptied: frozenset[str] = frozenset()
     #: Places in a state that is a tuple.
     places: slice = slice(0, 0)
+    #: Gives what counts beside the attributes, by a name that none of them has.
+    more: Callable[[Any], dict[str, Any]] | None = None
 
     def with_those_of(self, base: _Caches) -> _Caches:
         """Both; a state has places once."""
         places = self.places if self.places.stop else base.places
-        return _Caches(self.dropped | base.dropped, self.filled + base.filled, self.emptied | base.emptied, places)
+        filled, emptied = self.filled + base.filled, self.emptied | base.emptied
+        return _Caches(self.dropped | base.dropped, filled, emptied, places, self.more or base.more)
+
+
+def _tied(module: Any) -> dict[str, Any]:
+    """Which parameters of a model of torch are one and the same: training changes them together."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    tied = [each for each in names.values() if len(each) > 1]
+    return {"<tied>": tied} if tied else {}
 
 
 _XARRAY = _Caches(dropped=frozenset(("_cache", "_close")), emptied=frozenset(("_attrs", "_encoding")))
@@ -42,6 +55,7 @@ _TABLE: dict[tuple[str, str], _Caches] = {
     ("sklearn", "BinaryTree32"): _TREE,
     ("sklearn", "BinaryTree64"): _TREE,
     ("sklearn", "_VectorizerMixin"): _Caches(dropped=frozenset(("_stop_words_id",))),  # an address
+    ("torch", "Module"): _Caches(more=_tied),
     ("xarray", "Dataset"): _XARRAY,
     ("xarray", "DataArray"): _XARRAY,
     ("xarray", "DataTree"): _XARRAY,
@@ -66,6 +80,9 @@ def attributes(value: Any, held: dict[str, Any] | None, slots: dict[str, Any] | 
     for name, asked in caches.filled:
         with suppress(Exception):  # a reply that wasn't read yet
             shown[name] = getattr(copy.copy(value), asked)
+    if caches.more is not None:
+        with suppress(Exception):  # a model that isn't whole
+            shown |= caches.more(value)
     return shown
 
 

@@ -110,6 +110,20 @@ def test_a_module_counts_with_its_mode_and_its_buffers() -> None:
     assert len({changed(how) for how in ways}) == len(ways)
 
 
+def test_parameters_that_are_one_and_the_same_count() -> None:
+    """They are trained together, and apart once they are untied, though their values are equal."""
+    first, second = torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 2, bias=False)
+    second.weight = first.weight
+    tied = torch.nn.Sequential(first, second)
+    untied = copy.deepcopy(tied)
+    untied[1].weight = torch.nn.Parameter(first.weight.detach().clone())
+    repeated, twice = torch.nn.Sequential(first, first), torch.nn.Sequential(first, copy.deepcopy(first))
+
+    assert digest(tied) == digest(copy.deepcopy(tied)) == digest(pickle.loads(pickle.dumps(tied)))
+    assert len({digest(untied), digest(tied), digest([untied])}) == 3
+    assert digest(repeated) != digest(twice)
+
+
 def test_generators_and_data_sets_count_by_their_state() -> None:
     def generator(seed: int) -> Any:
         return torch.Generator().manual_seed(seed)
