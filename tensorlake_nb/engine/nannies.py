@@ -124,7 +124,7 @@ class QuietNanny(Nanny):
         with suppress(psutil.Error):
             is_paused = pid is not None and psutil.Process(pid).status() == psutil.STATUS_STOPPED
             self._paused = (pid, self._paused[1] + 1 if self._paused[0] == pid else 1) if is_paused else (None, 0)
-            if self._paused[1] == MOST_PAUSED_LOOKS:
+            if self._paused[1] >= MOST_PAUSED_LOOKS:
                 seconds = MOST_PAUSED_LOOKS * _LOOK_EVERY_S
                 logger.warning("worker process %s has been paused for %.0f s: it is ended and replaced", pid, seconds)
                 end_left([self])
