@@ -13,6 +13,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from tensorlake_nb.core.digest_tensors import tied_parameters
+
 
 class _Caches(NamedTuple):
     """Where instances of a class have their caches."""
@@ -35,15 +37,6 @@ class _Caches(NamedTuple):
         return _Caches(self.dropped | base.dropped, filled, emptied, places, self.more or base.more)
 
 
-def _tied(module: Any) -> dict[str, Any]:
-    """Which parameters of a model of torch are one and the same: training changes them together."""
-    names: dict[int, list[str]] = {}
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-    tied = [each for each in names.values() if len(each) > 1]
-    return {"<tied>": tied} if tied else {}
-
-
 _XARRAY = _Caches(dropped=frozenset(("_cache", "_close")), emptied=frozenset(("_attrs", "_encoding")))
 _TREE = _Caches(places=slice(7, 11))  # how often it was searched
 #: By package and class; accessors, and what closes a file, say nothing about an xarray.
@@ -55,7 +48,7 @@ _TABLE: dict[tuple[str, str], _Caches] = {
     ("sklearn", "BinaryTree32"): _TREE,
     ("sklearn", "BinaryTree64"): _TREE,
     ("sklearn", "_VectorizerMixin"): _Caches(dropped=frozenset(("_stop_words_id",))),  # an address
-    ("torch", "Module"): _Caches(more=_tied),
+    ("torch", "Module"): _Caches(more=tied_parameters),
     ("xarray", "Dataset"): _XARRAY,
     ("xarray", "DataArray"): _XARRAY,
     ("xarray", "DataTree"): _XARRAY,
@@ -81,8 +74,7 @@ def attributes(value: Any, held: dict[str, Any] | None, slots: dict[str, Any] | 
         with suppress(Exception):  # a reply that wasn't read yet
             shown[name] = getattr(copy.copy(value), asked)
     if caches.more is not None:
-        with suppress(Exception):  # a model that isn't whole
-            shown |= caches.more(value)
+        shown |= caches.more(value)
     return shown
 
 

@@ -29,6 +29,19 @@ def tensor_rule(cls: type) -> Rule | None:
     return None
 
 
+def tied_parameters(module: Any) -> dict[str, Any]:
+    """Which parameters of a model of torch are one and the same: training changes them together.
+
+    Given as an attribute beside the model's own; none where each is another, or where the model isn't whole yet.
+    """
+    names: dict[int, list[str]] = {}
+    if "_modules" in vars(module):  # the class's own `named_parameters` may leave some out
+        for name, parameter in sys.modules["torch"].nn.Module.named_parameters(module, remove_duplicate=False):
+            names.setdefault(id(parameter), []).append(name)
+    tied = [each for each in names.values() if len(each) > 1]
+    return {"<tied>": tied} if tied else {}
+
+
 def _tensor(value: Any, enc: Encoding) -> bytes:
     plain, layout = value.detach(), str(value.layout)
     if value.device.type == "meta":

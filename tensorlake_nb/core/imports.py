@@ -101,14 +101,6 @@ class Slice:
     texts: tuple[str, ...]
     lines: frozenset[int]
 
-    def docstrings(self, module: str) -> tuple[str, ...]:
-        """The texts that stand in these statements of a module by themselves, and the module's own."""
-        tree = ast.parse(module)
-        chosen = [item for item in tree.body if item.lineno in self.lines]
-        own = ast.get_docstring(tree, clean=False)
-        found = [text for item in chosen for node in ast.walk(item) if (text := _text_of(node)) is not None]
-        return (*([own] if own is not None else []), *found)
-
 
 def slice_module(text: str, names: Iterable[str] | None) -> Slice | None:
     """Take from a module what some names need, or all of it; None where the text isn't Python."""
@@ -162,6 +154,16 @@ def _slice(text: str, names: frozenset[str] | None) -> Slice | None:
     texts = texts_in(chosen) if any(imports_by_text(item) for item in chosen) else ()
     begun = frozenset(item.lineno for item in chosen)
     return Slice("\n".join(lines), tuple(imports), tuple(beside), texts, begun)
+
+
+@lru_cache(maxsize=512)
+def docstrings(text: str, lines: frozenset[int]) -> tuple[str, ...]:
+    """The texts that stand by themselves in those statements of a module that begin on some lines, and its own."""
+    tree = ast.parse(text)
+    chosen = [item for item in tree.body if item.lineno in lines]
+    own = ast.get_docstring(tree, clean=False)
+    found = [said for item in chosen for node in ast.walk(item) if (said := _text_of(node)) is not None]
+    return (*([own] if own is not None else []), *found)
 
 
 def _text_of(node: ast.AST) -> str | None:

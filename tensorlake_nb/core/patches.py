@@ -93,8 +93,8 @@ class _Loaded:
     """
 
     def __init__(self, before: _Loaded | None) -> None:
-        self.names, self.modules = list(sys.modules), list(sys.modules.values())
-        items = list(zip(self.names, self.modules, strict=True))
+        items = list(sys.modules.items())  # at one go: another thread may import something
+        self._modules = items
         self.own = {name: module for name, module in items if _is_projects_module(name, module)}
         #: The ``id`` of each namespace of the project's: what functions of its have as their globals.
         self.spaces = frozenset(id(vars(module)) for module in self.own.values())
@@ -105,11 +105,11 @@ class _Loaded:
                 self._by_top.setdefault(top, []).append((name, module))
         self._packages: dict[str, _Package] = {}
         if before is not None and before.spaces == self.spaces:
-            self._packages = before._packages
+            self._packages = {top: found for top, found in before._packages.items() if top in self._by_top}
 
     def is_now(self) -> bool:
         """Whether the same modules are loaded now."""
-        return self.names == list(sys.modules) and all(map(operator.is_, self.modules, list(sys.modules.values())))
+        return _same(self._modules, list(sys.modules.items()))
 
     def tops(self) -> Iterable[str]:
         """The packages that the project's namespaces have something of, and Python's own modules."""
@@ -139,14 +139,14 @@ class _Package:
 
     def __init__(self, modules: list[tuple[str, Any]], loaded: _Loaded) -> None:
         self._own, self._spaces = loaded.own, loaded.spaces
-        self._modules, self._namespaces = modules, [_namespace(module) for _, module in modules]
+        self._modules = modules
         #: Owner, names of module and class, attribute, value; and those whose own attributes others may set.
         self._found: list[tuple[Any, str, str, str, Any]] = []
         self._open: list[tuple[Any, str, str, str, Any]] = []
         classes = dict[int, type]()
-        self._views: list[Mapping[str, Any]] = [*self._namespaces]
+        self._views = [_namespace(module) for _, module in modules]
         self._values = list[Any]()
-        for (name, module), namespace in zip(modules, self._namespaces, strict=True):
+        for (name, module), namespace in zip(modules, tuple(self._views), strict=True):
             for attribute, value in self._taken(namespace):
                 if self._is_projects(value):
                     if attribute not in _HOOKS and not (name == "builtins" and attribute[0] == "_"):
@@ -160,16 +160,19 @@ class _Package:
                     self._found.append((cls, str(cls.__module__), cls.__qualname__, attribute, value))
                 elif _may_hold(type(value)):
                     self._open.append((cls, str(cls.__module__), cls.__qualname__, attribute, value))
-        self._values.append(self)
+        self._values.append(_END)
 
     def is_now(self, modules: list[tuple[str, Any]]) -> bool:
         """Whether it has these modules, and every name in them and their classes stands for what it did."""
-        if self._modules != modules or not all(
-            _namespace(module) is namespace for (_, module), namespace in zip(modules, self._namespaces, strict=True)
-        ):
+        if not _same(self._modules, modules):
+            return False
+        if not all(_namespace(module) is view for (_, module), view in zip(modules, self._views, strict=False)):
             return False
         values = itertools.chain.from_iterable(map(_VALUES, self._views))
-        if not all(map(operator.is_, itertools.chain(values, (self,)), self._values)):
+        try:
+            if not all(map(operator.is_, itertools.chain(values, (_END,)), self._values)):
+                return False
+        except RuntimeError:  # another thread binds names just now
             return False
         return all(vars(owner).get(name) is value for owner, _, _, name, value in self._found)
 
@@ -234,6 +237,13 @@ def _is_projects_module(name: str, module: Any) -> bool:
     return origin_of_module(name) is Origin.PROJECT
 
 
+def _same(before: list[tuple[str, Any]], now: list[tuple[str, Any]]) -> bool:
+    """Whether these are the very same modules, under the same names in the same order."""
+    if len(before) != len(now):
+        return False
+    return all(name == other and module is held for (name, module), (other, held) in zip(before, now, strict=True))
+
+
 def _namespace(module: Any) -> Mapping[str, Any]:
     """What a module, or whatever stands for one, has as its attributes."""
     found = getattr(module, "__dict__", None)
@@ -250,5 +260,7 @@ def _may_hold(kind: type) -> bool:
 #: ``Py_TPFLAGS_HEAPTYPE``: a class that a program has made.
 _MADE_BY_A_PROGRAM = 1 << 9
 _VALUES = operator.methodcaller("values")
+#: Stands behind all values, so that fewer or more of them are other ones.
+_END = object()
 _NOTHING: dict[str, Any] = {}
 _loaded: _Loaded | None = None

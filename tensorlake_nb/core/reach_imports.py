@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.imports import Location, absolute_name, locate, module_text, slice_module
+from tensorlake_nb.core.imports import Location, absolute_name, docstrings, locate, module_text, slice_module
 from tensorlake_nb.core.names import Import
 from tensorlake_nb.core.origin import Origin, package_of
 from tensorlake_nb.core.source import index_source
@@ -160,7 +160,7 @@ class ImportReach:
         if "__doc__" in str(text) or "getdoc" in str(text):
             self._reach.read.add("docstrings")
         if "docstrings" in self._reach.counting:
-            counted = "\n".join((found.text, *found.docstrings(str(text))))
+            counted = "\n".join((found.text, *docstrings(str(text), found.lines)))
         self._reach.text_part(label, counted, {})
         self._reach.sources[label] = counted
         self._reach.names.update(_WORD.findall(found.text))

@@ -92,13 +92,18 @@ class Reader:
         base = segment_path(segment.name)
         found = listed(self._filesystem.get_many, [f"{base}/{path}" for path in wanted])
         for (path, layout), raw in zip(wanted.items(), found, strict=True):
-            self._keep(segment, path, layout, verified(segment, path, raw, layout))
-            self.note(f"{base}/{path}", segment.objects[path])
+            self._keep(segment, path, layout, self._checked(segment, path, raw, layout))
 
     def note(self, path: str, item: StoredObject) -> None:
         """Remember where a large object lies: one that is equal needs no place of its own."""
         if item.size_bytes >= SHARED_BYTES:
             self.lying.put(item.digest, path, 1)
+
+    def _checked(self, segment: Segment, path: str, raw: Data | None, layout: Layout) -> Data | bytes:
+        """An object that was read, verified; where it lies is remembered."""
+        data = verified(segment, path, raw, layout)
+        self.note(f"{segment_path(segment.name)}/{path}", segment.objects[path])
+        return data
 
     def object(self, segment: Segment, path: str) -> bytes:
         """One object as it is stored, checked; for readers other than ours."""
@@ -107,8 +112,7 @@ class Reader:
     def _whole(self, segment: Segment, layout: Layout, index: tuple[int, ...]) -> np.ndarray[Any, Any]:
         """A large array that is one chunk, without a copy."""
         path = layout.object_name(index)
-        data = verified(segment, path, self._raw(segment, path, self._filesystem.get_writable), layout)
-        self.note(f"{segment_path(segment.name)}/{path}", segment.objects[path])
+        data = self._checked(segment, path, self._raw(segment, path, self._filesystem.get_writable), layout)
         return np.frombuffer(data, dtype=layout.dtype).reshape(layout.shape[1:])
 
     def _raw(self, segment: Segment, path: str, get: Callable[[str], Data]) -> Data | None:
@@ -129,8 +133,7 @@ class Reader:
         path = layout.object_name(index)
         chunk = self.recent.get((segment.name, path))
         if chunk is None:
-            chunk = verified(segment, path, self._raw(segment, path, self._filesystem.get), layout)
-            self.note(f"{segment_path(segment.name)}/{path}", segment.objects[path])
+            chunk = self._checked(segment, path, self._raw(segment, path, self._filesystem.get), layout)
             self._keep(segment, path, layout, chunk)
         return chunk
 
