@@ -2,7 +2,7 @@
 
 Nothing in a function names the owner of such a method, and a package that is imported on a worker is without it. So
 loaded modules, and the classes in them, are searched for code of the project: those that its namespaces bind
-something of, and those of Python itself.
+something of, and those of Python itself. Other values count where a text of the project assigns them.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ import operator
 import re
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tensorlake_nb.core.assigned import assigned
 from tensorlake_nb.core.digest_objects import CACHED
 from tensorlake_nb.core.imports import module_text
-from tensorlake_nb.core.origin import OWN, Origin, origin_of_module
+from tensorlake_nb.core.origin import OWN, Origin, origin_of, origin_of_module
 
 #: Packages that hold the project's functions as a matter of course: the notebook itself, and what runs tests.
 _LEFT_OUT = frozenset((OWN, "IPython", "ipykernel", "traitlets", "comm", "pytest", "_pytest", "pluggy", "hypothesis"))
+#: Besides, the state of the process itself: its output, its path, its arguments.
+_NOT_ASSIGNED = _LEFT_OUT | {"sys"}
+#: What decides what a function does, and isn't in its namespace.
+_PARTS_OF_FUNCTIONS = frozenset(("__code__", "__defaults__", "__kwdefaults__"))
 #: What decides how errors and warnings look, and not what a function gives.
 _HOOKS = frozenset(("excepthook", "displayhook", "unraisablehook", "breakpointhook", "showwarning", "formatwarning"))
 #: What is no code, or is code of C: most of what stands in namespaces.
@@ -42,7 +47,7 @@ class Patch:
     Attributes
     ----------
     module, owner
-        Where: the module, and in it the qualified name of the class; empty for the module itself.
+        Where: the module, and in it the qualified name of the class or function; empty for the module itself.
     value
         What stands there, as a class has it in its namespace.
     is_new
@@ -82,6 +87,7 @@ def find_patches() -> tuple[Patch, ...]:
     if loaded is None or not loaded.is_now():
         _loaded = loaded = _Loaded(loaded)
     found = {patch.path: patch for top in loaded.tops() for patch in loaded.package(top).patches()}
+    found = {patch.path: patch for patch in loaded.assigned()} | found
     return tuple(found[path] for path in sorted(found))
 
 
@@ -122,6 +128,23 @@ class _Loaded:
                     home = value.__module__
                 bound.add(str(home).partition(".")[0])
         return [top for top in self._by_top if top in bound or top in sys.stdlib_module_names]
+
+    def assigned(self) -> Iterator[Patch]:
+        """What the project's code assigns to attributes of others' modules, classes and functions."""
+        for owner, assigns in assigned(self.own):
+            module = owner.__name__ if isinstance(owner, types.ModuleType) else owner.__module__
+            if str(module).partition(".")[0] in _NOT_ASSIGNED or origin_of(owner) is Origin.PROJECT:
+                continue
+            held = vars(owner)
+            for name in list(held) if assigns is None else [assigns]:
+                value = held.get(name, _NOTHING)
+                if isinstance(owner, types.FunctionType) and name in _PARTS_OF_FUNCTIONS:
+                    value = getattr(owner, name)
+                is_new = _is_new(owner, name, self.spaces)
+                if value is _NOTHING or (assigns is None and not is_new) or _is_its_own(value, owner, name):
+                    continue
+                qualname = "" if isinstance(owner, types.ModuleType) else owner.__qualname__
+                yield Patch(str(module), qualname, name, value, is_new)
 
     def package(self, top: str) -> _Package:
         modules = self._by_top[top]
@@ -179,7 +202,7 @@ class _Package:
     def patches(self) -> Iterator[Patch]:
         held = (each for each in self._open if self._holds_projects(each[-1]))
         for owner, module, qualname, name, value in itertools.chain(self._found, held):
-            yield Patch(module, qualname, name, value, self._is_new(owner, name))
+            yield Patch(module, qualname, name, value, _is_new(owner, name, self._spaces))
 
     def _taken(self, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """What stands in a namespace and isn't plain; all its values are taken note of."""
@@ -212,20 +235,36 @@ class _Package:
         held = list(object.__getattribute__(value, "__dict__").values())
         return any(self._is_projects(each) for each in held if type(each) in (types.FunctionType, type))
 
-    def _is_new(self, owner: Any, name: str) -> bool:
-        """Whether a package knows nothing of a name: its text doesn't hold it, and it hides no inherited one."""
-        if name.startswith("__"):
+
+def _is_new(owner: Any, name: str, spaces: Collection[int]) -> bool:
+    """Whether a package knows nothing of a name: its text doesn't hold it, and it hides no inherited one."""
+    if name.startswith("__"):
+        return False
+    files: list[Any] = [getattr(owner, "__file__", None)]
+    if isinstance(owner, types.FunctionType):
+        files = [owner.__code__.co_filename]
+    elif isinstance(owner, type):
+        if any(name in vars(base) for base in owner.__mro__[1:]):
             return False
-        files: list[Any] = [getattr(owner, "__file__", None)]
-        if isinstance(owner, type):
-            if any(name in vars(base) for base in owner.__mro__[1:]):
-                return False
-            functions = [each for each in vars(owner).values() if type(each) is types.FunctionType]
-            files = [each.__code__.co_filename for each in functions if id(each.__globals__) not in self._spaces][:1]
-        texts = [module_text(file) for file in files if isinstance(file, str) and file.endswith(".py")]
-        return bool(texts) and all(
-            text is not None and not re.search(rf"\b{re.escape(name)}\b", text) for text in texts
-        )
+        functions = [each for each in vars(owner).values() if type(each) is types.FunctionType]
+        files = [each.__code__.co_filename for each in functions if id(each.__globals__) not in spaces][:1]
+    words = [_words(file) for file in files if isinstance(file, str) and file.endswith(".py")]
+    return bool(words) and not any(name in each or not each for each in words)
+
+
+@functools.lru_cache(maxsize=256)
+def _words(filename: str) -> frozenset[str]:
+    """All the words that stand in a package's file; none where it can't be read."""
+    return frozenset(re.findall(r"\w+", module_text(filename) or ""))
+
+
+def _is_its_own(value: Any, owner: Any, name: str) -> bool:
+    """Whether a package's own function or class stands where it was defined: what was put there is gone again."""
+    value = getattr(value, "__func__", value)
+    home = (owner.__name__, name)
+    if not isinstance(owner, types.ModuleType):
+        home = (owner.__module__, f"{owner.__qualname__}.{name}")
+    return home == (getattr(value, "__module__", None), getattr(value, "__qualname__", None))
 
 
 def _is_projects_module(name: str, module: Any) -> bool:

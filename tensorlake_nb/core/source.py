@@ -238,6 +238,14 @@ def texts_of(filename: str, namespace: dict[str, Any] | None = None) -> Iterator
         yield second
 
 
+def cell_texts() -> Iterator[str]:
+    """The texts of all cells that are known."""
+    for held in list(_cells.values()):
+        yield from held
+    for name in [name for name in list(linecache.cache) if _is_cell(name) and name not in _cells]:
+        yield "".join(linecache.getlines(name))
+
+
 def _below_magics() -> Iterator[str]:
     """The cells that were given to a cell magic, the newest first: IPython writes them as a call with their text."""
     for name in reversed([name for name in linecache.cache if _is_cell(name)]):

@@ -1,4 +1,4 @@
-"""What a notebook has put on classes and modules of packages, put there on a worker, too; and taken away again.
+"""What a notebook has put on others' classes, functions and modules, put there on a worker too, and taken away again.
 
 Values of any type are put there: `Any` stops in this file.
 """
@@ -12,12 +12,16 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from tensorlake_nb.core.origin import Origin, origin_of, origin_of_module
 from tensorlake_nb.core.patches import Patch
 from tensorlake_nb.errors import SerializationError
 
 #: Module, qualified name of the class in it or nothing, and the attribute.
 Place = tuple[str, str, str]
+#: Functions that pickle sends as a name: Python's, C's and NumPy's.
+FOUND_BY_NAME = (types.FunctionType, types.BuiltinFunctionType, np.ufunc, type(np.ptp))
 
 _MISSING: Any = object()
 _lock = threading.Lock()
@@ -59,7 +63,9 @@ def place(patches: Iterable[tuple[Place, Any]], gone: Iterable[Place]) -> None:
                     setattr(held, name, original)
         for (module, owner, name), value in patches:
             held = _owner(module, owner)
-            _originals.setdefault((held, name), vars(held).get(name, _MISSING))
+            # a class's own attribute as it is there, and what a function has instead of one
+            before = vars(held).get(name, _MISSING) if isinstance(held, type) else getattr(held, name, _MISSING)
+            _originals.setdefault((held, name), before)
             setattr(held, name, value)
 
 
@@ -81,8 +87,11 @@ def claims_another_module(function: types.FunctionType) -> bool:
 
 def hidden_name(function: Any) -> tuple[str, str] | None:
     """The name of a package's own function that something of the project's stands in the place of."""
-    module, qualname = function.__module__, function.__qualname__
-    if not isinstance(module, str) or "<" in qualname or origin_of(function) is Origin.PROJECT:
+    module, qualname = function.__module__, getattr(function, "__qualname__", function.__name__)
+    if not isinstance(module, str) or "<" in qualname:
+        return None
+    is_python = isinstance(function, types.FunctionType)
+    if (origin_of(function) if is_python else origin_of_module(module)) is Origin.PROJECT:
         return None
     found: Any = sys.modules.get(module)
     for name in qualname.split("."):

@@ -169,7 +169,7 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
         made_by_library = travel_functools.reduced(obj)
         if made_by_library is not None:
             return made_by_library
-        if isinstance(obj, (types.FunctionType, types.BuiltinFunctionType)):
+        if isinstance(obj, patching.FOUND_BY_NAME):
             name = patching.hidden_name(obj)
             if name is not None:
                 return patching.original, name

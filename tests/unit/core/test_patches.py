@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import html
 import json
+import string
 import sys
 import textwrap
 import types
@@ -15,6 +17,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from tensorlake_nb.core import source
 from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
 from tensorlake_nb.core.patches import Patch, find_patches
 
@@ -105,15 +108,121 @@ def test_each_change_is_seen_by_the_next_look(
     assert values() == {"pandas.Series.held": holder, "json.later.shout": twice}
 
 
+@pytest.fixture
+def cell() -> Iterator[Callable[[str], None]]:
+    """Runs a cell whose text is known, in ``__main__``."""
+    import __main__
+
+    before, cells = dict(vars(__main__)), dict(source._cells)
+
+    def run(text: str) -> None:
+        text = textwrap.dedent(text)
+        source.remember_cell(text, "<cell of a test>")
+        exec(compile(text, "<cell of a test>", "exec"), vars(__main__))
+
+    yield run
+    source._cells.clear()
+    source._cells.update(cells)
+    for name in set(vars(__main__)) - set(before):
+        delattr(__main__, name)
+    vars(__main__).update(before)
+
+
+def test_what_shows_no_code_of_the_project_is_found_where_a_text_assigns_it(
+    found: Callable[[], dict[str, Patch]], cell: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for owner, name in ((pd.Series, "tax"), (pd.Series, "shift_by"), (pd.DataFrame, "size_of"), (textwrap, "LIMIT")):
+        monkeypatch.setattr(owner, name, None, raising=False)  # to be removed after the test
+        monkeypatch.delattr(owner, name)
+    monkeypatch.setattr(textwrap.TextWrapper, "probed_a", None, raising=False)
+    monkeypatch.setattr(string, "digits", string.digits)
+    monkeypatch.setattr(string.capwords, "__defaults__", string.capwords.__defaults__)
+    monkeypatch.setattr(html, "escape", html.escape)
+    cell("""
+        import functools, html, operator, string, sys
+        import pandas as pd
+        from pandas import Series as Column
+
+        pd.Series.tax = 0.19
+        Column.shift_by = functools.partialmethod(operator.add, 1)
+        pd.DataFrame.size_of = property(operator.attrgetter("shape"))
+        string.digits = "01"
+        string.capwords.__defaults__ = ("-",)
+        html.escape, kept = html.unescape, html.escape
+
+        def set_up():
+            import textwrap
+
+            textwrap.LIMIT: int = 3
+            for letter in "ab":
+                setattr(textwrap.TextWrapper, "probed_" + letter, letter)
+
+        class Own:
+            def __init__(self):
+                self.name = 1
+
+        Own.name = pd.nowhere = 5
+        del pd.nowhere
+        set_up()
+        sys.argv_of_a_test = []
+    """)
+    try:
+        patches = found()
+        cell("html.escape = kept")
+        later = found()
+    finally:
+        del textwrap.TextWrapper.probed_b, sys.argv_of_a_test  # type: ignore[attr-defined]
+
+    assert {path: patch.is_new for path, patch in patches.items()} == {
+        "html.escape": False,
+        "pandas.DataFrame.size_of": True,
+        "pandas.Series.shift_by": True,
+        "pandas.Series.tax": True,
+        "string.capwords.__defaults__": False,
+        "string.digits": False,
+        "textwrap.LIMIT": True,
+        "textwrap.TextWrapper.probed_a": True,
+        "textwrap.TextWrapper.probed_b": True,
+    }
+    assert patches["pandas.Series.tax"].value == 0.19
+    assert patches["string.capwords.__defaults__"].value == ("-",)
+    assert patches.keys() - later.keys() == {"html.escape"}
+
+
+@pytest.mark.parametrize("value", ["functools.partial(operator.add, 1)", "property(operator.attrgetter('name'))", "2"])
+def test_a_function_that_uses_what_was_assigned_has_it_in_its_key(
+    cell: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    def using(x: Any) -> Any:
+        return pd.Series([x]).tax
+
+    def other(x: Any) -> Any:
+        return pd.Series([x])
+
+    def prints() -> list[str]:
+        return [fingerprint(each, patches=find_patches()).fingerprint for each in (using, other)]
+
+    monkeypatch.setattr(pd.Series, "tax", None, raising=False)
+    cell(f"import functools, operator, pandas as pd\npd.Series.tax = {value}")
+    first = prints()
+    cell(f"pd.Series.tax = {value}")
+    again = prints()
+    cell(f"pd.Series.tax = {value.replace('add, 1', 'add, 2').replace('name', 'shape').replace('2', '3')}")
+    edited = prints()
+
+    assert first == again
+    assert [a == b for a, b in zip(first, edited, strict=True)] == [False, True]
+
+
 def test_what_python_runs_when_it_starts_sets_the_machine_up_and_is_none(
     found: Callable[[], dict[str, Patch]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Workers have run it, too: put there again, a clock that it set would be wrong twice."""
     set_up = types.ModuleType("sitecustomize")
     set_up.__file__ = str(tmp_path / "sitecustomize.py")
-    exec(compile("def dumps(value): return repr(value)", set_up.__file__, "exec"), vars(set_up))
+    exec(compile("def loads(value): return repr(value)", set_up.__file__, "exec"), vars(set_up))
     monkeypatch.setitem(sys.modules, "sitecustomize", set_up)
-    monkeypatch.setattr(json, "dumps", vars(set_up)["dumps"])
+    monkeypatch.setattr(json, "loads", vars(set_up)["loads"])
 
     assert found() == {}
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 import json
+import math
+import operator
+import string
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -69,6 +73,35 @@ def test_a_method_and_a_function_that_calls_what_it_replaces(monkeypatch: pytest
     assert unpacked.function.call(4) == "<[8]>"
     unpacked.install()  # for each batch again
     assert unpacked.function.call(4) == "<[8]>"
+
+
+@pytest.mark.parametrize(("owner", "name"), [(np, "fix"), (np, "exp"), (math, "sqrt")], ids=["numpy", "ufunc", "c"])
+def test_functions_of_numpy_and_of_c_are_there_below_what_replaces_them(
+    monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    plain = getattr(owner, name)
+    with pytest.MonkeyPatch.context() as kernel:
+        kernel.setattr(owner, name, lambda value: plain(value) + 1)
+        found = tuple(patch for patch in find_patches() if patch.path == f"{owner.__name__}.{name}")
+        data = travel.dumps(found[0].value)[0]
+    replacing = travel.loads(data)
+
+    assert replacing(4) == plain(4) + 1
+
+
+def test_what_is_assigned_to_a_function_or_a_class_goes_with_it() -> None:
+    defaults = string.capwords.__defaults__
+    places = [("string", "capwords", "__defaults__"), ("string", "Formatter", "probe"), ("string", "", "digits")]
+    patching.place([(places[0], ("-",)), (places[1], functools.partial(operator.add, 1)), (places[2], "01")], ())
+    try:
+        assert string.capwords("a-b") == "A-B"
+        formatter: Any = string.Formatter
+        assert (formatter.probe(2), string.digits) == (3, "01")
+    finally:
+        patching.place((), places)
+
+    assert (string.capwords.__defaults__, string.digits) == (defaults, "0123456789")
+    assert not hasattr(string.Formatter, "probe")
 
 
 def test_what_is_taken_away_in_the_kernel_is_taken_away_on_the_worker() -> None:
