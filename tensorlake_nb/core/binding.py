@@ -168,8 +168,12 @@ class Binder:
         if not self.takes_lone:
             if not self.value_parameters:
                 raise self._misfit(value, "It takes no value. Give it a parameter, or remove the edge.")
-            missing = listed(name for name in self.required if name != self._first)
-            raise self._misfit(value, f"Nothing is left for {missing}. Return a dict or a tuple with all of them.")
+            missing = [name for name in self.required if name != self._first]
+            if not missing:
+                raise self._misfit(value, "It takes values by name only. Return a dict of them, or name a parameter.")
+            raise self._misfit(
+                value, f"Nothing is left for {listed(missing)}. Return a dict or a tuple with all of them."
+            )
         if self._first_by_name:
             assert self._first is not None
             return (), {self._first: value}

@@ -255,6 +255,8 @@ def _decorator(decorator: str, name: Any, description: str | None, options: dict
     router = decorator == "tensorlake_router"
     if not options and description is None and (callable(name) or isinstance(name, staticmethod)):  # the bare form
         return _build(name, router, None, None, {})
+    if name is not None:
+        checked_name(f"{decorator}: name", name)
     if router and options.keys() & {"accumulate", "combine"}:
         raise OptionError(f"{decorator}: accumulate= isn't for routers. Fold in a function, and route what it gives.")
     check_option_names(decorator, options, (*DEFAULTS, "name", "description"))

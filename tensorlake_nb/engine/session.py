@@ -80,8 +80,9 @@ class Session:
         store = self.store()
         if detach and self.settings.starts_cluster:
             raise ClusterError(
-                "detach=True needs a cluster that outlives this kernel, and the embedded one ends with it. Start "
-                '`dask scheduler` and `dask worker`, then configure(cluster="tcp://…"); or leave detach out.'
+                f"detach=True needs a cluster that outlives this kernel, and cluster={self.settings.cluster!r} ends "
+                "with it. Start `dask scheduler` and `dask worker`, then "
+                'configure(cluster="tcp://…"); or leave detach out.'
             )
         # Connecting to somebody's cluster starts nothing; the embedded one starts only when something is computed.
         has_processes = self.settings.cluster == "embedded" or self.connection().has_processes

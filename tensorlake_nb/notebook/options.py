@@ -20,7 +20,24 @@ class HelpShown(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse for a magic line: it raises where a program would exit."""
+    """argparse for a magic line: it raises where a program would exit, and says what was meant."""
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """Read all words; argparse has no more to say of one that it doesn't know than that."""
+        given, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            if {"->", "→"} & set(unknown):
+                self.error("paths with spaces in them need quotes, as in --wire 'a -> b'")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{did_you_mean(unknown[0], self.flags())}")
+        return given
+
+    def flags(self) -> list[str]:
+        """Return all long options, those of verbs included."""
+        verbs = [
+            each for action in self._actions if isinstance(action.choices, dict) for each in action.choices.values()
+        ]
+        own = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+        return sorted({*own, *(flag for verb in verbs for flag in verb.flags())})
 
     def error(self, message: str) -> NoReturn:
         """Raise what the shell shows as one line."""
@@ -290,5 +307,4 @@ def _flags_last(words: Sequence[str]) -> list[str]:
 def flags_of(verb: str | None) -> list[str]:
     """Return the options that a verb takes, or those of the cell magic for None: what completion offers."""
     parser = _cell_parser() if verb is None else _command_parser()[1].get(verb)
-    actions = parser._actions if parser is not None else []
-    return sorted(flag for action in actions for flag in action.option_strings if flag.startswith("--"))
+    return parser.flags() if parser is not None else []

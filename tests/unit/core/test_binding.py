@@ -456,6 +456,10 @@ def test_context_and_accumulator_are_left_to_the_caller() -> None:
     assert describe(fold) == "fold(x: int)"
 
 
+@tensorlake_function
+def by_name_only(**kw): ...
+
+
 def test_a_key_that_names_the_context_is_no_value() -> None:
     @tensorlake_function(inject_ctx=True)
     def f(ctx, **values): ...
@@ -477,6 +481,11 @@ def test_a_key_that_names_the_context_is_no_value() -> None:
         (two, (), "two(a, b=2) can't take a tuple of 0. Nothing is left for 'a'."),
         (unannotated, {"y": 1}, "Missing: 'x'. No parameter is called 'y'. To take the dict whole, annotate x: dict."),
         (no_parameters, 1, "no_parameters() can't take an int. It takes no value."),
+        (
+            by_name_only,
+            1,
+            "by_name_only(**kw) can't take an int. It takes values by name only. Return a dict of them, or ",
+        ),
         (keyword_only, (1,), "keyword_only(*, a, b=2) can't take a tuple of 1. At most 0 bind by position."),
         (two, {1: 2, "a": 1}, "No parameter is called 1."),
     ],

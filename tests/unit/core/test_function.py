@@ -242,7 +242,7 @@ class Counter:
         (functools.partial(max, 1), "a lambda or a partial has no name of its own."),
         (Counter, "Counter is a class. Derive it from TensorlakeCompute instead."),
         (Counter().count, "a method can't be decorated."),
-        (Counter.count, "is a method. Decorate a function"),
+        (Counter.count, "takes 'self' first, as methods do. Name that parameter otherwise if it is a function"),
         (classmethod(print), "a method can't be decorated."),
         (42, "int 42 isn't a function."),
         (Counter(), "isn't a function. Wrap it in one."),
@@ -255,6 +255,13 @@ def test_what_cannot_be_decorated_is_told_what_to_do_instead(what: Any, said: st
         tensorlake_function()(what)
 
     assert said in str(caught.value)
+
+
+def test_a_name_that_cant_be_one_is_refused_before_there_is_a_function() -> None:
+    decorate: Any = tensorlake_function
+
+    with pytest.raises(OptionError, match="tensorlake_function: name 5 isn't allowed"):
+        decorate(5)
 
 
 def test_lambdas_partials_builtins_and_static_methods_can_be_decorated_under_a_name() -> None:

@@ -173,7 +173,10 @@ def test_an_option_error_is_one_line_and_still_fails_the_cell(kernel: Kernel) ->
     reply = kernel.cell("%%tensorlake slowly --runn\n1 / 0")
 
     assert reply.content["status"] == "error"
-    assert reply.stderr.strip() == "UsageError: %%tensorlake: unrecognized arguments: --runn. See %%tensorlake --help."
+    assert (
+        reply.stderr.strip()
+        == "UsageError: %%tensorlake: unrecognized arguments: --runn (did you mean '--run'?). See %%tensorlake --help."
+    )
     assert reply.of("error") == []
 
 

@@ -208,7 +208,7 @@ def test_an_option_error_is_one_line_and_the_cell_is_not_run(shell: Shell) -> No
 
     assert isinstance(error, ShellUsageError)
     assert shell.err.strip().splitlines() == [
-        "UsageError: %%tensorlake: unrecognized arguments: --runn. See %%tensorlake --help."
+        "UsageError: %%tensorlake: unrecognized arguments: --runn (did you mean '--run'?). See %%tensorlake --help."
     ]
     assert "ran" not in shell.names
 

@@ -73,7 +73,9 @@ def test_the_repr_of_a_plain_value_reads_back(value: object) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("pipeline --runn", "unrecognized arguments: --runn"),
+        ("pipeline --runn", "unrecognized arguments: --runn (did you mean '--run'?)"),
+        ("pipeline --wire fetch -> parse", "paths with spaces in them need quotes, as in --wire 'a -> b'"),
+        ("pipeline --wire fetch →", "paths with spaces in them need quotes"),
         ("pipeline other", "unrecognized arguments: other"),
         ("pipeline --run n", "'n' isn't an input; write name=value"),
         ("pipeline --run 3n=1", "'3n=1' isn't an input"),
@@ -110,6 +112,7 @@ def test_a_wrong_option_of_a_cell_is_one_line(line: str, said: str) -> None:
         ("gc pipeline", "unrecognized arguments: pipeline"),
         ("verify", "verify: the following arguments are required: GRAPH."),
         ("why a b c", "unrecognized arguments: c"),
+        ("verify g --smaple 1", "unrecognized arguments: --smaple 1 (did you mean '--sample'?)"),
     ],
 )
 def test_a_wrong_line_is_one_line(line: str, said: str) -> None:
