@@ -22,8 +22,11 @@ class HelpShown(Exception):
 class Parser(argparse.ArgumentParser):
     """argparse for a magic line: it raises where a program would exit, and says what was meant."""
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> argparse.Namespace:
         """Read all words; argparse has no more to say of one that it doesn't know than that."""
+        given: argparse.Namespace
         given, unknown = self.parse_known_args(args, namespace)
         if unknown:
             if {"->", "→"} & set(unknown):
