@@ -35,10 +35,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from tensorlake_nb.engine.run import Run
+from typing import Any
 
 
 class TensorlakeError(Exception):
@@ -166,7 +163,7 @@ class StoreUnavailableError(StoreError):
 class RunError(TensorlakeError):
     """A run that can't go on; ``run`` is the :class:`Run` where one was under way."""
 
-    run: Run | None = None
+    run: Any = None
 
     _render_traceback_ = _shown_in_cell  # the frames here are ours, and the message has those of the call that failed
 
@@ -271,3 +268,7 @@ class ClusterError(TensorlakeError):
 
 class InternalError(TensorlakeError):
     """A defect of tensorlake_nb itself: please report it."""
+
+
+#: Raised where stored values aren't there as they were written.
+DAMAGED = (CorruptCheckpointError, CheckpointNotFoundError, UntrustedCheckpointError, StoreVersionError)

@@ -92,3 +92,8 @@ def stream_digest(digests: Iterable[bytes]) -> Digest:
 def group_digests(tag: str, digests: Iterable[Digest]) -> Digest:
     """The digest of a tagged sequence of digests."""
     return Digest(_hash(tag.encode(), digests))
+
+
+def picture_key(shows: Digest) -> TaskKey:
+    """Names the pictures of an output, by its digest."""
+    return TaskKey(group_digests("picture/1", [shows]))

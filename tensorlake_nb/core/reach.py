@@ -14,7 +14,6 @@ import re
 import types
 from typing import Any
 
-from tensorlake_nb.core.callables import annotations_of
 from tensorlake_nb.core.encoding import name_of
 from tensorlake_nb.core.imports import absolute_name
 from tensorlake_nb.core.names import Reads, named_in_texts, reads_of
@@ -27,6 +26,7 @@ from tensorlake_nb.core.origin import (
     package_of,
     version_of,
 )
+from tensorlake_nb.core.raw_annotations import annotations_of
 from tensorlake_nb.core.reach_annotations import annotation_ref
 from tensorlake_nb.core.reach_callables import code_ref, dispatch_ref
 from tensorlake_nb.core.reach_classes import class_refs

@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tensorlake_nb.core.callables import annotations_of
 from tensorlake_nb.core.names import Chain
+from tensorlake_nb.core.raw_annotations import annotations_of
 from tensorlake_nb.core.reach_modules import follow
 
 if TYPE_CHECKING:

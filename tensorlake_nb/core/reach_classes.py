@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tensorlake_nb.core.callables import annotations_of
 from tensorlake_nb.core.digest_plain import SCALARS
 from tensorlake_nb.core.encoding import name_of
 from tensorlake_nb.core.names import reads_of
 from tensorlake_nb.core.origin import OWN, Origin, origin_of
+from tensorlake_nb.core.raw_annotations import annotations_of
 from tensorlake_nb.core.reach_annotations import annotation_ref
 from tensorlake_nb.core.source import class_source
 

@@ -26,8 +26,8 @@ from tensorlake_nb.engine.functions import Loaded, load_function, store_at
 from tensorlake_nb.engine.inputs import Inputs
 from tensorlake_nb.engine.reporting import current_worker, reporter
 from tensorlake_nb.errors import StoreError, UsageError
-from tensorlake_nb.store.aside import aside
 from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.opening import aside
 
 #: Per output the targets that it travels to.
 Targets = tuple[tuple[str, ...], ...]

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tensorlake_nb.core.callables import annotations_of
 from tensorlake_nb.core.fingerprint import FunctionPrint
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.hints import Unresolved, parameter_hints
+from tensorlake_nb.core.raw_annotations import annotations_of
 from tensorlake_nb.core.source import nested_codes
 from tensorlake_nb.engine import main_module, patching, travel
 from tensorlake_nb.engine.shipped import Shipment, shipment

@@ -13,12 +13,12 @@ from typing import Any
 
 from distributed import Future, KilledWorker, Worker, WorkerPlugin
 
+from tensorlake_nb.core import messages as ms
 from tensorlake_nb.core.batch import FailureKind
 from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.core.messages import Message, Order
 from tensorlake_nb.core.policy import Placement
-from tensorlake_nb.engine import backend as be
 from tensorlake_nb.engine import backlog, reporting
-from tensorlake_nb.engine.backend import Message, Order
 from tensorlake_nb.engine.cluster import Connection, death_of
 from tensorlake_nb.engine.endings import BLAMELESS, BegunBeforeError
 from tensorlake_nb.engine.execute import run_batch, run_batch_once
@@ -111,7 +111,7 @@ class DaskBackend:
     secrets
         Values that calls need in their environment, by name: sent to the workers' memory and nowhere else.
     task
-        What a worker does with a batch; `be.Finished` brings what it returns.
+        What a worker does with a batch; `ms.Finished` brings what it returns.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class DaskBackend:
         slots = max(1, connection.slots())
         if slots != self._slots:
             self._slots = slots
-            self._post(be.Ready(slots))
+            self._post(ms.Ready(slots))
 
     def _submit(
         self, connection: Connection, orders: Sequence[Order], priority: int, resources: Mapping[str, float]
@@ -235,15 +235,15 @@ class DaskBackend:
         try:
             receipts = future.result()
         except StoreUnavailableError as error:  # it was waited for as long as it may be
-            self._post(be.Broken(error))
+            self._post(ms.Broken(error))
         except BaseException as error:
             connection = self._connection
             if connection is not None and connection.loss is not None:
-                self._post(be.Broken(_gone(connection, connection.loss)))
+                self._post(ms.Broken(_gone(connection, connection.loss)))
             else:
                 self._post(self._lost(number, future, error))
         else:
-            self._post(be.Finished(number, receipts))
+            self._post(ms.Finished(number, receipts))
         self._forget(number)
 
     def _forget(self, number: int) -> None:
@@ -255,7 +255,7 @@ class DaskBackend:
             self._lasting.discard(number)
             self._overran.pop(number, None)
 
-    def _lost(self, number: int, future: Future[Any], error: BaseException) -> be.Lost:
+    def _lost(self, number: int, future: Future[Any], error: BaseException) -> ms.Lost:
         worker, _ = self._workers.get(number, (None, 0.0))
         has_begun = worker is not None
         if isinstance(error, BegunBeforeError):
@@ -271,7 +271,7 @@ class DaskBackend:
             threading.main_thread().join(_EXIT_NOTICE_S)
         if death == TIMED_OUT:
             overran = self._overran.get(number)
-            return be.Lost(
+            return ms.Lost(
                 number,
                 _too_late(overran),
                 FailureKind.TIMEOUT,
@@ -280,12 +280,12 @@ class DaskBackend:
                 last_words=self._last_words(worker),
             )
         if death is not None and death in BLAMELESS:
-            return be.Lost(number, BLAMELESS[death], is_blameless=True)
+            return ms.Lost(number, BLAMELESS[death], is_blameless=True)
         if death is not None:
-            return be.Lost(number, _ended(death), has_begun=has_begun, last_words=self._last_words(worker))
+            return ms.Lost(number, _ended(death), has_begun=has_begun, last_words=self._last_words(worker))
         if future.status == "cancelled":
-            return be.Lost(number, "the cluster gave it up: was it restarted?")
-        return be.Lost(number, f"{type(error).__name__}: {error}", has_begun=has_begun)
+            return ms.Lost(number, "the cluster gave it up: was it restarted?")
+        return ms.Lost(number, f"{type(error).__name__}: {error}", has_begun=has_begun)
 
     def _last_words(self, worker: str | None) -> str:
         """What programs and C libraries wrote on a worker just before it ended, if it was started here."""
@@ -303,11 +303,11 @@ class DaskBackend:
             case reporting.Started(batch, _, worker) if batch in self._numbers:
                 self._on_started(self._numbers[batch], worker)
             case reporting.Progress(batch, _, _, current, total) if batch in self._numbers:
-                self._post(be.Progress(self._numbers[batch], current, total))
+                self._post(ms.Progress(self._numbers[batch], current, total))
             case reporting.PartDone(receipt) if receipt.batch in self._numbers:
-                self._post(be.Part(self._numbers[receipt.batch], receipt))
+                self._post(ms.Part(self._numbers[receipt.batch], receipt))
             case reporting.StoreAwaited(batch, seconds) if batch in self._numbers:
-                self._post(be.StoreAwaited(seconds))
+                self._post(ms.StoreAwaited(seconds))
             case reporting.Overran(batch, exits=True) if batch in self._numbers:
                 self._on_overran(self._numbers[batch], message)
             case reporting.Overran(batch, node, _, timeout_s, exits=False) if batch in self._numbers:
@@ -321,7 +321,7 @@ class DaskBackend:
             self._workers[number] = (worker, time.monotonic())
             if before is not None:
                 self._before[number] = before[0]
-        self._post(be.Started(number, worker))
+        self._post(ms.Started(number, worker))
         if before is not None and self._connection is not None and not self._connection.attempts_once:
             self._withdraw_soon(number, _ended(""), FailureKind.WORKER_LOST)
 
@@ -343,7 +343,7 @@ class DaskBackend:
         if self._connection is None:
             return
         if self._connection.loss is not None:
-            self._post(be.Broken(_gone(self._connection, self._connection.loss)))
+            self._post(ms.Broken(_gone(self._connection, self._connection.loss)))
         else:
             self._silence.look(self._connection, self._pending)
 
@@ -422,7 +422,7 @@ class DaskBackend:
         self._connection.client.cancel(list(futures.values()), force=True)
         for number in futures:
             culprit = _culprit(self._overran.get(number))
-            lost = be.Lost(number, reason, kind, has_begun=number in self._workers, culprit=culprit)
+            lost = ms.Lost(number, reason, kind, has_begun=number in self._workers, culprit=culprit)
             self._forget(number)
             self._post(lost)
 

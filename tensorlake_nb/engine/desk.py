@@ -34,21 +34,20 @@ from tensorlake_nb.core.keys import (
     one_by_one,
     stream_digest,
 )
+from tensorlake_nb.core.messages import Lost
 from tensorlake_nb.core.node_state import NodeState
 from tensorlake_nb.core.places import PlacedStreams
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice, take
 from tensorlake_nb.core.streams import ChunkData, from_piece, split
 from tensorlake_nb.core.whole import targets_of, whole_counts, whole_routes
-from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.claiming import Claimant
 from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.failing import Failing, Place
 from tensorlake_nb.engine.losses import Losses
-from tensorlake_nb.engine.node_work import DAMAGED
 from tensorlake_nb.engine.probing import Prober, stream_given
 from tensorlake_nb.engine.sharing import Sharing
-from tensorlake_nb.errors import JoinError, RunError
+from tensorlake_nb.errors import DAMAGED, JoinError, RunError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.classes import ClassResolver
 from tensorlake_nb.store.streams import StreamRecord

@@ -18,16 +18,17 @@ from functools import partial
 from typing import Any
 
 from tensorlake_nb.core import events as ev
+from tensorlake_nb.core import messages as ms
 from tensorlake_nb.core.batch import Batch, FailureKind
 from tensorlake_nb.core.events import Event
 from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.instructions import End, Gather, Halt, Instruction, Probe, Seal, Submit
 from tensorlake_nb.core.keys import RunId
+from tensorlake_nb.core.messages import Message, Order
 from tensorlake_nb.core.planner import next_instructions
 from tensorlake_nb.core.policy import Placement
 from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.engine import backend as be
-from tensorlake_nb.engine.backend import Backend, Message, Order
+from tensorlake_nb.engine.backend import Backend
 from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.ownership import Owner, this_process
 from tensorlake_nb.engine.recorder import Recorder
@@ -255,7 +256,7 @@ class Driver:
     def _hand_over(self, orders: list[Order]) -> None:
         if self._is_halted:  # the backend was told to stop before it heard of these
             for order in orders:
-                self._post(be.Lost(order.number, "it was withdrawn before it began"))
+                self._post(ms.Lost(order.number, "it was withdrawn before it began"))
             return
         try:
             self._backend.submit(orders)
@@ -310,27 +311,27 @@ class Driver:
                 self._give_up_at = now
             case BaseException():
                 self._break(message)
-            case be.Ready(slots):
+            case ms.Ready(slots):
                 self._apply(ev.SlotsKnown(slots))
-            case be.Started(number, worker):
+            case ms.Started(number, worker):
                 self._if_under_way(number, ev.BatchStarted(number, worker, now))
-            case be.Progress(number, current, total):
+            case ms.Progress(number, current, total):
                 self._if_under_way(number, ev.ProgressMade(number, current, total))
-            case be.Part(number, receipt):
+            case ms.Part(number, receipt):
                 if self._is_under_way(number):
                     self._at_desk(self._desk.part, number, receipt)
-            case be.Finished(number, receipts):
+            case ms.Finished(number, receipts):
                 if self._ends(number):
                     self._at_desk(self._desk.settle, number, receipts, now)
-            case be.Lost(number):
+            case ms.Lost(number):
                 if self._ends(number):
                     is_stopping = self.state.stopping is not None
                     self._at_desk(self._desk.recover, message, now, is_stopping)
-            case be.StoreAwaited(seconds):
+            case ms.StoreAwaited(seconds):
                 self._store_awaited_until = max(self._store_awaited_until, now + seconds)
-            case be.Waits(what):
+            case ms.Waits(what):
                 self.waits_for = what
-            case be.Broken(error):
+            case ms.Broken(error):
                 self._break(error)
             case _:
                 self._fold(message)

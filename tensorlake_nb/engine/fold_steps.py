@@ -23,9 +23,9 @@ from tensorlake_nb.engine.concurrent import called_here
 from tensorlake_nb.engine.context import Effects
 from tensorlake_nb.engine.failures import error_text
 from tensorlake_nb.engine.held import is_held, is_held_anywhere
-from tensorlake_nb.engine.node_work import DAMAGED, NodeWork
+from tensorlake_nb.engine.node_work import NodeWork
 from tensorlake_nb.engine.returns import Prepared
-from tensorlake_nb.errors import UsageError
+from tensorlake_nb.errors import DAMAGED, UsageError
 from tensorlake_nb.store.codec import Encoded, decode, through_json
 from tensorlake_nb.store.entry import TaskOutcome
 

@@ -18,9 +18,10 @@ from tensorlake_nb.core.fingerprint import FunctionPrint
 from tensorlake_nb.core.function import Function
 from tensorlake_nb.core.graph import FrozenGraph
 from tensorlake_nb.core.keys import Digest, Fingerprint, RunId, TaskKey, confined, level
+from tensorlake_nb.core.messages import Message
 from tensorlake_nb.core.plan import Plan, plan_graph
 from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.engine.backend import Backend, Message
+from tensorlake_nb.engine.backend import Backend
 from tensorlake_nb.engine.blueprint import Blueprint, Part
 from tensorlake_nb.engine.code import pack
 from tensorlake_nb.engine.dask_backend import DaskBackend

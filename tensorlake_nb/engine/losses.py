@@ -14,11 +14,11 @@ from tensorlake_nb.core.batch import BARE, Batch, Call, Failure, Fold
 from tensorlake_nb.core.events import BatchEnded, BatchLost, Chunk, ElementFailed, NodeOutcome
 from tensorlake_nb.core.instructions import Submit
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, fold_next, one_by_one, task_key
+from tensorlake_nb.core.messages import Lost
 from tensorlake_nb.core.places import item_place, placed
 from tensorlake_nb.core.plan import Plan
 from tensorlake_nb.core.slices import Address, Slice, take
 from tensorlake_nb.core.streams import ChunkData, Streams
-from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.claiming import Claimant
 from tensorlake_nb.engine.context import Effects, note_of_told
 from tensorlake_nb.engine.failing import Failing

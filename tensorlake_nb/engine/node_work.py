@@ -24,19 +24,10 @@ from tensorlake_nb.engine.reporting import Report
 from tensorlake_nb.engine.returns import Prepared, Returns
 from tensorlake_nb.engine.stopping import cancelled
 from tensorlake_nb.engine.watchdog import rest_alarm
-from tensorlake_nb.errors import (
-    CheckpointNotFoundError,
-    CorruptCheckpointError,
-    StoreError,
-    StoreVersionError,
-    UntrustedCheckpointError,
-)
+from tensorlake_nb.errors import DAMAGED, CheckpointNotFoundError, CorruptCheckpointError, StoreError
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.entry import TaskOutcome
 from tensorlake_nb.store.writer import Writer
-
-#: What reading stored values raises when they aren't there as they were written.
-DAMAGED = (CorruptCheckpointError, CheckpointNotFoundError, UntrustedCheckpointError, StoreVersionError)
 
 
 class NodeWork:

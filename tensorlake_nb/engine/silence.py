@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tensorlake_nb.engine import backend as be
-from tensorlake_nb.engine.backend import Message
+from tensorlake_nb.core import messages as ms
+from tensorlake_nb.core.messages import Message
 from tensorlake_nb.engine.cluster import Connection
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Silence:
         with self._lock:
             is_news, self._said = what != self._said, what
         if is_news:
-            self._post(be.Waits(what))
+            self._post(ms.Waits(what))
 
 
 def waits_for(connection: Connection, workers: Mapping[str, Mapping[str, Any]], pending: list[Pending]) -> str:

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from tensorlake_nb.core import messages as ms
 from tensorlake_nb.core.graph import FrozenGraph
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.engine import backend as be
 from tensorlake_nb.engine.blueprint import Blueprint
 from tensorlake_nb.engine.checks import Check, Finding, Kit, check
 from tensorlake_nb.engine.cluster import Connection
@@ -30,13 +30,12 @@ from tensorlake_nb.engine.dask_backend import DaskBackend
 from tensorlake_nb.engine.driver import CANCEL_GRACE_S
 from tensorlake_nb.engine.forecast import follow
 from tensorlake_nb.engine.launch import check_placement, draw_up, make_desk_of, secret_values
-from tensorlake_nb.engine.node_work import DAMAGED
 from tensorlake_nb.engine.sampling import Sample, Sampler
 from tensorlake_nb.engine.secrets import with_signing_keys
 from tensorlake_nb.engine.session import Session
-from tensorlake_nb.engine.waiting import slice_before
-from tensorlake_nb.errors import OptionError, tell_in_cell
-from tensorlake_nb.store.aside import aside
+from tensorlake_nb.engine.slices_of_time import slice_before
+from tensorlake_nb.errors import DAMAGED, OptionError, tell_in_cell
+from tensorlake_nb.store.opening import aside
 
 #: How often choosing begins anew when it meets damage: each time that is put aside.
 _MOST_LOOKS = 3
@@ -246,7 +245,7 @@ class _Checking:
         self, session: Session, blueprint: Blueprint, kit: Mapping[str, bytes], checks: Sequence[Check]
     ) -> None:
         self._session, self._blueprint, self._kit, self._checks = session, blueprint, kit, checks
-        self._inbox: queue.SimpleQueue[be.Message | BaseException] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[ms.Message | BaseException] = queue.SimpleQueue()
         self._hands = ThreadPoolExecutor(1, thread_name_prefix="tensorlake-nb-verify")
         keys = session.store().signing_keys
         values = with_signing_keys(secret_values(blueprint.graph, blueprint.secrets), keys)
@@ -295,10 +294,10 @@ class _Checking:
             with suppress(queue.Empty):
                 self._take(self._inbox.get(timeout=slice_before(until)))
 
-    def _next_orders(self) -> list[be.Order]:
+    def _next_orders(self) -> list[ms.Order]:
         """What there is room for: some for each slot, of a node as many as may run at once."""
         running = Counter(self._checks[place].node for place in self._under_way.values())
-        orders: list[be.Order] = []
+        orders: list[ms.Order] = []
         for name, waiting in self._waiting.items():
             node = self._blueprint.plan.nodes[name]
             most = math.inf if node.limit is None else max(node.limit, node.concurrency)
@@ -310,24 +309,24 @@ class _Checking:
             self._alone = orders[0].number
         return orders
 
-    def _order(self, place: int) -> be.Order:
+    def _order(self, place: int) -> ms.Order:
         number, asked = next(self._numbers), self._checks[place]
         self._under_way[number] = place
-        return be.Order(number, asked, 0, self._blueprint.placements[asked.node])
+        return ms.Order(number, asked, 0, self._blueprint.placements[asked.node])
 
-    def _take(self, message: be.Message | BaseException) -> None:
+    def _take(self, message: ms.Message | BaseException) -> None:
         match message:
-            case be.Ready(slots):
+            case ms.Ready(slots):
                 self._slots = slots
-            case be.Finished(number, returned) if number in self._under_way:
+            case ms.Finished(number, returned) if number in self._under_way:
                 self._findings[self._under_way.pop(number)] = cast(Finding, returned)  # what `check` returned
-            case be.Lost(number, reason) if number in self._under_way:
+            case ms.Lost(number, reason) if number in self._under_way:
                 place = self._under_way.pop(number)
                 if not self._is_stopping and number == self._alone:
                     self._findings[place] = Finding("failed", self._checks[place].position, what=reason)
                 elif not self._is_stopping:
                     self._lost.append(place)
-            case be.Broken(error):
+            case ms.Broken(error):
                 raise error
             case BaseException():
                 raise message

@@ -14,20 +14,11 @@ from threading import Lock
 
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.engine.recorded_run import FOLLOW_S
+from tensorlake_nb.engine.slices_of_time import SLICE_S, slice_before
 from tensorlake_nb.errors import tell_in_cell
 
 #: How long an interrupted wait gives a run to end cleanly (s) before it gives up on it.
 _DRAIN_S = 10.0
-#: How long an interrupt may go unnoticed (s).
-_SLICE_S = 0.2
-
-
-def slice_before(until: float) -> float:
-    """How long to wait at once (s) for what may take until then, on the monotonic clock.
-
-    In slices, since an interrupt that comes just before a wait begins doesn't end it.
-    """
-    return min(max(until - time.monotonic(), 0.0), _SLICE_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +62,7 @@ class Waiting:
         try:
             # In slices: an interrupt does not wake a loop that waits for a thread (ipykernel 6 and 7).
             while not done.done():
-                await asyncio.wait({asyncio.wrap_future(done)}, timeout=_SLICE_S)
+                await asyncio.wait({asyncio.wrap_future(done)}, timeout=SLICE_S)
         except (asyncio.CancelledError, KeyboardInterrupt) as stop:
             cancel()
             self._tell_cancelled(stop)

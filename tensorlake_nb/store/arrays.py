@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from tensorlake_nb.store.codec import ZARR_DTYPES
-from tensorlake_nb.store.compression import LEVEL, Buffer
+from tensorlake_nb.store.compression import LEVEL
+from tensorlake_nb.store.filesystem import Buffer
 from tensorlake_nb.store.paths import is_part
 
 Array = np.ndarray[Any, Any]

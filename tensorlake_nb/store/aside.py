@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.compression import Buffer
-from tensorlake_nb.store.filesystem import Filesystem, Found
+from tensorlake_nb.store.filesystem import Buffer, Filesystem, Found
 from tensorlake_nb.store.local import LocalFilesystem
 
 
@@ -68,8 +66,3 @@ class Aside:
 
     def remove_all(self, paths: Sequence[str]) -> None:
         self._own.remove_all(paths)
-
-
-def aside(store: Store, folder: Path) -> Store:
-    """The store as it is, but for what is written through this object: that lies in the folder, and ends with it."""
-    return Store(Aside(store.filesystem, folder), trusted=store.trusted, options=store.options, keys=store.keys)

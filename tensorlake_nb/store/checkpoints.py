@@ -21,9 +21,8 @@ from tensorlake_nb.store import recovery
 from tensorlake_nb.store.classes import ClassResolver, ModuleResolver
 from tensorlake_nb.store.codec import HOW_TO_TRUST, NDARRAY, PICKLE, Encoded, decode, decode_all
 from tensorlake_nb.store.committed import CommittedRecords
-from tensorlake_nb.store.compression import Buffer
 from tensorlake_nb.store.entry import Entry, StoredObject, TaskOutcome
-from tensorlake_nb.store.filesystem import Filesystem
+from tensorlake_nb.store.filesystem import Buffer, Filesystem
 from tensorlake_nb.store.index import Index
 from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.memory import Recent

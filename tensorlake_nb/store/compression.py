@@ -10,7 +10,7 @@ import threading
 
 import zstandard
 
-Buffer = bytes | bytearray | memoryview
+from tensorlake_nb.store.filesystem import Buffer
 
 #: Recorded in the arrays' metadata. Higher levels gain little on such data and are slower than the disk.
 LEVEL = 1

@@ -11,7 +11,7 @@ from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.errors import InternalError
 from tensorlake_nb.store.arrays import Layout
 from tensorlake_nb.store.codec import Encoded
-from tensorlake_nb.store.compression import Buffer
+from tensorlake_nb.store.filesystem import Buffer
 
 #: For each output (or for a router: for what it passes on) the names of the nodes it goes to.
 Routes = tuple[tuple[str, ...], ...]

@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tensorlake_nb.store.compression import Buffer
-
 #: `Filesystem.list` hides the builtin inside the classes.
 Names = list[str]
 
 NO_DIRECTORY = (FileNotFoundError, NotADirectoryError)
 NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 MISSING = (FileNotFoundError,)
+
+#: What can be written.
+Buffer = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)

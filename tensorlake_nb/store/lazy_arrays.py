@@ -9,7 +9,7 @@ import asyncio
 import json
 import math
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dask.array
 import numpy as np
@@ -25,10 +25,7 @@ from tensorlake_nb.store.arrays import CHUNK_BYTES, Layout
 from tensorlake_nb.store.codec import MSGPACK, ZARR_DTYPES
 from tensorlake_nb.store.paths import RECORD
 from tensorlake_nb.store.segment import Segment
-
-if TYPE_CHECKING:
-    from tensorlake_nb.store.checkpoints import Store
-
+from tensorlake_nb.store.stored_outputs import StoredOutputs
 
 #: Rows of a chunk that is put together: each is read by itself.
 _MOST_ROWS = 4096
@@ -102,7 +99,7 @@ class _ReadOnly(ZarrStore):
 class VerifiedSegment(_ReadOnly):
     """A segment as Zarr sees it, but a missing or damaged chunk is an error here, where Zarr would read zeros."""
 
-    def __init__(self, store: Store, name: str) -> None:
+    def __init__(self, store: StoredOutputs, name: str) -> None:
         super().__init__()
         self._store, self._name = store, name
 
@@ -139,7 +136,7 @@ class StackedOutputs(_ReadOnly):
         Of the whole, one output after the other.
     """
 
-    def __init__(self, store: Store, spans: tuple[Span, ...], layout: Layout) -> None:
+    def __init__(self, store: StoredOutputs, spans: tuple[Span, ...], layout: Layout) -> None:
         super().__init__()
         self._store, self._spans, self._layout = store, spans, layout
         whole_axes = (0,) * (len(layout.shape) - 1)
@@ -179,7 +176,7 @@ class StackedOutputs(_ReadOnly):
         return chunk.tobytes()
 
 
-def open_array(store: Store, spans: Sequence[Span]) -> Any:
+def open_array(store: StoredOutputs, spans: Sequence[Span]) -> Any:
     """See `Store.open_array`."""
     parts = _rows(store, spans)
     if parts is None:
@@ -193,7 +190,7 @@ def open_array(store: Store, spans: Sequence[Span]) -> Any:
     return pieces[0] if len(pieces) == 1 else dask.array.concatenate(pieces)
 
 
-def open_zarr(store: Store, spans: Sequence[Span]) -> Any:
+def open_zarr(store: StoredOutputs, spans: Sequence[Span]) -> Any:
     """The same as one ``zarr.Array``, wherever the outputs lie: see `Store.open_zarr`."""
     parts = _rows(store, spans)
     whole = None if parts is None else _whole(store, parts)
@@ -209,7 +206,7 @@ def open_zarr(store: Store, spans: Sequence[Span]) -> Any:
 _Part = tuple[Segment, Layout, int, int]
 
 
-def _whole(store: Store, parts: Sequence[_Part]) -> Any:
+def _whole(store: StoredOutputs, parts: Sequence[_Part]) -> Any:
     """The stored array, if the outputs are all its rows."""
     segment, layout, start, stop = parts[0]
     if len(parts) > 1 or (start, stop) != (0, layout.shape[0]):
@@ -217,7 +214,7 @@ def _whole(store: Store, parts: Sequence[_Part]) -> Any:
     return _opened(store, segment, layout)
 
 
-def _rows(store: Store, spans: Sequence[Span]) -> list[_Part] | None:
+def _rows(store: StoredOutputs, spans: Sequence[Span]) -> list[_Part] | None:
     """The rows of arrays that the outputs are, neighbours joined; ``None`` if some are kept otherwise."""
     found: list[_Part] = []
     _shape(store, spans)
@@ -235,7 +232,7 @@ def _rows(store: Store, spans: Sequence[Span]) -> list[_Part] | None:
     return found
 
 
-def _shape(store: Store, spans: Sequence[Span]) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def _shape(store: StoredOutputs, spans: Sequence[Span]) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """The dtype and shape of all the outputs.
 
     Raises
@@ -261,7 +258,7 @@ def _shape(store: Store, spans: Sequence[Span]) -> tuple[np.dtype[Any], tuple[in
     return first
 
 
-def _shape_of_value(store: Store, segment: Segment, output: int) -> tuple[np.dtype[Any], tuple[int, ...]]:
+def _shape_of_value(store: StoredOutputs, segment: Segment, output: int) -> tuple[np.dtype[Any], tuple[int, ...]]:
     """Of an array that is kept with other values: it is small, and is read."""
     if segment.codec(output) == MSGPACK:
         (value,) = store.read([Span(segment.name, output, output + 1)])
@@ -273,7 +270,7 @@ def _shape_of_value(store: Store, segment: Segment, output: int) -> tuple[np.dty
     )
 
 
-def _opened(store: Store, segment: Segment, layout: Layout) -> Any:
+def _opened(store: StoredOutputs, segment: Segment, layout: Layout) -> Any:
     return zarr.open_group(VerifiedSegment(store, segment.name), mode="r")[layout.name]
 
 

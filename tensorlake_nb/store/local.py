@@ -19,8 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tensorlake_nb.store.compression import Buffer
-from tensorlake_nb.store.filesystem import MISSING, NO_DIRECTORY, NO_FILE, Found, Names
+from tensorlake_nb.store.filesystem import MISSING, NO_DIRECTORY, NO_FILE, Buffer, Found, Names
 from tensorlake_nb.store.patience import expected, persistently
 
 T = TypeVar("T")

@@ -17,6 +17,7 @@ from typing import Any
 from blake3 import blake3
 
 from tensorlake_nb.errors import CorruptCheckpointError, StoreUnavailableError
+from tensorlake_nb.store.aside import Aside
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.filesystem import Filesystem
 from tensorlake_nb.store.local import LocalFilesystem
@@ -235,3 +236,8 @@ def _is_private(group: int) -> bool:
     except KeyError:
         return False
     return about.gr_name == name and not set(about.gr_mem) - {name}
+
+
+def aside(store: Store, folder: Path) -> Store:
+    """The store as it is, but for what is written through this object: that lies in the folder, and ends with it."""
+    return Store(Aside(store.filesystem, folder), trusted=store.trusted, options=store.options, keys=store.keys)

@@ -7,24 +7,17 @@ committed, recovered, verified and collected as everything else is, and who does
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tensorlake_nb.core.batch import Span
 from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.keys import Digest, TaskKey, group_digests
+from tensorlake_nb.core.keys import picture_key
 from tensorlake_nb.errors import Picture, StoreError
 from tensorlake_nb.store.codec import MSGPACK, PICKLE, Encoded, encode
-
-if TYPE_CHECKING:
-    from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.stored_outputs import StoredOutputs
 
 #: How many of them are read to show what couldn't be read.
 _MOST_SHOWN = 16
-
-
-def picture_key(shows: Digest) -> TaskKey:
-    """Names the pictures of an output, by its digest."""
-    return TaskKey(group_digests("picture/1", [shows]))
 
 
 def encoded_pictures(pictures: list[Picture]) -> Encoded:
@@ -32,7 +25,7 @@ def encoded_pictures(pictures: list[Picture]) -> Encoded:
     return encode(pictures, digest=digest(pictures))
 
 
-def pictures_of(store: Store, spans: Iterable[Span]) -> tuple[Picture, ...]:
+def pictures_of(store: StoredOutputs, spans: Iterable[Span]) -> tuple[Picture, ...]:
     """The pictures of some outputs, the first ones, as far as any were kept and can be read; never raises for them."""
     found: list[Picture] = []
     try:

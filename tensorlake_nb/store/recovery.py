@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,10 +18,8 @@ from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.paths import SPOOL_SUFFIX, SPOOLS, checked_fingerprint, segment_path, spools_path, writer_of
 from tensorlake_nb.store.patience import expected
 from tensorlake_nb.store.segment import Segment
+from tensorlake_nb.store.segment_store import SegmentStore
 from tensorlake_nb.store.spool import SpoolContents, read_spool, take_over
-
-if TYPE_CHECKING:
-    from tensorlake_nb.store.checkpoints import Store
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +46,7 @@ class Recovery:
     alive: int = 0
 
 
-def recover(store: Store) -> Recovery:
+def recover(store: SegmentStore) -> Recovery:
     """Turn every spool of a dead writer into a segment, and leave the others alone."""
     if not isinstance(store.filesystem, LocalFilesystem):
         return Recovery()
@@ -68,7 +65,7 @@ def recover(store: Store) -> Recovery:
     return Recovery(tasks, tuple(interrupted), spools, alive)
 
 
-def spool_names(store: Store, fingerprint: str, writer: str | None = None) -> list[str]:
+def spool_names(store: SegmentStore, fingerprint: str, writer: str | None = None) -> list[str]:
     """File names of a function's spools, of one writer or of all."""
     try:
         names = store.filesystem.list(spools_path(checked_fingerprint(fingerprint)))
@@ -78,7 +75,7 @@ def spool_names(store: Store, fingerprint: str, writer: str | None = None) -> li
     return [name for name in names if writer is None or writer_of(name) == writer]
 
 
-def recover_spool(store: Store, fingerprint: str, name: str) -> tuple[SpoolContents, list[Segment]] | None:
+def recover_spool(store: SegmentStore, fingerprint: str, name: str) -> tuple[SpoolContents, list[Segment]] | None:
     """Turn one spool into a segment, if its writer is dead, and remove it.
 
     A second kernel that does the same at the same time finds it held and leaves it alone; were it to write the same
@@ -106,7 +103,7 @@ def recover_spool(store: Store, fingerprint: str, name: str) -> tuple[SpoolConte
 
 
 def live_spools(
-    store: Store, fingerprint: str, writer: str | None = None, own: str | None = None
+    store: SegmentStore, fingerprint: str, writer: str | None = None, own: str | None = None
 ) -> list[SpoolContents]:
     """What spools hold now, all but the one named ``own``."""
     found = []
@@ -133,7 +130,7 @@ def _readable(contents: SpoolContents) -> SpoolContents:
     return replace(contents, entries=entries)
 
 
-def save(store: Store, contents: SpoolContents, *, keep_interrupted: bool = False) -> list[Segment]:
+def save(store: SegmentStore, contents: SpoolContents, *, keep_interrupted: bool = False) -> list[Segment]:
     """Write what a spool holds and no segment of its writer does as a new segment, if that is anything.
 
     What isn't known to be the user's own goes into one by itself, which isn't signed.
@@ -153,7 +150,7 @@ def save(store: Store, contents: SpoolContents, *, keep_interrupted: bool = Fals
     return [segment for segment in written if segment is not None]
 
 
-def _unplaced(store: Store, entries: Iterable[Entry]) -> Iterable[Entry]:
+def _unplaced(store: SegmentStore, entries: Iterable[Entry]) -> Iterable[Entry]:
     """Entries with their large values read back from where the dead writer had put them, as far as they are there."""
     for entry in entries:
         try:
@@ -164,7 +161,7 @@ def _unplaced(store: Store, entries: Iterable[Entry]) -> Iterable[Entry]:
         yield Entry(entry.key, entry.count, values, entry.routes, entry.effects, entry.duration_s, None, entry.refers)
 
 
-def _fetched(store: Store, placed: Placed) -> Encoded:
+def _fetched(store: SegmentStore, placed: Placed) -> Encoded:
     base, layout = segment_path(placed.segment), placed.layout
     listed = {item.path: item for item in placed.objects}
     rows = (placed.row, placed.row + 1) if placed.codec == NDARRAY else (0, placed.size_bytes)
@@ -180,7 +177,7 @@ def _fetched(store: Store, placed: Placed) -> Encoded:
     return Encoded(NDARRAY, np.frombuffer(data, dtype=layout.dtype).reshape(layout.shape[1:]), placed.digest)
 
 
-def _object(store: Store, path: str, listed: StoredObject, layout: Layout) -> bytes:
+def _object(store: SegmentStore, path: str, listed: StoredObject, layout: Layout) -> bytes:
     try:
         raw = expected(lambda: store.filesystem.get(path))
     except FileNotFoundError:

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from tensorlake_nb.errors import StoreUnavailableError
-from tensorlake_nb.store.compression import Buffer
-from tensorlake_nb.store.filesystem import MISSING, NO_DIRECTORY, NO_FILE, Found
+from tensorlake_nb.store.filesystem import MISSING, NO_DIRECTORY, NO_FILE, Buffer, Found
 from tensorlake_nb.store.patience import FINAL, expected, persistently
 
 T = TypeVar("T")

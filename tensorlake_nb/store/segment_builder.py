@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tensorlake_nb.core.keys import TaskKey
+from tensorlake_nb.core.keys import TaskKey, picture_key
 from tensorlake_nb.store.arrays import CHUNK_BYTES, LARGE_CHUNK_BYTES, Layout, byte_string, cut, large_rows, stacked
 from tensorlake_nb.store.codec import NDARRAY, PICKLE, Encoded
-from tensorlake_nb.store.compression import Buffer, compress, pays
+from tensorlake_nb.store.compression import compress, pays
 from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject
-from tensorlake_nb.store.pictures import picture_key
+from tensorlake_nb.store.filesystem import Buffer
 from tensorlake_nb.store.record import base64_of, folded, write_record
 from tensorlake_nb.store.segment import PAYLOAD, UNUSED
 from tensorlake_nb.store.signing import Keys

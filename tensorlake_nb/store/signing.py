@@ -18,7 +18,7 @@ from typing import NoReturn
 from blake3 import blake3
 
 from tensorlake_nb.errors import InternalError, OptionError
-from tensorlake_nb.store.compression import Buffer
+from tensorlake_nb.store.filesystem import Buffer
 
 #: Keys of at least 32 characters, the newest first; the others are for what was signed before it was there.
 KEY_VARIABLE = "TENSORLAKE_NB_SIGNING_KEY"

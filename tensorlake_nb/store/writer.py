@@ -6,22 +6,18 @@ import datetime as dt
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tensorlake_nb.core.batch import BARE, Span
-from tensorlake_nb.core.keys import TaskKey
+from tensorlake_nb.core.keys import TaskKey, picture_key
 from tensorlake_nb.errors import CheckpointNotFoundError
 from tensorlake_nb.store.codec import Encoded
 from tensorlake_nb.store.entry import Entry, Placed, Routes, StoredObject, TaskBlock, TaskOutcome
 from tensorlake_nb.store.local import LocalFilesystem
 from tensorlake_nb.store.paths import segment_path, unique_name, writer_part
-from tensorlake_nb.store.pictures import picture_key
 from tensorlake_nb.store.segment import LARGE_BYTES, Segment
 from tensorlake_nb.store.segment_builder import SealedSegment, SegmentBuilder
+from tensorlake_nb.store.segment_store import SegmentStore
 from tensorlake_nb.store.spool import Spool
-
-if TYPE_CHECKING:
-    from tensorlake_nb.store.checkpoints import Store
 
 
 class Writer:
@@ -31,7 +27,7 @@ class Writer:
     """
 
     def __init__(
-        self, store: Store, fingerprint: str, name: str, *, spooled: bool = True, after: str | None = None
+        self, store: SegmentStore, fingerprint: str, name: str, *, spooled: bool = True, after: str | None = None
     ) -> None:
         self._store, self.fingerprint, self.name = store, fingerprint, writer_part(name)
         self._after = after

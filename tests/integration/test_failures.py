@@ -19,8 +19,8 @@ from tensorlake_nb import (
     configure,
     tensorlake_function,
 )
+from tensorlake_nb.core.messages import Order
 from tensorlake_nb.engine import recorded_run
-from tensorlake_nb.engine.backend import Order
 from tensorlake_nb.engine.dask_backend import DaskBackend
 from tensorlake_nb.engine.lowering import batch_key
 from tests.support.notes import Notes

@@ -10,10 +10,10 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
+from tensorlake_nb.core import messages as ms
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.engine import backend as be
+from tensorlake_nb.core.messages import Message, Order
 from tensorlake_nb.engine import launch
-from tensorlake_nb.engine.backend import Message, Order
 from tensorlake_nb.engine.calls import Host
 from tensorlake_nb.engine.execute import execute
 from tensorlake_nb.engine.functions import forget_listed
@@ -62,7 +62,7 @@ class LocalBackend:
             self._waiting += orders
             self._changed.notify()
         if self._thread is None:
-            self._post(be.Ready(self._place.slots))
+            self._post(ms.Ready(self._place.slots))
             self._thread = threading.Thread(target=self._work, name="local backend", daemon=True)
             self._thread.start()
 
@@ -72,7 +72,7 @@ class LocalBackend:
         with self._changed:
             withdrawn, self._waiting = self._waiting, []
         for order in withdrawn:
-            self._post(be.Lost(order.number, "it was withdrawn before it began"))
+            self._post(ms.Lost(order.number, "it was withdrawn before it began"))
         self._halted.set()
 
     def refresh(self) -> None:
@@ -97,23 +97,23 @@ class LocalBackend:
         for count, order in enumerate(self._next()):
             self._place.before_batch(count, lambda: self._halted.wait(_PATIENCE_S))
             if self._place.loses and count in (1, 7, 13):
-                self._post(be.Lost(order.number, "its worker process ended before it began"))
+                self._post(ms.Lost(order.number, "its worker process ended before it began"))
                 continue
-            self._post(be.Started(order.number, "here"))
+            self._post(ms.Started(order.number, "here"))
 
             def report(message: Any, number: int = order.number) -> None:
                 if isinstance(message, PartDone):
-                    self._post(be.Part(number, message.receipt))
+                    self._post(ms.Part(number, message.receipt))
 
             try:
                 receipts = execute(order.batch, report, Host(address="here"))
             except BaseException as error:
-                self._post(be.Lost(order.number, f"{type(error).__name__}: {error}"))
+                self._post(ms.Lost(order.number, f"{type(error).__name__}: {error}"))
             else:
                 if self._place.loses and count % 6 == 4:
-                    self._post(be.Lost(order.number, "its worker process ended with its receipts"))
+                    self._post(ms.Lost(order.number, "its worker process ended with its receipts"))
                     continue
-                self._post(be.Finished(order.number, receipts))
+                self._post(ms.Finished(order.number, receipts))
 
     def _next(self) -> Iterator[Order]:
         while True:

@@ -10,9 +10,9 @@ from tensorlake_nb.core.batch import Batch, Receipt
 from tensorlake_nb.core.events import Event, PartArrived, RunStarted, SlotsKnown
 from tensorlake_nb.core.evolution import evolve
 from tensorlake_nb.core.instructions import Gather, Instruction, Probe, Seal, Submit
+from tensorlake_nb.core.messages import Lost
 from tensorlake_nb.core.planner import next_instructions
 from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.engine.backend import Lost
 from tensorlake_nb.engine.calls import Host
 from tensorlake_nb.engine.desk import Desk
 from tensorlake_nb.engine.execute import execute

@@ -14,13 +14,13 @@ import pytest
 
 from tensorlake_nb import Graph, Retries, tensorlake_function
 from tensorlake_nb.core import events as ev
+from tensorlake_nb.core import messages as ms
 from tensorlake_nb.core.batch import Failure, FailureKind, Receipt
 from tensorlake_nb.core.events import Event
 from tensorlake_nb.core.instructions import Probe
+from tensorlake_nb.core.messages import Message, Order
 from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.engine import backend as be
 from tensorlake_nb.engine import functions
-from tensorlake_nb.engine.backend import Message, Order
 from tensorlake_nb.engine.blueprint import Blueprint
 from tensorlake_nb.engine.calls import Host
 from tensorlake_nb.engine.desk import Desk
@@ -55,7 +55,7 @@ def count_to(x: int) -> list[int]:
 
 def computed(cluster: Cluster, order: Order) -> list[Message]:
     receipts = execute(order.batch, lambda message: None, Host(address="here"))
-    return [be.Finished(order.number, receipts)]
+    return [ms.Finished(order.number, receipts)]
 
 
 def kept(cluster: Cluster, order: Order) -> list[Message]:
@@ -98,7 +98,7 @@ class Cluster:
     def abandon(self, numbers: Iterable[int]) -> None:
         numbers = sorted(numbers)
         for number in numbers:
-            self.post(be.Lost(number, "it was cancelled while it ran"))
+            self.post(ms.Lost(number, "it was cancelled while it ran"))
         self._called("abandon", numbers)
 
     def close(self) -> None:
@@ -190,7 +190,7 @@ def test_a_run_cancelled_before_its_loop_begins_computes_nothing(made: Bench) ->
 def test_batches_that_go_on_after_the_grace_are_given_up(made: Bench) -> None:
     def cancelled_meanwhile(cluster: Cluster, order: Order) -> list[Message]:
         driver.cancel()
-        return [be.Started(order.number, "w")]
+        return [ms.Started(order.number, "w")]
 
     cluster = Cluster([cancelled_meanwhile])
     driver = made.driver(Graph("g", double), cluster, x=1)
@@ -254,7 +254,7 @@ def test_what_is_planned_before_a_cancellation_is_not_handed_over_after_it(made:
 
 def test_a_batch_that_is_lost_and_comes_back_all_the_same_is_settled_once(made: Bench) -> None:
     def both(cluster: Cluster, order: Order) -> list[Message]:
-        return [be.Lost(order.number, "it was withdrawn before it began"), *computed(cluster, order)]
+        return [ms.Lost(order.number, "it was withdrawn before it began"), *computed(cluster, order)]
 
     cluster = Cluster([both, computed])
     driver = made.driver(Graph("g", double), cluster, x=1)
@@ -268,7 +268,7 @@ def test_a_batch_that_is_lost_and_comes_back_all_the_same_is_settled_once(made: 
 
 def test_what_is_lost_blamelessly_costs_no_attempt_unless_it_is_lost_again_and_again(made: Bench) -> None:
     def lost(cluster: Cluster, order: Order) -> list[Message]:
-        return [be.Lost(order.number, "its worker was paused", is_blameless=True)]
+        return [ms.Lost(order.number, "its worker was paused", is_blameless=True)]
 
     few, many = Cluster([lost, lost, lost, computed]), Cluster([lost])
 
@@ -282,11 +282,11 @@ def test_messages_of_an_unknown_batch_are_ignored(made: Bench) -> None:
 
     def noisy(cluster: Cluster, order: Order) -> list[Message]:
         return [
-            be.Started(99, "w"),
-            be.Progress(99, 1, 2),
-            be.Part(99, strange),
-            be.Finished(99, (strange,)),
-            be.Lost(99, "who?"),
+            ms.Started(99, "w"),
+            ms.Progress(99, 1, 2),
+            ms.Part(99, strange),
+            ms.Finished(99, (strange,)),
+            ms.Lost(99, "who?"),
             *computed(cluster, order),
         ]
 
@@ -324,7 +324,7 @@ def test_a_cluster_that_cannot_be_reached_ends_the_run(made: Bench) -> None:
 
 
 def test_a_cluster_that_breaks_ends_the_run(made: Bench) -> None:
-    cluster = Cluster([lambda cluster, order: [be.Broken(ClusterError("gone"))]])
+    cluster = Cluster([lambda cluster, order: [ms.Broken(ClusterError("gone"))]])
     driver = made.driver(Graph("g", double), cluster, x=1)
 
     assert drive(driver).error == "ClusterError: gone"
@@ -342,7 +342,7 @@ def test_a_log_that_cannot_be_written_is_not_fatal(made: Bench) -> None:
 
 def damaged(cluster: Cluster, order: Order) -> list[Message]:
     failure = Failure(0, FailureKind.DAMAGE, "a segment is damaged", "1")
-    return [be.Finished(order.number, (Receipt(order.batch.name, order.batch.node, 1, (), (failure,)),))]
+    return [ms.Finished(order.number, (Receipt(order.batch.name, order.batch.node, 1, (), (failure,)),))]
 
 
 def test_damage_lets_the_run_begin_again(made: Bench) -> None:
@@ -443,7 +443,7 @@ def test_a_retry_that_falls_due_while_the_driver_works_is_not_slept_through(made
 
     def failed(cluster: Cluster, order: Order) -> list[Message]:
         failure = Failure(0, FailureKind.ERROR, "ValueError: no", "1")
-        return [be.Finished(order.number, (Receipt(order.batch.name, order.batch.node, 1, (), (failure,)),))]
+        return [ms.Finished(order.number, (Receipt(order.batch.name, order.batch.node, 1, (), (failure,)),))]
 
     for x in range(15):
         delay = 0.03 + 0.02 * x
@@ -460,7 +460,7 @@ def test_after_an_error_nothing_more_is_handed_over(made: Bench, monkeypatch: py
     make = Desk.batch
 
     def late(desk: Desk, order: Any) -> Any:
-        driver._post(be.Broken(ClusterError("gone")))
+        driver._post(ms.Broken(ClusterError("gone")))
         assert closing.wait(10)
         return make(desk, order)
 

@@ -13,11 +13,10 @@ import pytest
 from tensorlake_nb.core.batch import Span
 from tensorlake_nb.core.retention import Retention
 from tensorlake_nb.errors import CorruptCheckpointError
-from tensorlake_nb.store.aside import aside
 from tensorlake_nb.store.checkpoints import Store
 from tensorlake_nb.store.collect import Collection
 from tensorlake_nb.store.needs import names_of
-from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.opening import aside, open_store
 from tests.support.stores import committed
 
 OTHER = "0dd1" * 16
