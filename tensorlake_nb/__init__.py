@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tensorlake_nb.core.file import File
     from tensorlake_nb.core.function import (
+        Function,
         RouteTo,
         TensorlakeCompute,
         tensorlake_function,
@@ -65,6 +66,7 @@ _HOMES = {
     "Run": "engine.run",
     "tensorlake_function": "core.function",
     "tensorlake_router": "core.function",
+    "Function": "core.function",
     "TensorlakeCompute": "core.function",
     "RouteTo": "core.function",
     "Retries": "core.policy",
@@ -106,6 +108,7 @@ __all__ = [
     "Graph",
     "tensorlake_function",
     "tensorlake_router",
+    "Function",
     "TensorlakeCompute",
     "RouteTo",
     "Retries",
@@ -162,7 +165,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -24,3 +24,7 @@ class File(BaseModel):
     mime_type: str | None = None
     metadata: dict[str, Any] | None = None
     sha_256: str | None = None
+
+
+# as users import them, and as stored data names them, wherever the file lies
+File.__module__ = "tensorlake_nb"

@@ -402,3 +402,9 @@ class RouteTo(Generic[V, N]):
         return bool(self.value == other.value) and self.targets == other.targets
 
     __hash__ = None  # type: ignore[assignment]
+
+
+# as users import them, and as stored data names them, wherever the file lies
+Function.__module__ = "tensorlake_nb"
+TensorlakeCompute.__module__ = "tensorlake_nb"
+RouteTo.__module__ = "tensorlake_nb"

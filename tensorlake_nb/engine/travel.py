@@ -28,6 +28,7 @@ from cloudpickle import cloudpickle as internals
 
 from tensorlake_nb.core import jinja
 from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.moved import module_now
 from tensorlake_nb.core.names import named_in_texts, reads_of
 from tensorlake_nb.core.origin import Origin, origin_of_module
 from tensorlake_nb.core.reach_values import set_travels
@@ -80,9 +81,14 @@ def loads(data: bytes) -> Any:
     with _LOADING:
         _shells.clear()
         try:
-            return pickle.loads(data)
+            return _Unpickler(io.BytesIO(data)).load()
         finally:
             _shells.clear()
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        return super().find_class(module_now(module), name)
 
 
 def refusal(obj: Any) -> Exception | None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from inspect import getattr_static
 from typing import Protocol
 
+from tensorlake_nb.core.moved import module_now
+from tensorlake_nb.core.origin import OWN
 from tensorlake_nb.core.twins import are_alike, held_as
 from tensorlake_nb.errors import UnreadableValueError, UntrustedCheckpointError
 
@@ -74,6 +76,7 @@ def find_class(module: str, qualname: str, *, resolver: ClassResolver, trusted: 
     UntrustedCheckpointError
         The store isn't trusted, and finding the class would import a module that this process hasn't.
     """
+    module = module_now(module)
     try:
         return resolver.find(module, qualname)
     except LookupError:
@@ -89,7 +92,8 @@ def find_class(module: str, qualname: str, *, resolver: ClassResolver, trusted: 
         except Exception as error:
             reason = f"importing {module} fails: {error}"
             raise UnreadableValueError(f"a stored value is a {module}.{qualname}, but {reason}") from error
-    found = _looked_up(module, qualname, getattr if trusted else getattr_static)  # which runs no code of the module
+    runs_code = trusted or module == OWN  # our own public names load when they are asked for
+    found = _looked_up(module, qualname, getattr if runs_code else getattr_static)
     if not isinstance(found, type):
         raise UnreadableValueError(f"a stored value is a {module}.{qualname}, and there is no such class now")
     return found

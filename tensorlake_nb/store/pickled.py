@@ -20,6 +20,7 @@ from weakref import WeakSet
 import cloudpickle
 
 from tensorlake_nb.core.depth import on_a_deep_stack
+from tensorlake_nb.core.moved import module_now
 from tensorlake_nb.errors import SerializationError
 from tensorlake_nb.store.classes import ClassResolver, find_class
 from tensorlake_nb.store.reducers import bare as by_attributes
@@ -143,6 +144,9 @@ class _Unpickler(pickle.Unpickler):
     def __init__(self, file: io.BytesIO, resolver: ClassResolver) -> None:
         super().__init__(file)
         self._resolver = resolver
+
+    def find_class(self, module: str, name: str) -> Any:
+        return super().find_class(module_now(module), name)
 
     def persistent_load(self, pid: Any) -> Any:
         if not isinstance(pid, tuple) or len(pid) != 3 or pid[0] != _CLASS:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tensorlake_nb import File
 from tensorlake_nb.core.digest import digest, inputs_digest, list_digest
 from tensorlake_nb.core.fingerprint import fingerprint
 from tensorlake_nb.core.keys import Fingerprint, fold_next, fold_start, row_digest, stream_digest, task_key
@@ -52,6 +53,7 @@ VALUES: dict[str, Any] = {
     "np.array(['2020'], 'M8[ns]')": np.array(["2020"], "<M8[ns]"),
     "np.float64(1)": np.float64(1),
     "np.array([1, 'a'], object)": np.array([1, "a"], object),
+    "File(data=b'a', mime_type='text/plain')": File(data=b"a", mime_type="text/plain"),
 }
 CELLS = {
     "a constant": "def f(x):\n    return x + 1\n",
