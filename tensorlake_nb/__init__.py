@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from tensorlake_nb.core.file import File
-    from tensorlake_nb.core.function import (
+    from tensorlake_nb.core.functions.function import (
         Function,
         RouteTo,
         TensorlakeCompute,
         tensorlake_function,
         tensorlake_router,
     )
-    from tensorlake_nb.core.policy import Retries
-    from tensorlake_nb.engine.collection import collect
-    from tensorlake_nb.engine.context import RequestContext
-    from tensorlake_nb.engine.context import RequestContext as GraphRequestContext
-    from tensorlake_nb.engine.graph import Graph
-    from tensorlake_nb.engine.run import Run
-    from tensorlake_nb.engine.session import configure
+    from tensorlake_nb.core.functions.policy import Retries
+    from tensorlake_nb.core.values.file import File
+    from tensorlake_nb.engine.calls.context import RequestContext
+    from tensorlake_nb.engine.calls.context import RequestContext as GraphRequestContext
+    from tensorlake_nb.engine.cluster.session import configure
+    from tensorlake_nb.engine.runs.collection import collect
+    from tensorlake_nb.engine.runs.graph import Graph
+    from tensorlake_nb.engine.runs.run import Run
     from tensorlake_nb.errors import (
         BindingError,
         CheckpointNotFoundError,
@@ -62,19 +62,19 @@ __version__ = "0.1.0"
 
 #: Where each public name lives, as ``module`` or ``module:name`` when it is called otherwise there.
 _HOMES = {
-    "Graph": "engine.graph",
-    "Run": "engine.run",
-    "tensorlake_function": "core.function",
-    "tensorlake_router": "core.function",
-    "Function": "core.function",
-    "TensorlakeCompute": "core.function",
-    "RouteTo": "core.function",
-    "Retries": "core.policy",
-    "File": "core.file",
-    "RequestContext": "engine.context",
-    "GraphRequestContext": "engine.context:RequestContext",
-    "configure": "engine.session",
-    "collect": "engine.collection",
+    "Graph": "engine.runs.graph",
+    "Run": "engine.runs.run",
+    "tensorlake_function": "core.functions.function",
+    "tensorlake_router": "core.functions.function",
+    "Function": "core.functions.function",
+    "TensorlakeCompute": "core.functions.function",
+    "RouteTo": "core.functions.function",
+    "Retries": "core.functions.policy",
+    "File": "core.values.file",
+    "RequestContext": "engine.calls.context",
+    "GraphRequestContext": "engine.calls.context:RequestContext",
+    "configure": "engine.cluster.session",
+    "collect": "engine.runs.collection",
     "RequestException": "errors",
     "TensorlakeError": "errors",
     "UsageError": "errors",
@@ -155,8 +155,8 @@ def __getattr__(name: str) -> Any:
     module, _, original = _HOMES[name].partition(":")
     value = getattr(import_module(f"{__name__}.{module}"), original or name)
     if name in ("Graph", "Run"):
-        from tensorlake_nb.notebook.progress import watch_waits
-        from tensorlake_nb.notebook.workspace import watch_use
+        from tensorlake_nb.notebook.namespace.workspace import watch_use
+        from tensorlake_nb.notebook.shell.progress import watch_waits
 
         watch_waits()
         watch_use()
@@ -170,19 +170,19 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register ``%tensorlake`` and ``%%tensorlake``: what ``%load_ext tensorlake_nb`` calls."""
-    from tensorlake_nb.notebook.magic import load
+    from tensorlake_nb.notebook.magics.magic import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take the magics away again; graphs and runs are still displayed."""
-    from tensorlake_nb.notebook.magic import unload
+    from tensorlake_nb.notebook.magics.magic import unload
 
     unload(shell)
 
 
 if "IPython" in sys.modules:  # plain cells display graphs and runs too
-    from tensorlake_nb.notebook.shell import attach
+    from tensorlake_nb.notebook.shell.hooks import attach
 
     attach()

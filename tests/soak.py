@@ -23,9 +23,9 @@ from typing import Any
 import psutil
 
 from tensorlake_nb import Graph, GraphError, Retries, Run
-from tensorlake_nb.engine.naming import fingerprints, resolver_of
-from tensorlake_nb.engine.session import Session
-from tensorlake_nb.engine.settings import read_settings
+from tensorlake_nb.engine.cluster.session import Session
+from tensorlake_nb.engine.cluster.settings import read_settings
+from tensorlake_nb.engine.travel.fingerprints import fingerprints, resolver_of
 from tensorlake_nb.testing import ChaosReport, Faults, chaos
 from tests.support.reference import KINDS, JoinRefused, NodeSpec, interpret, make_graph
 

@@ -1,6 +1,6 @@
 /**
  * What crosses between the kernel and a panel: one state that is set whole now and then, deltas in between,
- * and requests with one reply each. The kernel's side of it is `tensorlake_nb/notebook/messages.py`; both read the
+ * and requests with one reply each. The kernel's side of it is `tensorlake_nb/notebook/panel/messages.py`; both read the
  * files in `tests/conformance/panel/`, so that neither drifts alone.
  *
  * Times are seconds since the epoch, durations seconds, unless a name says otherwise.

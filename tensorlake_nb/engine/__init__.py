@@ -1,1 +1,1 @@
-"""Runs graphs: the driver in the kernel, batches on workers, the cluster between them."""
+"""Run graphs on Dask: from a Graph in a cell to batches on workers, and back to outputs."""

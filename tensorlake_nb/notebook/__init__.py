@@ -1,0 +1,1 @@
+"""Jupyter: the panel, displays, magics and the command line."""

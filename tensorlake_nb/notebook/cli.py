@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(perform=_show)
 
     gc = commands.add_parser("gc", help="free what no run that stays needs; without options every run stays")
-    import_module("tensorlake_nb.notebook.options").add_collection_options(gc)
+    import_module("tensorlake_nb.notebook.magics.options").add_collection_options(gc)
     gc.set_defaults(perform=_gc)
     for reader in (runs, show, gc):
         reader.add_argument("--store", metavar="URL", help="by default TENSORLAKE_NB_STORE, else ./.tensorlake")
@@ -72,13 +72,13 @@ def _seconds(text: str) -> float:
 
 def _run(given: argparse.Namespace) -> int:
     parameters: dict[str, Any] = {}
-    options = import_module("tensorlake_nb.notebook.options")
+    options = import_module("tensorlake_nb.notebook.magics.options")
     for word in given.parameter:
         name, equals, text = word.partition("=")
         if not equals:
             raise OptionError(f"-p {word!r} isn't a parameter; write name=value")
         parameters[name] = options.read_value(text)
-    headless = import_module("tensorlake_nb.notebook.headless")  # Jupyter's client is loaded only to execute
+    headless = import_module("tensorlake_nb.notebook.terminal.headless")  # Jupyter's client is loaded only to execute
     return int(
         headless.run_notebook(
             given.notebook,
@@ -103,7 +103,7 @@ def _show(given: argparse.Namespace) -> int:
 
 
 def _gc(given: argparse.Namespace) -> int:
-    options = import_module("tensorlake_nb.notebook.options").collection_options(given)
+    options = import_module("tensorlake_nb.notebook.magics.options").collection_options(given)
     print(_reports(given.store).collected(options))
     return 0
 
@@ -111,7 +111,7 @@ def _gc(given: argparse.Namespace) -> int:
 def _reports(store: str | None) -> Any:
     if store is not None:
         tensorlake_nb.configure(store=store)
-    return import_module("tensorlake_nb.notebook.reports")
+    return import_module("tensorlake_nb.notebook.terminal.reports")
 
 
 if __name__ == "__main__":

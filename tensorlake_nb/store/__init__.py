@@ -1,1 +1,1 @@
-"""The checkpoint store: segments, spools, streams and run logs below one URL. Synchronous."""
+"""Durable checkpoints on any filesystem: every byte verified when it is read."""

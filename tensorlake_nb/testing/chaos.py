@@ -19,15 +19,15 @@ from typing import Any
 
 import psutil
 
-from tensorlake_nb.engine.graph import Graph
-from tensorlake_nb.engine.run import Run
-from tensorlake_nb.engine.session import Session
-from tensorlake_nb.engine.settings import read_settings
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.opening import open_store
-from tensorlake_nb.store.patience import Patience, patient
-from tensorlake_nb.store.run_log import RunLog
-from tensorlake_nb.store.spool import read_spool
+from tensorlake_nb.engine.cluster.session import Session
+from tensorlake_nb.engine.cluster.settings import read_settings
+from tensorlake_nb.engine.runs.graph import Graph
+from tensorlake_nb.engine.runs.run import Run
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.checkpoints.run_log import RunLog
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.filesystems.retrying import Patience, patient
+from tensorlake_nb.store.writing.spool import read_spool
 from tensorlake_nb.testing.evidence import committed_twice
 from tensorlake_nb.testing.faults import Faults
 from tensorlake_nb.testing.store import faulty_url

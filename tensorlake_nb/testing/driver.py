@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sys
 
-from tensorlake_nb.engine.run import Run
-from tensorlake_nb.engine.session import configure, current
+from tensorlake_nb.engine.cluster.session import configure, current
+from tensorlake_nb.engine.runs.run import Run
 
 #: How often it says how far the run is (s).
 _TELL_S = 0.02

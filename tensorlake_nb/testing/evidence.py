@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from tensorlake_nb.core.batch import Span
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.paths import writer_of
+from tensorlake_nb.core.batches.batch import Span
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.format.paths import writer_of
 
 
 def committed_twice(store: Store, fingerprints: Mapping[str, str]) -> tuple[dict[str, int], int]:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
-from tensorlake_nb.store.filesystem import Buffer, Filesystem, Names
-from tensorlake_nb.store.local import LocalFilesystem, write_all
-from tensorlake_nb.store.remote import RemoteFilesystem
+from tensorlake_nb.store.filesystems.local import LocalFilesystem, write_all
+from tensorlake_nb.store.filesystems.protocol import Buffer, Filesystem, Names
+from tensorlake_nb.store.filesystems.remote import RemoteFilesystem
 from tensorlake_nb.testing.faults import Dice, Faults
 
 T = TypeVar("T")

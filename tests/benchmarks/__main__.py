@@ -30,12 +30,12 @@ import psutil
 from distributed import Client, LocalCluster
 
 from tensorlake_nb import configure
-from tensorlake_nb.core.batch import BARE, Span
-from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.batches.batch import BARE, Span
 from tensorlake_nb.core.keys import TaskKey
-from tensorlake_nb.engine.session import current
-from tensorlake_nb.store.codec import encode
-from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.cluster.session import current
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.codecs.codec import encode
 from tests.benchmarks import workloads
 from tests.benchmarks.peers import PEERS
 
@@ -252,8 +252,8 @@ def _replayed_in_a_new_process(n: int, round: int) -> dict[str, Any]:
     code = (
         "import json, sys, time\n"
         "from tensorlake_nb import configure\n"
-        "import tensorlake_nb.engine.graph\n"
-        "from tensorlake_nb.engine.session import current\n"
+        "import tensorlake_nb.engine.runs.graph\n"
+        "from tensorlake_nb.engine.cluster.session import current\n"
         "from tests.benchmarks import workloads\n"
         f"configure(store={current().settings.store!r}, cluster='embedded', workers=2)\n"
         "graph, began = workloads.map_and_fold(), time.perf_counter()\n"

@@ -22,10 +22,10 @@ from playwright.sync_api import sync_playwright
 
 import tensorlake_nb
 from tensorlake_nb import Graph, configure, tensorlake_function
-from tensorlake_nb.engine.run import Run
-from tensorlake_nb.notebook.messages import GraphEdge, GraphNode, GraphShape, PanelState, Standing
-from tensorlake_nb.notebook.panel import Panel
-from tensorlake_nb.notebook.requests import Desk
+from tensorlake_nb.engine.runs.run import Run
+from tensorlake_nb.notebook.panel.messages import GraphEdge, GraphNode, GraphShape, PanelState, Standing
+from tensorlake_nb.notebook.panel.panel import Panel
+from tensorlake_nb.notebook.panel.requests import Desk
 from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.conformance.test_panel_messages import HEAD, NOTHING
 

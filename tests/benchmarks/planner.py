@@ -19,8 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tensorlake_nb import tensorlake_function
-from tensorlake_nb.core.batch import Span
-from tensorlake_nb.core.events import (
+from tensorlake_nb.core.batches.batch import Span
+from tensorlake_nb.core.batches.positions import Slice, take
+from tensorlake_nb.core.graphs.builder import GraphBuilder
+from tensorlake_nb.core.graphs.plan import plan_graph
+from tensorlake_nb.core.planning.events import (
     BatchEnded,
     Chunk,
     Event,
@@ -30,13 +33,10 @@ from tensorlake_nb.core.events import (
     Sealed,
     SlotsKnown,
 )
-from tensorlake_nb.core.evolution import evolve
-from tensorlake_nb.core.graph import GraphBuilder
-from tensorlake_nb.core.instructions import Probe, Seal, Submit
-from tensorlake_nb.core.plan import plan_graph
-from tensorlake_nb.core.planner import next_instructions
-from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.core.slices import Slice, take
+from tensorlake_nb.core.planning.evolve import evolve
+from tensorlake_nb.core.planning.instructions import Probe, Seal, Submit
+from tensorlake_nb.core.planning.planner import next_instructions
+from tensorlake_nb.core.planning.run_state import RunState
 
 #: What a store's and a scheduler's answer take (s), and how often the driver turns (s).
 ANSWER_S = 0.002

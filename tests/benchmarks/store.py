@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from tensorlake_nb.core.batch import BARE, Span
-from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.batches.batch import BARE, Span
 from tensorlake_nb.core.keys import TaskKey
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.codec import encode
-from tensorlake_nb.store.opening import open_filesystem, open_store
-from tensorlake_nb.store.run_log import RunLog
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.store.checkpoints.opening import open_filesystem, open_store
+from tensorlake_nb.store.checkpoints.run_log import RunLog
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.codecs.codec import encode
 
 FINGERPRINT = "ab" * 32
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tensorlake_nb.notebook.messages import (
+from tensorlake_nb.notebook.panel.messages import (
     ACTIONS,
     Action,
     Counts,

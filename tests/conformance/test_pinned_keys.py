@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from tensorlake_nb import File
-from tensorlake_nb.core.digest import digest, inputs_digest, list_digest
-from tensorlake_nb.core.fingerprint import fingerprint
+from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
 from tensorlake_nb.core.keys import Fingerprint, fold_next, fold_start, row_digest, stream_digest, task_key
+from tensorlake_nb.core.values.digest import digest, inputs_digest, list_digest
 
 FOLDER = pathlib.Path(__file__).parent / "keys"
 

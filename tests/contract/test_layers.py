@@ -64,11 +64,11 @@ def test_imports_point_left(path: Path) -> None:
 
 def test_the_layer_rule_notices_an_import_to_the_right(tmp_path: Path) -> None:
     file = tmp_path / "bad.py"
-    file.write_text("from tensorlake_nb.engine.run import Run\nfrom tensorlake_nb import engine\n")
+    file.write_text("from tensorlake_nb.engine.runs.run import Run\nfrom tensorlake_nb import engine\n")
 
     found = [(line, module) for line, module, _ in imports_of(file)]
 
-    assert found == [(1, "tensorlake_nb.engine.run"), (2, "tensorlake_nb.engine")]
+    assert found == [(1, "tensorlake_nb.engine.runs.run"), (2, "tensorlake_nb.engine")]
     assert all(layer_of(module) == LAYERS.index("engine") for _, module in found)
 
 

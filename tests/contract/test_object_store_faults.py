@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tensorlake_nb import Graph, RunError, StoreUnavailableError, configure, tensorlake_function
-from tensorlake_nb.store import patience
-from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.filesystems import retrying as patience
 from tests.support.faulty_s3 import FaultyS3
 from tests.support.notes import Notes
 from tests.support.stores import FINGERPRINT, committed, digests_of

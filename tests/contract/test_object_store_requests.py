@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from tensorlake_nb import Graph, configure, tensorlake_function
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.checkpoints.store import Store
 from tests.support.stores import FINGERPRINT, add, again, committed, digests_of, key
 
 s3fs = pytest.importorskip("s3fs")

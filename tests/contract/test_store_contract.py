@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 import zarr
 
-from tensorlake_nb.core.batch import BARE, Span
-from tensorlake_nb.core.retention import Retention
+from tensorlake_nb.core.batches.batch import BARE, Span
 from tensorlake_nb.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
@@ -24,15 +23,16 @@ from tensorlake_nb.errors import (
     UntrustedCheckpointError,
     UsageError,
 )
-from tensorlake_nb.store import opening
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.claims import Lease, Ledger, leases, put_lease, remove_lease
-from tensorlake_nb.store.collect import Collection
-from tensorlake_nb.store.opening import open_store
-from tensorlake_nb.store.record import read_record, write_record
-from tensorlake_nb.store.run_log import RunLog, list_runs
-from tensorlake_nb.store.segment import LARGE_BYTES
-from tensorlake_nb.store.streams import StreamRecord
+from tensorlake_nb.store.checkpoints import opening
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.checkpoints.run_log import RunLog, list_runs
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.claims.ledger import Lease, Ledger, leases, put_lease, remove_lease
+from tensorlake_nb.store.collecting.removal import Collection
+from tensorlake_nb.store.collecting.retention import Retention
+from tensorlake_nb.store.format.record import read_record, write_record
+from tensorlake_nb.store.format.segment import LARGE_BYTES
+from tensorlake_nb.store.format.stream_record import StreamRecord
 from tests.support.stores import (
     FINGERPRINT,
     OTHER,

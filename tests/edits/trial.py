@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from tensorlake_nb.core.fingerprint import FunctionPrint, explain, fingerprint
+from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint, explain, fingerprint
 from tests.edits.programs import Program
 
 INPUTS = (0, 1, 4)

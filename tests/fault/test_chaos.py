@@ -10,7 +10,7 @@ import pytest
 from IPython.lib.pretty import pretty
 
 from tensorlake_nb import Graph, OptionError, tensorlake_function
-from tensorlake_nb.store import recovery
+from tensorlake_nb.store.writing import recovery
 from tensorlake_nb.testing import ChaosReport, Faults, chaos, faulty_url
 from tensorlake_nb.testing.chaos import _Chaos
 from tensorlake_nb.testing.evidence import committed_twice

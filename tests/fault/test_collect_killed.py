@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import Run, collect, configure
-from tensorlake_nb.engine import session
-from tensorlake_nb.engine.ownership import this_process
-from tensorlake_nb.store.claims import Lease, Ledger, put_lease
-from tensorlake_nb.store.local import LocalFilesystem
+from tensorlake_nb.engine.cluster import session
+from tensorlake_nb.store.claims.ledger import Lease, Ledger, put_lease
+from tensorlake_nb.store.filesystems.local import LocalFilesystem
+from tensorlake_nb.store.owner import this_process
 from tests.support.collected import expected, found, graph, is_replayed, outputs_are_right
 from tests.support.stores import FINGERPRINT, add, committed, local_store, segment_directory
 

@@ -16,17 +16,18 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb import Graph, Run, collect, configure, tensorlake_function
-from tensorlake_nb.engine import session, sharing
-from tensorlake_nb.engine.collection import Planned
+from tensorlake_nb.engine.cluster import session
+from tensorlake_nb.engine.runs.collection import Planned
 from tensorlake_nb.errors import (
     RunNotFoundError,
     StoreUnavailableError,
     StoreVersionError,
     TaskFailedError,
 )
-from tensorlake_nb.store.claims import Lease, put_lease
-from tensorlake_nb.store.local import LocalFilesystem
-from tensorlake_nb.store.run_log import RunLog
+from tensorlake_nb.store.checkpoints.run_log import RunLog
+from tensorlake_nb.store.claims import meeting as sharing
+from tensorlake_nb.store.claims.ledger import Lease, put_lease
+from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tests.support.collected import expected, found, graph, outputs_are_right
 from tests.support.notes import Notes
 from tests.support.stores import segment_directory
@@ -263,8 +264,8 @@ def test_the_oldest_runs_go_until_the_rest_fits() -> None:
 KILLED = """
 import os, signal, sys
 from tensorlake_nb import collect, configure
-from tensorlake_nb.store.claims import Lease, put_lease
-from tensorlake_nb.store.local import LocalFilesystem
+from tensorlake_nb.store.claims.ledger import Lease, put_lease
+from tensorlake_nb.store.filesystems.local import LocalFilesystem
 configure(store=sys.argv[1], cluster="threads")
 real, left = LocalFilesystem.remove, [int(sys.argv[2])]
 def remove(filesystem, path):

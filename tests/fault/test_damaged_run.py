@@ -13,11 +13,11 @@ import pytest
 from blake3 import blake3
 
 from tensorlake_nb import Graph, Run, RunError, TaskFailedError, configure, tensorlake_function
-from tensorlake_nb.engine import sharing
 from tensorlake_nb.errors import StoreVersionError
-from tensorlake_nb.store.claims import Lease, Ledger, put_lease
-from tensorlake_nb.store.opening import open_store
-from tensorlake_nb.store.segment import LARGE_BYTES
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.claims import meeting as sharing
+from tensorlake_nb.store.claims.ledger import Lease, Ledger, put_lease
+from tensorlake_nb.store.format.segment import LARGE_BYTES
 from tests.support.notes import Notes
 from tests.support.stores import add
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tensorlake_nb.errors import StoreUnavailableError
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.opening import open_store
-from tensorlake_nb.store.segment import LARGE_BYTES
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.format.segment import LARGE_BYTES
 from tests.support.stores import FINGERPRINT, add, committed, digests_of, key, local_store
 
 VALUES: list[Any] = [

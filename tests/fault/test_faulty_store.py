@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from tensorlake_nb import configure
-from tensorlake_nb.store import patience
-from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.filesystems import retrying as patience
 from tensorlake_nb.testing import Faults, faulty_url
 from tests.support.notes import Notes
 from tests.support.shapes import SHAPES, Shape

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from tensorlake_nb import Graph, configure, tensorlake_function
-from tensorlake_nb.engine import session, sharing
-from tensorlake_nb.store.frame import seal
-from tensorlake_nb.store.opening import open_store
-from tensorlake_nb.store.paths import ledger_path
-from tensorlake_nb.store.record import base64_of
+from tensorlake_nb.engine.cluster import session
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.claims import meeting as sharing
+from tensorlake_nb.store.format.paths import ledger_path
+from tensorlake_nb.store.format.record import base64_of
+from tensorlake_nb.store.format.sealing import seal
 from tests.support.notes import Notes
 
 RUNS = [f"99991231-235959-{number:06x}" for number in range(8)]

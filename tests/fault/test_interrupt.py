@@ -32,7 +32,7 @@ def tell_when_waiting(main=threading.main_thread().ident):
     # leaves a file as soon as the cell waits for its run: a Stop before that isn't for the run
     def look():
         frame = None
-        while frame is None or not frame.f_code.co_filename.endswith("engine/waiting.py"):
+        while frame is None or not frame.f_code.co_filename.endswith("engine/runs/waiting.py"):
             frame = frame.f_back if frame is not None else sys._current_frames()[main]
         open(f"{FOLDER}/waiting", "a").close()
     threading.Thread(target=look).start()
@@ -70,7 +70,7 @@ def interrupt_when_begun(notebook: Kernel, folder: Path, code: str, element: int
 def pids(notebook: Kernel) -> str:
     """The processes of the workers."""
     return notebook.run(
-        "import os; from tensorlake_nb.engine.session import current\n"
+        "import os; from tensorlake_nb.engine.cluster.session import current\n"
         "print(sorted(current().connection().client.run(os.getpid).values()))"
     ).stdout
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tensorlake_nb.store.checkpoints import Store
+from tensorlake_nb.store.checkpoints.store import Store
 from tests.support.damage import Damage, emptied, flipped, harm, junk, longer, zeroed
 from tests.support.stores import FINGERPRINT, add, key, local_store, outcome_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb import Graph, configure, tensorlake_function
-from tensorlake_nb.engine.session import current
+from tensorlake_nb.engine.cluster.session import current
 from tests.support.leftovers import nothing_left
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

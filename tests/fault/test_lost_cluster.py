@@ -15,7 +15,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 from tensorlake_nb import ClusterError, Graph, Run, UsageError, configure, tensorlake_function
-from tensorlake_nb.engine.session import current
+from tensorlake_nb.engine.cluster.session import current
 from tests.support.clusters import Cluster, kill_group
 from tests.support.notes import Notes
 

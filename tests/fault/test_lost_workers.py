@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb import Graph, configure, tensorlake_function
-from tensorlake_nb.notebook.faces import html_of
-from tensorlake_nb.notebook.panel_state import state_of_run
+from tensorlake_nb.notebook.drawing.faces import html_of
+from tensorlake_nb.notebook.panel.panel_state import state_of_run
 from tests.support.clusters import Cluster, kill_group
 from tests.support.notes import Notes
 from tests.support.waiting import wait_until

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from tensorlake_nb import Graph, Retries, configure, tensorlake_function
-from tensorlake_nb.engine import nannies
-from tensorlake_nb.engine.session import current
+from tensorlake_nb.engine.cluster import nanny as nannies
+from tensorlake_nb.engine.cluster.session import current
 from tests.support.notes import Notes
 from tests.support.waiting import wait_until
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb import Graph, Retries, Run, configure, tensorlake_function
-from tensorlake_nb.engine import session
-from tensorlake_nb.engine.cluster import connect
+from tensorlake_nb.engine.cluster import session
+from tensorlake_nb.engine.cluster.connection import connect
 from tensorlake_nb.errors import TaskFailedError
 
 POISON, FATAL = 7, 13

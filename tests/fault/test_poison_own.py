@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 from fsspec import config as fsspec_config
 
 from tensorlake_nb import Graph, Retries, Run, configure, tensorlake_function
-from tensorlake_nb.engine import cluster as clusters
+from tensorlake_nb.engine.cluster import connection as clusters
 from tests.support.notes import Notes
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")

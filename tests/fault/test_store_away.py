@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb import Graph, Run, StoreUnavailableError, configure, tensorlake_function
-from tensorlake_nb.store import patience
+from tensorlake_nb.store.filesystems import retrying as patience
 from tests.support.notes import Notes
 from tests.support.troubles import KINDS, Trouble, trouble
 from tests.support.waiting import wait_until

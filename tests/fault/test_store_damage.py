@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensorlake_nb.core.batch import Span
+from tensorlake_nb.core.batches.batch import Span
 from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.opening import open_store
-from tensorlake_nb.store.record import read_record
-from tensorlake_nb.store.run_log import RunLog, list_runs
-from tensorlake_nb.store.segment import LARGE_BYTES
-from tensorlake_nb.store.streams import StreamRecord
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.checkpoints.run_log import RunLog, list_runs
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.format.record import read_record
+from tensorlake_nb.store.format.segment import LARGE_BYTES
+from tensorlake_nb.store.format.stream_record import StreamRecord
 from tests.support.damage import DAMAGES, Damage, every_damage, harm, removed
 from tests.support.stores import (
     FINGERPRINT,

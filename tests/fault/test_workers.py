@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import tensorlake_function
-from tensorlake_nb.core.batch import Column, FailureKind
+from tensorlake_nb.core.batches.batch import Column, FailureKind
 from tensorlake_nb.core.keys import Digest, task_key
-from tensorlake_nb.engine import functions
-from tensorlake_nb.engine.cluster import Connection, connect, death_of
-from tensorlake_nb.engine.execute import run_batch
-from tensorlake_nb.engine.reporting import Message, Overran, Started, decoded, topic_of
-from tensorlake_nb.engine.stopping import forget_run, request_cancel
+from tensorlake_nb.engine.calls import loaded as functions
+from tensorlake_nb.engine.calls.cancellation import forget_run, request_cancel
+from tensorlake_nb.engine.calls.reporting import Message, Overran, Started, decoded, topic_of
+from tensorlake_nb.engine.cluster.connection import Connection, connect, death_of
+from tensorlake_nb.engine.worker.execute import run_batch
 from tests.support.batches import RUN, Bench, Calls
 from tests.support.waiting import wait_until
 

@@ -16,21 +16,21 @@ from typing import Any
 import msgpack
 
 from tensorlake_nb import Graph, Run, RunNotFoundError, configure, tensorlake_function
-from tensorlake_nb.core.digest import digest
-from tensorlake_nb.engine.blueprint import from_json
-from tensorlake_nb.engine.context import Effects
+from tensorlake_nb.core.planning.blueprint import from_json
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.calls.context import Effects
 from tensorlake_nb.errors import StoreError
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.codec import PICKLE, decode, decode_all, encode
-from tensorlake_nb.store.compression import compress
-from tensorlake_nb.store.frame import seal, unseal
-from tensorlake_nb.store.local import LocalFilesystem
-from tensorlake_nb.store.record import base64_of, read_record, unfolded, write_record
-from tensorlake_nb.store.run_log import RunLog
-from tensorlake_nb.store.segment import Segment
-from tensorlake_nb.store.signing import keys_of
-from tensorlake_nb.store.spool import _HEAD, MAGIC, _frame, read_spool
-from tensorlake_nb.store.streams import StreamRecord
+from tensorlake_nb.store.checkpoints.run_log import RunLog
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.codecs.codec import PICKLE, decode, decode_all, encode
+from tensorlake_nb.store.filesystems.local import LocalFilesystem
+from tensorlake_nb.store.format.compression import compress
+from tensorlake_nb.store.format.record import base64_of, read_record, unfolded, write_record
+from tensorlake_nb.store.format.sealing import seal, unseal
+from tensorlake_nb.store.format.segment import Segment
+from tensorlake_nb.store.format.stream_record import StreamRecord
+from tensorlake_nb.store.format.trust import keys_of
+from tensorlake_nb.store.writing.spool import _HEAD, MAGIC, _frame, read_spool
 from tests.conformance.v1.write_store import TASKS
 from tests.fuzz.mutations import mutated_bytes, mutated_data
 from tests.support.stores import FINGERPRINT, OTHER

@@ -41,6 +41,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="session", autouse=True)
 def _cluster() -> Iterator[None]:
     yield
-    from tensorlake_nb.engine import session
+    from tensorlake_nb.engine.cluster import session
 
     session.current().close()

@@ -9,7 +9,7 @@ import pytest
 from traitlets.config import Config
 
 from tensorlake_nb import Graph, TaskFailedError, tensorlake_function
-from tensorlake_nb.engine import execute
+from tensorlake_nb.engine.worker import execute
 from tensorlake_nb.errors import SerializationError
 
 
@@ -114,7 +114,7 @@ def test_an_error_that_cant_be_sent_back_ends_the_run(monkeypatch: pytest.Monkey
 
 
 def test_errors_of_the_store_and_ours_keep_their_class_on_the_way_back() -> None:
-    from tensorlake_nb.engine.execute import _portable
+    from tensorlake_nb.engine.worker.execute import _portable
     from tensorlake_nb.errors import CorruptCheckpointError, InternalError
 
     try:

@@ -20,10 +20,11 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 from tensorlake_nb import Graph, OptionError, Run, TaskFailedError, configure, tensorlake_function
-from tensorlake_nb.engine import session
-from tensorlake_nb.notebook import faces, reports
-from tensorlake_nb.notebook.panel_state import state_of_run
-from tensorlake_nb.store.signing import KEY_VARIABLE
+from tensorlake_nb.engine.cluster import session
+from tensorlake_nb.notebook.drawing import faces
+from tensorlake_nb.notebook.panel.panel_state import state_of_run
+from tensorlake_nb.notebook.terminal import reports
+from tensorlake_nb.store.format.trust import KEY_VARIABLE
 
 NAME = "TENSORLAKE_NB_TEST_CANARY"
 #: Put together here, since the text of this file is stored with its functions.

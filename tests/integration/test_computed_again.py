@@ -11,9 +11,9 @@ import pytest
 from IPython.lib.pretty import pretty
 
 from tensorlake_nb import Graph, Run, tensorlake_function, tensorlake_router
-from tensorlake_nb.engine.elements import ElementRow
+from tensorlake_nb.engine.reports.elements import ElementRow
 from tensorlake_nb.errors import TaskFailedError
-from tensorlake_nb.store import paths
+from tensorlake_nb.store.format import paths
 from tests.support.notes import Notes
 
 

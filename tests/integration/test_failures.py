@@ -19,10 +19,10 @@ from tensorlake_nb import (
     configure,
     tensorlake_function,
 )
-from tensorlake_nb.core.messages import Order
-from tensorlake_nb.engine import recorded_run
-from tensorlake_nb.engine.dask_backend import DaskBackend
-from tensorlake_nb.engine.lowering import batch_key
+from tensorlake_nb.core.batches.messages import Order
+from tensorlake_nb.engine.cluster.batch_names import batch_key
+from tensorlake_nb.engine.driving.dask_backend import DaskBackend
+from tensorlake_nb.engine.runs import recorded_run
 from tests.support.notes import Notes
 
 SOON = Retries(max_retries=2, initial_delay=0.02, max_delay=0.05)

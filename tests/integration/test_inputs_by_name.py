@@ -8,7 +8,7 @@ import dask
 import pytest
 
 from tensorlake_nb import Graph, Retries, Run, TensorlakeCompute, UsageError, tensorlake_function
-from tensorlake_nb.engine.session import current
+from tensorlake_nb.engine.cluster.session import current
 from tests.support.notes import Notes
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from tensorlake_nb import Graph, configure, tensorlake_function
-from tensorlake_nb.engine.session import current
-from tensorlake_nb.store.local import LocalFilesystem
+from tensorlake_nb.engine.cluster.session import current
+from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tests.support.notes import Notes
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs getrusage")

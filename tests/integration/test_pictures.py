@@ -13,9 +13,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from tensorlake_nb import Graph, Run, collect, tensorlake_function
-from tensorlake_nb.engine import session
+from tensorlake_nb.engine.cluster import session
 from tensorlake_nb.errors import UnreadableValueError
-from tensorlake_nb.store.pictures import pictures_of
+from tensorlake_nb.store.reading.pictures import pictures_of
 from tests.support.figures import FIGURES, PLOTLY, PNG, VEGA_LITE, of_matplotlib
 from tests.support.shells import new_shell
 
@@ -76,7 +76,7 @@ run = graph.run(n=2)
 """
 
 PANEL = """
-from tensorlake_nb.notebook.display import desk
+from tensorlake_nb.notebook.shell.display import desk
 asked = {"version": 1, "kind": "value", "run": run.id, "side": "output", "index": 1}
 print(json.dumps([desk().answer({**asked, "node": node}, lambda run: None) for node in ("drawn", "plotted")]))
 """

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import Graph, Run, tensorlake_function
-from tensorlake_nb.engine.forecast import Forecast, NodeForecast
+from tensorlake_nb.engine.driving.forecast import Forecast, NodeForecast
 from tests.support.notes import Notes
 
 

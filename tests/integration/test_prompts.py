@@ -9,11 +9,11 @@ import pytest
 from jinja2.sandbox import SandboxedEnvironment
 
 from tensorlake_nb import Graph, tensorlake_function
-from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.fingerprint import fingerprint
-from tensorlake_nb.engine import travel
-from tensorlake_nb.store.classes import ModuleResolver
-from tensorlake_nb.store.pickled import pickled, unpickled
+from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.travel import pickler as travel
+from tensorlake_nb.store.codecs.classes import ModuleResolver
+from tensorlake_nb.store.codecs.pickles import pickled, unpickled
 from tests.support.notes import Notes
 
 PAGES = {

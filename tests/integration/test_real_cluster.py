@@ -31,7 +31,7 @@ from tensorlake_nb import (
     configure,
     tensorlake_function,
 )
-from tensorlake_nb.engine import detached
+from tensorlake_nb.engine.runs import detached
 from tests.support.clusters import Cluster, certificates, kill_group
 from tests.support.kernels import kernel
 from tests.support.notes import Notes

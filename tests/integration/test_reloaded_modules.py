@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tensorlake_nb.core.fingerprint import fingerprint
+from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
 from tests.support.shells import Shell, new_shell
 
 #: Ends each module: what it asserts is edited as well, which has autoreload execute the whole module again.

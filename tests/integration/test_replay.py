@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from tensorlake_nb import Graph, Run, collect, configure, tensorlake_function, tensorlake_router
-from tensorlake_nb.engine import session
+from tensorlake_nb.engine.cluster import session
 from tests.support.notes import Notes
 
 

@@ -9,7 +9,7 @@ import dask
 import pytest
 
 from tensorlake_nb import Graph, Run, TaskFailedError, TensorlakeCompute, configure, tensorlake_function
-from tensorlake_nb.core.function import as_function
+from tensorlake_nb.core.functions.function import as_function
 from tests.support.clusters import Cluster
 from tests.support.notes import Notes
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import Graph, configure, tensorlake_function
-from tensorlake_nb.core.function import Function
+from tensorlake_nb.core.functions.function import Function
 from tests.support.clusters import Cluster
 from tests.support.notes import Notes
 

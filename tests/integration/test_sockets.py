@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tensorlake_nb import Graph, configure, tensorlake_function
-from tensorlake_nb.engine import session
+from tensorlake_nb.engine.cluster import session
 
 
 def listening() -> dict[tuple[str, int], int]:

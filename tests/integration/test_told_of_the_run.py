@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import Graph, Run, TensorlakeCompute, tensorlake_function, tensorlake_router
-from tensorlake_nb.core.batch import Batch
-from tensorlake_nb.engine import session
-from tensorlake_nb.engine.execute import execute
-from tensorlake_nb.engine.session import Session
-from tensorlake_nb.engine.settings import read_settings
+from tensorlake_nb.core.batches.batch import Batch
+from tensorlake_nb.engine.cluster import session
+from tensorlake_nb.engine.cluster.session import Session
+from tensorlake_nb.engine.cluster.settings import read_settings
+from tensorlake_nb.engine.worker.execute import execute
 from tests.support import local_backend
 from tests.support.notes import Notes
 

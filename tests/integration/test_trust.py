@@ -16,12 +16,14 @@ from tensorlake_nb import (
     configure,
     tensorlake_function,
 )
-from tensorlake_nb.engine import functions, session
-from tensorlake_nb.store import opening, signing
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.opening import open_filesystem
-from tensorlake_nb.store.run_log import run_ids
-from tensorlake_nb.store.signing import KEY_VARIABLE, Keys, keys_of
+from tensorlake_nb.engine.calls import loaded as functions
+from tensorlake_nb.engine.cluster import session
+from tensorlake_nb.store.checkpoints import opening
+from tensorlake_nb.store.checkpoints.opening import open_filesystem
+from tensorlake_nb.store.checkpoints.run_log import run_ids
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.format import trust as signing
+from tensorlake_nb.store.format.trust import KEY_VARIABLE, Keys, keys_of
 from tests.support.notes import Notes
 from tests.support.stores import Odd, swap
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import Graph, tensorlake_function
-from tensorlake_nb.notebook.faces import html_of
+from tensorlake_nb.notebook.drawing.faces import html_of
 from tests.support.notes import Notes
 
 PACKAGE = """

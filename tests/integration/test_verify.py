@@ -32,7 +32,7 @@ from tensorlake_nb import (
     tensorlake_function,
     tensorlake_router,
 )
-from tensorlake_nb.engine.verification import Verification
+from tensorlake_nb.engine.verifying.verification import Verification
 from tests.support.notes import Notes
 
 

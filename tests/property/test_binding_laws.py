@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tensorlake_nb.core.binding import Binder
-from tensorlake_nb.core.function import Function, tensorlake_function
+from tensorlake_nb.core.functions.binding import Binder
+from tensorlake_nb.core.functions.function import Function, tensorlake_function
 from tensorlake_nb.errors import BindingError
 
 names = st.sampled_from(string.ascii_lowercase)

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tensorlake_nb.core.keys import Digest
-from tensorlake_nb.core.retention import Retention
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.collect import Collection
-from tensorlake_nb.store.frame import seal
-from tensorlake_nb.store.local import LocalFilesystem
-from tensorlake_nb.store.paths import bad_path, segment_path, stream_path
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.collecting.removal import Collection
+from tensorlake_nb.store.collecting.retention import Retention
+from tensorlake_nb.store.filesystems.local import LocalFilesystem
+from tensorlake_nb.store.format.paths import bad_path, segment_path, stream_path
+from tensorlake_nb.store.format.sealing import seal
 from tests.support.stores import FINGERPRINT, OTHER, some_digest
 
 RUNS = [f"2024010{number}-000000-00000{number}" for number in range(1, 6)]

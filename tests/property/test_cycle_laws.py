@@ -12,9 +12,9 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tensorlake_nb.core.digest import digest, list_digest
-from tensorlake_nb.core.digest_cycles import components
-from tensorlake_nb.core.fingerprint import fingerprint
+from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
+from tensorlake_nb.core.values.cycles import components
+from tensorlake_nb.core.values.digest import digest, list_digest
 
 
 @dataclasses.dataclass(eq=False)

@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tensorlake_nb import Graph, GraphError, Retries
-from tensorlake_nb.core import batching
 from tensorlake_nb.core.keys import one_by_one
-from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.engine import functions
-from tensorlake_nb.engine.inline import begin, drive_inline
-from tensorlake_nb.engine.launch import make_desk_of
-from tensorlake_nb.engine.session import Session
-from tensorlake_nb.engine.settings import read_settings
+from tensorlake_nb.core.planning import batch_sizes as batching
+from tensorlake_nb.core.planning.run_state import RunState
+from tensorlake_nb.engine.calls import loaded as functions
+from tensorlake_nb.engine.cluster.session import Session
+from tensorlake_nb.engine.cluster.settings import read_settings
+from tensorlake_nb.engine.driving.inline import begin, drive_inline
+from tensorlake_nb.engine.driving.launch import make_desk_of
 from tests.support.reference import (
     KINDS,
     ROUTING,

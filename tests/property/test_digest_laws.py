@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from hypothesis.extra import pandas as hpd
 from pydantic import BaseModel
 
-from tensorlake_nb.core.digest import Encoder, digest, inputs_digest, list_digest
+from tensorlake_nb.core.values.digest import Encoder, digest, inputs_digest, list_digest
 
 
 @dataclasses.dataclass

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tensorlake_nb.core import events as ev
-from tensorlake_nb.core.batch import FailureKind, LogLine, Span
-from tensorlake_nb.core.events import Event, from_json, to_json
-from tensorlake_nb.core.evolution import evolve
-from tensorlake_nb.core.function import tensorlake_function
-from tensorlake_nb.core.graph import GraphBuilder
-from tensorlake_nb.core.plan import Plan, plan_graph
-from tensorlake_nb.core.policy import Retries
-from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.core.slices import Slice
+from tensorlake_nb.core.batches.batch import FailureKind, LogLine, Span
+from tensorlake_nb.core.batches.positions import Slice
+from tensorlake_nb.core.functions.function import tensorlake_function
+from tensorlake_nb.core.functions.policy import Retries
+from tensorlake_nb.core.graphs.builder import GraphBuilder
+from tensorlake_nb.core.graphs.plan import Plan, plan_graph
+from tensorlake_nb.core.planning import events as ev
+from tensorlake_nb.core.planning.events import Event, from_json, to_json
+from tensorlake_nb.core.planning.evolve import evolve
+from tensorlake_nb.core.planning.run_state import RunState
 from tests.support.simulation import World
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tensorlake_nb import configure
-from tensorlake_nb.engine import session
+from tensorlake_nb.engine.cluster import session
 from tests.fuzz.targets import Fuzz
 
 TARGETS = ("effects", "header", "record", "run", "sealed", "segment", "spool", "stream", "value")

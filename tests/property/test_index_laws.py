@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tensorlake_nb.core.batch import BARE
-from tensorlake_nb.core.spans import joined
+from tensorlake_nb.core.batches.batch import BARE
+from tensorlake_nb.core.batches.spans import joined
 from tests.support.stores import FINGERPRINT, encoded, key, local_store
 
 

@@ -27,11 +27,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from tensorlake_nb import Graph, Run, RunError, collect
-from tensorlake_nb.engine import driver, functions, loop_thread, session
-from tensorlake_nb.engine.launch import INPUTS_FINGERPRINT
-from tensorlake_nb.engine.session import Session
-from tensorlake_nb.engine.settings import read_settings
-from tensorlake_nb.store import opening
+from tensorlake_nb.engine.calls import loaded as functions
+from tensorlake_nb.engine.cluster import session
+from tensorlake_nb.engine.cluster.session import Session
+from tensorlake_nb.engine.cluster.settings import read_settings
+from tensorlake_nb.engine.driving import driver
+from tensorlake_nb.engine.driving.launch import INPUTS_FINGERPRINT
+from tensorlake_nb.engine.process import private_loop as loop_thread
+from tensorlake_nb.store.checkpoints import opening
 from tests.support.damage import DAMAGES, harm
 from tests.support.local_backend import Place, runs_here
 from tests.support.notes import Notes

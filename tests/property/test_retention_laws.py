@@ -7,7 +7,7 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.core.retention import KnownRun, Retention, candidates, how_many_fit, verdict
+from tensorlake_nb.store.collecting.retention import KnownRun, Retention, candidates, how_many_fit, verdict
 
 NOW = 1000.0
 

@@ -15,16 +15,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tensorlake_nb import Graph
-from tensorlake_nb.core.events import BatchHeld
-from tensorlake_nb.core.instructions import Submit
-from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.engine.blueprint import Blueprint
-from tensorlake_nb.engine.calls import Host
-from tensorlake_nb.engine.desk import Desk
-from tensorlake_nb.engine.execute import execute
-from tensorlake_nb.engine.launch import make_desk_of
-from tensorlake_nb.engine.ownership import this_process
-from tensorlake_nb.engine.sharing import Sharing
+from tensorlake_nb.core.planning.blueprint import Blueprint
+from tensorlake_nb.core.planning.events import BatchHeld
+from tensorlake_nb.core.planning.instructions import Submit
+from tensorlake_nb.core.planning.run_state import RunState
+from tensorlake_nb.engine.calls.caller import Host
+from tensorlake_nb.engine.desk.desk import Desk
+from tensorlake_nb.engine.driving.launch import make_desk_of
+from tensorlake_nb.engine.worker.execute import execute
+from tensorlake_nb.store.claims.meeting import Sharing
+from tensorlake_nb.store.owner import this_process
 from tensorlake_nb.testing.evidence import committed_twice
 from tests.property.test_dataflow_laws import (
     Bench,

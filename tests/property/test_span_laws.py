@@ -8,9 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.core import spans as sp
-from tensorlake_nb.core.batch import Span
-from tensorlake_nb.core.slices import END, Slice, take
+from tensorlake_nb.core.batches import spans as sp
+from tensorlake_nb.core.batches.batch import Span
+from tensorlake_nb.core.batches.positions import END, Slice, take
 
 span_lists = st.lists(
     st.builds(

@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tensorlake_nb.core.batch import BARE
-from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.batches.batch import BARE
 from tensorlake_nb.core.keys import TaskKey
+from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.errors import StoreError
-from tensorlake_nb.store.arrays import Layout, chunks_of, cut, large_rows, stacked
-from tensorlake_nb.store.classes import ModuleResolver
-from tensorlake_nb.store.codec import decode, encode
-from tensorlake_nb.store.entry import Entry
-from tensorlake_nb.store.frame import seal, unseal
-from tensorlake_nb.store.record import read_record, write_record
-from tensorlake_nb.store.segment import Segment
-from tensorlake_nb.store.segment_builder import SegmentBuilder
-from tensorlake_nb.store.spool import MAGIC, read_spool
+from tensorlake_nb.store.codecs.classes import ModuleResolver
+from tensorlake_nb.store.codecs.codec import decode, encode
+from tensorlake_nb.store.format.outcomes import Entry
+from tensorlake_nb.store.format.record import read_record, write_record
+from tensorlake_nb.store.format.sealing import seal, unseal
+from tensorlake_nb.store.format.segment import Segment
+from tensorlake_nb.store.format.segment_builder import SegmentBuilder
+from tensorlake_nb.store.format.zarr_arrays import Layout, chunks_of, cut, large_rows, stacked
+from tensorlake_nb.store.writing.spool import MAGIC, read_spool
 from tests.support.stores import FINGERPRINT, Colour, Page, Pair, Point, Size, encoded
 
 leaves = (

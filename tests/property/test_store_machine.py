@@ -11,12 +11,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from tensorlake_nb.core.batch import BARE
-from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.batches.batch import BARE
+from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.segment import LARGE_BYTES
-from tensorlake_nb.store.writer import Writer
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.format.segment import LARGE_BYTES
+from tensorlake_nb.store.writing.writer import Writer
 from tests.support.stores import FINGERPRINT, encoded, key, local_store, segment_directory
 
 numbers = st.integers(0, 30)

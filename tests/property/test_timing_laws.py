@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.core.timing import MOST_BARS, Bar, Bars, Outcome, Timing, critical_path, join
+from tensorlake_nb.core.planning.timing import MOST_BARS, Bar, Bars, Outcome, Timing, critical_path, join
 
 outcomes: st.SearchStrategy[Outcome] = st.sampled_from(["computed", "failed", "lost"])
 bars = st.builds(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.core.slices import Slice
-from tensorlake_nb.engine.twins import Seen
+from tensorlake_nb.core.batches.positions import Slice
+from tensorlake_nb.engine.desk.equal_elements import Seen
 
 
 def digest(value: int) -> bytes:

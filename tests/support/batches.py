@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from blake3 import blake3
 
-from tensorlake_nb.core.batch import BARE, Batch, Call, Column, Fold, Receipt, Span
-from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
-from tensorlake_nb.core.function import as_function
+from tensorlake_nb.core.batches.batch import BARE, Batch, Call, Column, Fold, Receipt, Span
+from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint, fingerprint
+from tensorlake_nb.core.functions.function import as_function
 from tensorlake_nb.core.keys import Digest, Fingerprint, RunId, TaskKey, fold_start, group_digests
-from tensorlake_nb.engine.calls import Host
-from tensorlake_nb.engine.code import pack
-from tensorlake_nb.engine.execute import execute
-from tensorlake_nb.engine.reporting import Message
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.classes import ClassTable
-from tensorlake_nb.store.codec import encode
-from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.calls.caller import Host
+from tensorlake_nb.engine.calls.reporting import Message
+from tensorlake_nb.engine.travel.packing import pack
+from tensorlake_nb.engine.worker.execute import execute
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.codecs.classes import ClassTable
+from tensorlake_nb.store.codecs.codec import encode
 
 RUN = RunId("20260101-000000-abcdef")
 _OF_FOLDS = ("combines", "is_shared", "worth_s", "has_more")

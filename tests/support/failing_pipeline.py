@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from tensorlake_nb import Graph, Retries, configure, tensorlake_function
-from tensorlake_nb.engine import sharing
+from tensorlake_nb.store.claims import meeting as sharing
 from tests.support.notes import Notes
 from tests.support.waiting import wait_until
 

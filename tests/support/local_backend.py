@@ -10,15 +10,15 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from tensorlake_nb.core import messages as ms
+from tensorlake_nb.core.batches import messages as ms
+from tensorlake_nb.core.batches.messages import Message, Order
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.core.messages import Message, Order
-from tensorlake_nb.engine import launch
-from tensorlake_nb.engine.calls import Host
-from tensorlake_nb.engine.execute import execute
-from tensorlake_nb.engine.functions import forget_listed
-from tensorlake_nb.engine.reporting import PartDone
-from tensorlake_nb.engine.stopping import forget_run, request_stop
+from tensorlake_nb.engine.calls.caller import Host
+from tensorlake_nb.engine.calls.cancellation import forget_run, request_stop
+from tensorlake_nb.engine.calls.loaded import forget_listed
+from tensorlake_nb.engine.calls.reporting import PartDone
+from tensorlake_nb.engine.driving import launch
+from tensorlake_nb.engine.worker.execute import execute
 
 _PATIENCE_S = 20.0
 

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tensorlake_nb.core.keys import Digest
-from tensorlake_nb.core.retention import Retention
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.collect import Collection
-from tensorlake_nb.store.filesystem import Filesystem
-from tensorlake_nb.store.frame import seal
-from tensorlake_nb.store.paths import segment_path, stream_path
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.collecting.removal import Collection
+from tensorlake_nb.store.collecting.retention import Retention
+from tensorlake_nb.store.filesystems.protocol import Filesystem
+from tensorlake_nb.store.format.paths import segment_path, stream_path
+from tensorlake_nb.store.format.sealing import seal
 from tests.support.stores import local_store, some_digest
 
 PER_RUN = 1000

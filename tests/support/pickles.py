@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tensorlake_nb.core.keys import Digest
-from tensorlake_nb.store.codec import PICKLE, Encoded, decode, encode
+from tensorlake_nb.store.codecs.codec import PICKLE, Encoded, decode, encode
 
 ANY = Digest(b"\0" * 32)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tensorlake_nb import Graph, RouteTo, tensorlake_function, tensorlake_router
-from tensorlake_nb.core.function import Function
-from tensorlake_nb.core.graph import FrozenGraph
+from tensorlake_nb.core.functions.function import Function
+from tensorlake_nb.core.graphs.builder import FrozenGraph
 
 #: Nodes that answer with targets for each value, and those whose items each have targets of their own.
 ROUTING = ("router", "routed", "routed_items")

@@ -12,7 +12,7 @@ import sys
 import time
 
 from tensorlake_nb import Graph, configure, tensorlake_function
-from tensorlake_nb.engine import sharing
+from tensorlake_nb.store.claims import meeting as sharing
 from tests.support.notes import Notes
 
 

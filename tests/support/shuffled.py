@@ -6,17 +6,17 @@ from collections import deque
 from collections.abc import Callable
 from random import Random
 
-from tensorlake_nb.core.batch import Batch, Receipt
-from tensorlake_nb.core.events import Event, PartArrived, RunStarted, SlotsKnown
-from tensorlake_nb.core.evolution import evolve
-from tensorlake_nb.core.instructions import Gather, Instruction, Probe, Seal, Submit
-from tensorlake_nb.core.messages import Lost
-from tensorlake_nb.core.planner import next_instructions
-from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.engine.calls import Host
-from tensorlake_nb.engine.desk import Desk
-from tensorlake_nb.engine.execute import execute
-from tensorlake_nb.engine.reporting import Message, PartDone
+from tensorlake_nb.core.batches.batch import Batch, Receipt
+from tensorlake_nb.core.batches.messages import Lost
+from tensorlake_nb.core.planning.events import Event, PartArrived, RunStarted, SlotsKnown
+from tensorlake_nb.core.planning.evolve import evolve
+from tensorlake_nb.core.planning.instructions import Gather, Instruction, Probe, Seal, Submit
+from tensorlake_nb.core.planning.planner import next_instructions
+from tensorlake_nb.core.planning.run_state import RunState
+from tensorlake_nb.engine.calls.caller import Host
+from tensorlake_nb.engine.calls.reporting import Message, PartDone
+from tensorlake_nb.engine.desk.desk import Desk
+from tensorlake_nb.engine.worker.execute import execute
 
 Step = Callable[[], Event | None]
 

@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from tensorlake_nb.core.batch import FailureKind, Span
-from tensorlake_nb.core.events import (
+from tensorlake_nb.core.batches.batch import FailureKind, Span
+from tensorlake_nb.core.batches.positions import Slice, take
+from tensorlake_nb.core.graphs.plan import FAN_IN, Plan
+from tensorlake_nb.core.planning.events import (
     BatchEnded,
     BatchHeld,
     BatchLost,
@@ -25,12 +27,10 @@ from tensorlake_nb.core.events import (
     Sealed,
     SlotsKnown,
 )
-from tensorlake_nb.core.evolution import evolve
-from tensorlake_nb.core.instructions import End, Gather, Halt, Instruction, Probe, Seal, Submit
-from tensorlake_nb.core.plan import FAN_IN, Plan
-from tensorlake_nb.core.planner import next_instructions
-from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.core.slices import Slice, take
+from tensorlake_nb.core.planning.evolve import evolve
+from tensorlake_nb.core.planning.instructions import End, Gather, Halt, Instruction, Probe, Seal, Submit
+from tensorlake_nb.core.planning.planner import next_instructions
+from tensorlake_nb.core.planning.run_state import RunState
 
 #: Seconds that the fake store and scheduler take to answer.
 ANSWER_S = 0.001

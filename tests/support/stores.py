@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 import pydantic
 
-from tensorlake_nb.core.batch import BARE, Span
-from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.batches.batch import BARE, Span
 from tensorlake_nb.core.keys import Digest, TaskKey
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.codec import Encoded, encode
-from tensorlake_nb.store.entry import Entry, TaskOutcome
-from tensorlake_nb.store.opening import open_filesystem, open_store
-from tensorlake_nb.store.segment_builder import SegmentBuilder
-from tensorlake_nb.store.writer import Writer
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.store.checkpoints.opening import open_filesystem, open_store
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.codecs.codec import Encoded, encode
+from tensorlake_nb.store.format.outcomes import Entry, TaskOutcome
+from tensorlake_nb.store.format.segment_builder import SegmentBuilder
+from tensorlake_nb.store.writing.writer import Writer
 
 FINGERPRINT = "5eed" * 16
 OTHER = "07e4" * 16

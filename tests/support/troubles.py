@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.checkpoints.opening import open_store
 from tensorlake_nb.testing import Faults, faulty_url
 
 _NOBODY = 65534

@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import zarr
 
-from tensorlake_nb.core.batch import BARE
+from tensorlake_nb.core.batches.batch import BARE
 from tensorlake_nb.errors import UntrustedCheckpointError
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.opening import open_store
-from tensorlake_nb.store.paths import FORMAT_VERSION
-from tensorlake_nb.store.run_log import RunLog, list_runs
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.checkpoints.run_log import RunLog, list_runs
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.format.paths import FORMAT_VERSION
 from tests.conformance.v1.write_store import INPUT, OUTPUT, RUN, SPOOLED, TASKS, key, write
 from tests.support.stores import FINGERPRINT, OTHER
 

@@ -14,10 +14,10 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 
-from tensorlake_nb.core.batch import BARE
+from tensorlake_nb.core.batches.batch import BARE
 from tensorlake_nb.core.keys import Digest, TaskKey
-from tensorlake_nb.store.run_log import RunLog
-from tensorlake_nb.store.streams import StreamRecord
+from tensorlake_nb.store.checkpoints.run_log import RunLog
+from tensorlake_nb.store.format.stream_record import StreamRecord
 from tests.support.stores import FINGERPRINT, OTHER, Colour, Odd, Page, Point, Size, encoded, local_store
 
 RUN = "20260102-030405-abcdef"

@@ -18,13 +18,13 @@ from typing import Any
 
 #: Modules, classes and methods at which somebody may be killed.
 PLACES: dict[str, dict[str, tuple[str, ...]]] = {
-    "tensorlake_nb.store.local": {"LocalFilesystem": ("_write", "put", "put_atomic", "create", "remove")},
-    "tensorlake_nb.store.spool": {"Spool": ("_append", "restart", "remove")},
-    "tensorlake_nb.store.checkpoints": {"Store": ("commit", "recover")},
-    "tensorlake_nb.store.run_log": {"RunLog": ("append",)},
-    "tensorlake_nb.engine.driver": {"Driver": ("_apply", "_perform", "_take")},
-    "tensorlake_nb.engine.dask_backend": {"DaskBackend": ("submit", "_on_done", "_on_event")},
-    "tensorlake_nb.engine.node_work": {"NodeWork": ("add", "receipt")},
+    "tensorlake_nb.store.filesystems.local": {"LocalFilesystem": ("_write", "put", "put_atomic", "create", "remove")},
+    "tensorlake_nb.store.writing.spool": {"Spool": ("_append", "restart", "remove")},
+    "tensorlake_nb.store.checkpoints.store": {"Store": ("commit", "recover")},
+    "tensorlake_nb.store.checkpoints.run_log": {"RunLog": ("append",)},
+    "tensorlake_nb.engine.driving.driver": {"Driver": ("_apply", "_perform", "_take")},
+    "tensorlake_nb.engine.driving.dask_backend": {"DaskBackend": ("submit", "_on_done", "_on_event")},
+    "tensorlake_nb.engine.worker.node_work": {"NodeWork": ("add", "receipt")},
 }
 
 
@@ -35,7 +35,7 @@ def install(folder: str, point: Mapping[str, Any]) -> None:
             kind = getattr(importlib.import_module(module), name)
             for method in methods:
                 setattr(kind, method, _wrapped(f"{name}.{method}", getattr(kind, method), folder, point))
-    spool: Any = importlib.import_module("tensorlake_nb.store.spool").Spool
+    spool: Any = importlib.import_module("tensorlake_nb.store.writing.spool").Spool
     spool.add = _noted(spool.add, point["calls"])
 
 

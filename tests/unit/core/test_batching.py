@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tensorlake_nb.core.batching import BUDGET_S, FIRST_MOST, LEAST_S, MOST_PER_S, TARGET_S, batch_size, budget_s
+from tensorlake_nb.core.planning.batch_sizes import (
+    BUDGET_S,
+    FIRST_MOST,
+    LEAST_S,
+    MOST_PER_S,
+    TARGET_S,
+    batch_size,
+    budget_s,
+)
 
 
 def test_slow_elements_go_one_by_one() -> None:

@@ -37,9 +37,10 @@ import pytest
 import requests.cookies
 from pydantic import BaseModel, ConfigDict
 
-from tensorlake_nb.core import digest_nodes, digest_objects
-from tensorlake_nb.core.digest import Encoder, digest, digest_with_notes, inputs_digest, list_digest
-from tensorlake_nb.core.fingerprint import fingerprint
+from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
+from tensorlake_nb.core.values import object_rules as digest_objects
+from tensorlake_nb.core.values import value_graphs as digest_nodes
+from tensorlake_nb.core.values.digest import Encoder, digest, digest_with_notes, inputs_digest, list_digest
 from tensorlake_nb.errors import UnhashableInputError
 
 

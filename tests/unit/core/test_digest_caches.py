@@ -21,7 +21,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.neighbors import BallTree, KDTree, KNeighborsClassifier
 from werkzeug.utils import cached_property
 
-from tensorlake_nb.core.digest import digest, digest_with_notes
+from tensorlake_nb.core.values.digest import digest, digest_with_notes
 
 POINTS = np.arange(24.0).reshape(12, 2)
 

@@ -22,8 +22,8 @@ import pytest
 from traitlets import HasTraits, Int
 from traitlets.config import Config
 
-from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.fingerprint import fingerprint
+from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
+from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.errors import UnhashableInputError
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensorlake_nb.core.digest import digest, digest_with_notes
-from tensorlake_nb.core.fingerprint import fingerprint
+from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
+from tensorlake_nb.core.values.digest import digest, digest_with_notes
 
 torch: Any = pytest.importorskip("torch")
 torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
+from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint, fingerprint
 from tests.unit.core.edit_rows import KEPT_HERE, RECOMPUTED_HERE
 
 _numbers = itertools.count()

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.fingerprint import Change, FunctionPrint, explain, fingerprint
+from tensorlake_nb.core.fingerprint.fingerprint import Change, FunctionPrint, explain, fingerprint
+from tensorlake_nb.core.values.digest import digest
 
 
 def print_of(cell: str) -> FunctionPrint:

@@ -15,7 +15,7 @@ from typing import Any, List, Optional, Union, get_args  # noqa: UP035
 import cloudpickle
 import pytest
 
-from tensorlake_nb.core.function import (
+from tensorlake_nb.core.functions.function import (
     Function,
     RouteTo,
     TensorlakeCompute,
@@ -24,7 +24,7 @@ from tensorlake_nb.core.function import (
     tensorlake_function,
     tensorlake_router,
 )
-from tensorlake_nb.core.policy import Retries
+from tensorlake_nb.core.functions.policy import Retries
 from tensorlake_nb.errors import OptionError, UsageError
 
 
@@ -381,7 +381,8 @@ def test_a_function_of_a_module_that_is_pickled_by_value_goes_by_value() -> None
 
 IN_MAIN = """
     import sys, cloudpickle
-    from tensorlake_nb.core.function import tensorlake_function, tensorlake_router, TensorlakeCompute, as_function
+    from tensorlake_nb import tensorlake_function, tensorlake_router, TensorlakeCompute
+    from tensorlake_nb.core.functions.function import as_function
 
     @tensorlake_function(timeout=5, secrets=["KEY"])
     def double(x: int) -> int:

@@ -6,9 +6,15 @@ import cloudpickle
 import pytest
 from pydantic import BaseModel
 
-from tensorlake_nb.core.function import Function, RouteTo, TensorlakeCompute, tensorlake_function, tensorlake_router
-from tensorlake_nb.core.graph import Edge, GraphBuilder
-from tensorlake_nb.core.policy import Retries
+from tensorlake_nb.core.functions.function import (
+    Function,
+    RouteTo,
+    TensorlakeCompute,
+    tensorlake_function,
+    tensorlake_router,
+)
+from tensorlake_nb.core.functions.policy import Retries
+from tensorlake_nb.core.graphs.builder import Edge, GraphBuilder
 from tensorlake_nb.errors import GraphError, OptionError, UsageError
 
 # mypy: disable-error-code="valid-type, no-untyped-def, name-defined, empty-body, type-arg"

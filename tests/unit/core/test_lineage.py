@@ -2,8 +2,8 @@
 from itertools import pairwise
 from typing import Any
 
-from tensorlake_nb.core.function import Function, tensorlake_function, tensorlake_router
-from tensorlake_nb.core.graph import GraphBuilder
+from tensorlake_nb.core.functions.function import Function, tensorlake_function, tensorlake_router
+from tensorlake_nb.core.graphs.builder import GraphBuilder
 
 # mypy: disable-error-code="no-untyped-def, empty-body"
 

@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from tensorlake_nb.core import source
-from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
-from tensorlake_nb.core.patches import Patch, find_patches
+from tensorlake_nb.core.code import source
+from tensorlake_nb.core.code.patches import Patch, find_patches
+from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint, fingerprint
 
 
 def twice(self: Any) -> Any:

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from tensorlake_nb.core.events import RunStarted, StopRequested
-from tensorlake_nb.core.evolution import evolve
-from tensorlake_nb.core.function import tensorlake_function
-from tensorlake_nb.core.graph import GraphBuilder
-from tensorlake_nb.core.instructions import End, Probe, Submit
-from tensorlake_nb.core.plan import Plan, plan_graph
-from tensorlake_nb.core.planner import next_instructions
-from tensorlake_nb.core.policy import Retries
-from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.core.slices import Slice
+from tensorlake_nb.core.batches.positions import Slice
+from tensorlake_nb.core.functions.function import tensorlake_function
+from tensorlake_nb.core.functions.policy import Retries
+from tensorlake_nb.core.graphs.builder import GraphBuilder
+from tensorlake_nb.core.graphs.plan import Plan, plan_graph
+from tensorlake_nb.core.planning.events import RunStarted, StopRequested
+from tensorlake_nb.core.planning.evolve import evolve
+from tensorlake_nb.core.planning.instructions import End, Probe, Submit
+from tensorlake_nb.core.planning.planner import next_instructions
+from tensorlake_nb.core.planning.run_state import RunState
 from tests.support.simulation import World
 
 

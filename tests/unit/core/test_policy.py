@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tensorlake_nb.core.policy import Gpu, Placement, Retries
+from tensorlake_nb.core.functions.policy import Gpu, Placement, Retries
 from tensorlake_nb.errors import OptionError
 
 

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from tensorlake_nb import TensorlakeCompute, tensorlake_function, tensorlake_router
-from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
+from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint, fingerprint
+from tensorlake_nb.core.values.digest import digest
 
 
 class Project:
@@ -423,7 +423,7 @@ SCRIPT = """
     shell = InteractiveShell.instance()
     for cell in CELLS:
         assert shell.run_cell(cell).success
-    from tensorlake_nb.core.fingerprint import fingerprint
+    from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
     found = fingerprint(shell.user_ns["f"])
     print(found.fingerprint, found.opaque, found.sources["class Item"])
 """

@@ -3,8 +3,14 @@ from typing import Any, List, Literal, Optional, Union  # noqa: UP035
 
 import pytest
 
-from tensorlake_nb.core.function import Function, RouteTo, TensorlakeCompute, tensorlake_function, tensorlake_router
-from tensorlake_nb.core.routes import declared_routes, declared_targets, may_choose, replaces
+from tensorlake_nb.core.functions.function import (
+    Function,
+    RouteTo,
+    TensorlakeCompute,
+    tensorlake_function,
+    tensorlake_router,
+)
+from tensorlake_nb.core.graphs.routes import declared_routes, declared_targets, may_choose, replaces
 
 # mypy knows no functions in annotations
 # mypy: disable-error-code="valid-type, no-untyped-def, type-arg, name-defined, misc, empty-body"

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tensorlake_nb.core.imports import slice_module
-from tensorlake_nb.core.names import reads_of
-from tensorlake_nb.core.source import class_source, code_digest, function_source, index_source, remember_cell
+from tensorlake_nb.core.code.late_modules import slice_module
+from tensorlake_nb.core.code.names_read import reads_of
+from tensorlake_nb.core.code.source import class_source, code_digest, function_source, index_source, remember_cell
 
 
 def ran(cell: str, filename: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def test_every_lambda_on_a_line_is_found(line: str) -> None:
 def test_lambdas_that_cannot_be_told_apart_have_no_source(tmp_path: Path) -> None:
     script = tmp_path / "s.py"
     script.write_text(
-        "from tensorlake_nb.core.source import function_source\n"
+        "from tensorlake_nb.core.code.source import function_source\n"
         "a, b = lambda x: x + 1, lambda x: x * 2\n"
         "c = lambda x: x - 3\n"
         "print(function_source(a.__code__), function_source(b.__code__), function_source(c.__code__))\n"

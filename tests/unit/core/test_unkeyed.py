@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import tensorlake_function
-from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.fingerprint import FunctionPrint, fingerprint
-from tensorlake_nb.engine import travel
+from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint, fingerprint
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.travel import pickler as travel
 from tensorlake_nb.errors import UnhashableInputError
 
 PACKAGE = """

@@ -4,8 +4,8 @@ from typing import Any, TypedDict
 
 import pytest
 
-from tensorlake_nb.core.function import Function, tensorlake_function, tensorlake_router
-from tensorlake_nb.core.graph import GraphBuilder
+from tensorlake_nb.core.functions.function import Function, tensorlake_function, tensorlake_router
+from tensorlake_nb.core.graphs.builder import GraphBuilder
 from tensorlake_nb.errors import GraphError
 
 # mypy: disable-error-code="no-untyped-def, empty-body, type-arg"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tensorlake_nb.engine import functions
+from tensorlake_nb.engine.calls import loaded as functions
 from tests.support.batches import Bench, Calls
 
 

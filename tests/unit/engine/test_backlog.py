@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tensorlake_nb.engine import backlog
-from tensorlake_nb.engine.backlog import Backlogs
+from tensorlake_nb.engine.cluster import backlog
+from tensorlake_nb.engine.cluster.backlog import Backlogs
 
 BATCH = ("work-20261130-101500-0a3f2c", "3 work-3")
 

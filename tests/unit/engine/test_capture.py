@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.core.batch import LogLine
-from tensorlake_nb.engine.capture import BatchLog, Captured, _Handler, redirected
-from tensorlake_nb.engine.secrets import without
+from tensorlake_nb.core.batches.batch import LogLine
+from tensorlake_nb.engine.process.capture import BatchLog, Captured, _Handler, redirected
+from tensorlake_nb.engine.process.secrets import without
 
 
 def test_streams_are_kept_in_the_order_in_which_they_came() -> None:
@@ -121,7 +121,7 @@ def test_no_secret_survives(before: str, secrets: list[str], after: str) -> None
 def test_a_thread_that_the_call_started_is_heard_in_a_process_of_its_own() -> None:
     script = """
 import multiprocessing, sys, threading
-from tensorlake_nb.engine.capture import Captured, redirected
+from tensorlake_nb.engine.process.capture import Captured, redirected
 
 def work(queue):
     captured = Captured()

@@ -19,9 +19,10 @@ import psutil
 import pytest
 from distributed import Client, LocalCluster, default_client, get_worker
 
-from tensorlake_nb.engine import cluster, nannies
-from tensorlake_nb.engine.cluster import Connection, connect, death_of
-from tensorlake_nb.engine.nannies import cause_of
+from tensorlake_nb.engine.cluster import connection as cluster
+from tensorlake_nb.engine.cluster import nanny as nannies
+from tensorlake_nb.engine.cluster.connection import Connection, connect, death_of
+from tensorlake_nb.engine.cluster.nanny import cause_of
 from tensorlake_nb.errors import ClusterError
 from tests.support.waiting import wait_until
 
@@ -230,7 +231,7 @@ def test_the_default_client_of_the_notebook_is_left_alone(embedded: Connection) 
 def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
     done = script(
         tmp_path,
-        "print('begun')\nfrom tensorlake_nb.engine.cluster import connect\n"
+        "print('begun')\nfrom tensorlake_nb.engine.cluster.connection import connect\n"
         "connection = connect('embedded', workers=2)\n"
         "def f(x): return x + 1\n"
         "print(connection.client.submit(f, 1).result())\nconnection.close()\n",
@@ -242,7 +243,7 @@ def test_a_script_without_a_main_guard_runs_once(tmp_path: Path) -> None:
 def test_a_script_that_just_ends_closes_its_cluster_quietly(tmp_path: Path) -> None:
     done = script(
         tmp_path,
-        "from tensorlake_nb.engine.cluster import connect\nimport os\n"
+        "from tensorlake_nb.engine.cluster.connection import connect\nimport os\n"
         "connection = connect('embedded', workers=1)\nprint(list(connection.client.run(os.getpid).values())[0])\n",
     )
 
@@ -254,7 +255,7 @@ def test_a_process_that_multiprocessing_started_is_refused_a_cluster(tmp_path: P
     done = script(
         tmp_path,
         "import multiprocessing as mp\n"
-        "from tensorlake_nb.engine.cluster import connect\n"
+        "from tensorlake_nb.engine.cluster.connection import connect\n"
         "def work():\n"
         "    try:\n        connect('embedded')\n    except Exception as error:\n        print(type(error).__name__)\n"
         "if __name__ == '__main__':\n"
@@ -269,7 +270,7 @@ def test_a_call_may_start_processes_of_its_own_and_no_cluster(tmp_path: Path) ->
     done = script(
         tmp_path,
         "import multiprocessing as mp\n"
-        "from tensorlake_nb.engine.cluster import connect\n"
+        "from tensorlake_nb.engine.cluster.connection import connect\n"
         "def in_a_pool():\n"
         "    with mp.get_context('fork').Pool(2) as pool:\n        return pool.map(abs, [-1, -2])\n"
         "def nested():\n"
@@ -285,7 +286,7 @@ def test_a_call_may_start_processes_of_its_own_and_no_cluster(tmp_path: Path) ->
 def test_stop_pressed_while_the_cluster_starts_leaves_the_workers_alive(tmp_path: Path) -> None:
     text = """
 import os, signal, threading, time
-from tensorlake_nb.engine.cluster import connect
+from tensorlake_nb.engine.cluster.connection import connect
 signal.signal(signal.SIGINT, lambda *_: None)
 stop = threading.Event()
 def press():

@@ -20,12 +20,12 @@ import zarr.storage
 from pydantic import BaseModel
 
 from tensorlake_nb import tensorlake_function
-from tensorlake_nb.core.digest import digest
-from tensorlake_nb.core.fingerprint import fingerprint
-from tensorlake_nb.core.function import Function
-from tensorlake_nb.engine.code import pack, unpack
+from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
+from tensorlake_nb.core.functions.function import Function
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.travel.packing import pack, unpack
 from tensorlake_nb.errors import SerializationError
-from tensorlake_nb.store.classes import ClassTable
+from tensorlake_nb.store.codecs.classes import ClassTable
 
 LIMIT = 3
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def elsewhere(data: bytes, expression: str, folder: Path) -> Any:
     """Evaluate an expression over an unpacked function ``f`` in a new process that knows none of these modules."""
     (folder / "code").write_bytes(data)
     script = (
-        "import json, sys\nfrom tensorlake_nb.engine.code import unpack\n"
+        "import json, sys\nfrom tensorlake_nb.engine.travel.packing import unpack\n"
         f"unpacked = unpack(open({str(folder / 'code')!r}, 'rb').read())\nf = unpacked.function\n"
         f"print(json.dumps({expression}))\n"
     )

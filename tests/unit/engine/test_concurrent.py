@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 from tensorlake_nb import RequestContext, tensorlake_function
-from tensorlake_nb.core.batch import FailureKind
+from tensorlake_nb.core.batches.batch import FailureKind
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.engine.stopping import forget_run
+from tensorlake_nb.engine.calls.cancellation import forget_run
 from tests.support.batches import RUN, Bench, Calls
 
 OTHER_RUN = RunId("20260102-000000-abcdef")
@@ -90,7 +90,7 @@ def test_an_element_that_takes_too_long_is_cancelled_alone(bench: Bench) -> None
 def test_cancelling_the_run_cancels_what_is_under_way(bench: Bench) -> None:
     @tensorlake_function
     async def cancels(x: int) -> int:
-        from tensorlake_nb.engine.stopping import request_cancel
+        from tensorlake_nb.engine.calls.cancellation import request_cancel
 
         if x == 1:
             return x

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tensorlake_nb import RequestContext, tensorlake_function
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.engine.context import Effects
-from tensorlake_nb.engine.reporting import Progress, decoded, encoded
-from tensorlake_nb.store.classes import ModuleResolver
+from tensorlake_nb.engine.calls.context import Effects
+from tensorlake_nb.engine.calls.reporting import Progress, decoded, encoded
+from tensorlake_nb.store.codecs.classes import ModuleResolver
 from tests.support.batches import RUN, Bench
 
 OTHER_RUN = RunId("20260102-000000-abcdef")
@@ -61,7 +61,7 @@ def test_progress_restarts_the_clock_each_time_and_is_reported_now_and_then(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("tensorlake_nb.engine.context.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tensorlake_nb.engine.calls.context.time.monotonic", lambda: now[0])
     reported: list[tuple[float, float]] = []
     restarted: list[None] = []
     mine = context(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tensorlake_nb.engine.last_words import OutputFiles
+from tensorlake_nb.engine.process.last_words import OutputFiles
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,8 +21,8 @@ PREPARED = """
 import asyncio, ctypes, json, logging, multiprocessing, os, subprocess, sys, time
 handler = logging.StreamHandler()
 logging.getLogger("others").addHandler(handler)
-from tensorlake_nb.engine import capture
-from tensorlake_nb.engine.last_words import OutputFiles
+from tensorlake_nb.engine.process import capture
+from tensorlake_nb.engine.process.last_words import OutputFiles
 
 libc = ctypes.CDLL(None)
 kept = OutputFiles()

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pydantic import BaseModel
 
-from tensorlake_nb.engine.differing import differing
+from tensorlake_nb.engine.verifying.difference import differing
 
 
 @dataclass

@@ -13,25 +13,25 @@ from typing import Any, cast
 import pytest
 
 from tensorlake_nb import Graph, Retries, tensorlake_function
-from tensorlake_nb.core import events as ev
-from tensorlake_nb.core import messages as ms
-from tensorlake_nb.core.batch import Failure, FailureKind, Receipt
-from tensorlake_nb.core.events import Event
-from tensorlake_nb.core.instructions import Probe
-from tensorlake_nb.core.messages import Message, Order
-from tensorlake_nb.core.run_state import RunState
-from tensorlake_nb.engine import functions
-from tensorlake_nb.engine.blueprint import Blueprint
-from tensorlake_nb.engine.calls import Host
-from tensorlake_nb.engine.desk import Desk
-from tensorlake_nb.engine.driver import Driver
-from tensorlake_nb.engine.execute import execute
-from tensorlake_nb.engine.launch import make_desk_of
-from tensorlake_nb.engine.recorder import Recorder
-from tensorlake_nb.engine.session import Session
-from tensorlake_nb.engine.settings import read_settings
+from tensorlake_nb.core.batches import messages as ms
+from tensorlake_nb.core.batches.batch import Failure, FailureKind, Receipt
+from tensorlake_nb.core.batches.messages import Message, Order
+from tensorlake_nb.core.planning import events as ev
+from tensorlake_nb.core.planning.blueprint import Blueprint
+from tensorlake_nb.core.planning.events import Event
+from tensorlake_nb.core.planning.instructions import Probe
+from tensorlake_nb.core.planning.run_state import RunState
+from tensorlake_nb.engine.calls import loaded as functions
+from tensorlake_nb.engine.calls.caller import Host
+from tensorlake_nb.engine.cluster.session import Session
+from tensorlake_nb.engine.cluster.settings import read_settings
+from tensorlake_nb.engine.desk.desk import Desk
+from tensorlake_nb.engine.driving.driver import Driver
+from tensorlake_nb.engine.driving.launch import make_desk_of
+from tensorlake_nb.engine.driving.recorder import Recorder
+from tensorlake_nb.engine.worker.execute import execute
 from tensorlake_nb.errors import ClusterError, CorruptCheckpointError
-from tensorlake_nb.store.run_log import RunLog
+from tensorlake_nb.store.checkpoints.run_log import RunLog
 
 Post = Callable[[Message], None]
 #: What a cluster does with an order; what it gives is posted.
@@ -202,7 +202,7 @@ def test_batches_that_go_on_after_the_grace_are_given_up(made: Bench) -> None:
 
 
 def test_to_cancel_again_and_again_puts_no_end_off(made: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tensorlake_nb.engine.driver.CANCEL_GRACE_S", 0.3)
+    monkeypatch.setattr("tensorlake_nb.engine.driving.driver.CANCEL_GRACE_S", 0.3)
     ended = threading.Event()
 
     def impatient() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import RouteTo, tensorlake_function
-from tensorlake_nb.core.batch import FailureKind, Receipt
-from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.batches.batch import FailureKind, Receipt
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.engine.reporting import PartDone
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.calls.reporting import PartDone
 from tests.support.batches import Bench, Calls, counts
 
 OTHER_RUN = RunId("20260102-000000-abcdef")

@@ -20,13 +20,13 @@ from tensorlake_nb import (
     tensorlake_function,
     tensorlake_router,
 )
-from tensorlake_nb.core.batch import BARE, Column, FailureKind
-from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.batches.batch import BARE, Column, FailureKind
 from tensorlake_nb.core.keys import DIGEST_SIZE, RunId, row_digest
-from tensorlake_nb.engine import functions
-from tensorlake_nb.engine.calls import Host
-from tensorlake_nb.engine.reporting import Started
-from tensorlake_nb.engine.stopping import forget_run, request_cancel
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.calls import loaded as functions
+from tensorlake_nb.engine.calls.caller import Host
+from tensorlake_nb.engine.calls.cancellation import forget_run, request_cancel
+from tensorlake_nb.engine.calls.reporting import Started
 from tensorlake_nb.errors import CorruptCheckpointError
 from tests.support.batches import RUN, Bench, Calls, counts
 
@@ -566,7 +566,7 @@ def test_a_cancelled_run_begins_nothing(bench: Bench, calls: Calls) -> None:
 def test_cancelling_interrupts_the_call_under_way_without_a_failure(bench: Bench) -> None:
     @tensorlake_function
     def cancels(x: int) -> int:
-        from tensorlake_nb.engine.stopping import request_cancel
+        from tensorlake_nb.engine.calls.cancellation import request_cancel
 
         if x == 2:
             request_cancel(RUN)
@@ -682,7 +682,7 @@ def test_large_results_are_committed_on_the_way(bench: Bench, monkeypatch: pytes
     def big(x: int) -> Any:
         return np.full(1000, x)
 
-    monkeypatch.setattr("tensorlake_nb.engine.node_work.PART_BYTES", 10_000)
+    monkeypatch.setattr("tensorlake_nb.engine.worker.node_work.PART_BYTES", 10_000)
     receipt = bench.run_one(bench.batch(bench.call(big), [1, 2, 3, 4]))
 
     assert len({span.segment for span in receipt.pieces[0].spans}) > 1

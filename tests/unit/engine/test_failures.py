@@ -11,8 +11,8 @@ from typing import Any
 import pydantic
 import pytest
 
-from tensorlake_nb.engine import failures
-from tensorlake_nb.engine.failures import short_repr
+from tensorlake_nb.engine.calls import failure_text as failures
+from tensorlake_nb.engine.calls.failure_text import short_repr
 from tensorlake_nb.errors import ClusterError, RunError, StoreError, TaskFailedError, TensorlakeError, UsageError
 
 

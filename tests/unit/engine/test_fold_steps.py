@@ -11,9 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from tensorlake_nb import tensorlake_function
-from tensorlake_nb.core.batch import Failure, FailureKind
+from tensorlake_nb.core.batches.batch import Failure, FailureKind
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.engine import fold_steps
+from tensorlake_nb.engine.worker import fold_steps
 from tests.support.batches import Bench, Calls
 
 OTHER_RUN = RunId("20260102-000000-abcdef")

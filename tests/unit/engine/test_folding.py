@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tensorlake_nb import RequestContext, tensorlake_function
-from tensorlake_nb.core.batch import BARE, FailureKind, Fold
-from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.batches.batch import BARE, FailureKind, Fold
 from tensorlake_nb.core.keys import RunId, fold_next, fold_start, task_key
-from tensorlake_nb.engine import fold_steps
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.worker import fold_steps
 from tests.support.batches import Bench, Calls, counts
 
 OTHER_RUN = RunId("20260102-000000-abcdef")

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from pydantic import BaseModel
 
-from tensorlake_nb.engine.held import is_held, is_held_anywhere
+from tensorlake_nb.engine.worker.outside_references import is_held, is_held_anywhere
 
 
 class Model(BaseModel):

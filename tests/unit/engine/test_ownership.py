@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tensorlake_nb.engine.ownership import is_alive, this_process
+from tensorlake_nb.store.owner import is_alive, this_process
 
 
 def test_this_process_is_there_and_one_that_began_at_another_time_is_not() -> None:

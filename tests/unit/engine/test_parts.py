@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb import RouteTo, tensorlake_function
-from tensorlake_nb.core.digest import digest
-from tensorlake_nb.engine import functions
-from tensorlake_nb.store.paths import segment_path
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.calls import loaded as functions
+from tensorlake_nb.store.format.paths import segment_path
 from tests.support.batches import Bench, Calls
 
 OTHER_RUN = "20260102-000000-fedcba"
@@ -18,8 +18,8 @@ OTHER_RUN = "20260102-000000-fedcba"
 
 @pytest.fixture(autouse=True)
 def _short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tensorlake_nb.engine.parts.PART_OUTPUTS", 10)
-    monkeypatch.setattr("tensorlake_nb.engine.node_work.PART_OUTPUTS", 10)
+    monkeypatch.setattr("tensorlake_nb.engine.worker.parts.PART_OUTPUTS", 10)
+    monkeypatch.setattr("tensorlake_nb.engine.worker.node_work.PART_OUTPUTS", 10)
 
 
 def test_a_long_list_is_kept_in_parts_and_given_as_one(bench: Bench, calls: Calls) -> None:

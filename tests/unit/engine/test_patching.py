@@ -16,10 +16,11 @@ import pandas as pd
 import pytest
 
 from tensorlake_nb import tensorlake_function
-from tensorlake_nb.core.fingerprint import fingerprint
-from tensorlake_nb.core.patches import find_patches
-from tensorlake_nb.engine import patching, travel
-from tensorlake_nb.engine.code import Unpacked, pack, unpack
+from tensorlake_nb.core.code.patches import find_patches
+from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
+from tensorlake_nb.engine.travel import patches as patching
+from tensorlake_nb.engine.travel import pickler as travel
+from tensorlake_nb.engine.travel.packing import Unpacked, pack, unpack
 from tensorlake_nb.errors import SerializationError
 
 

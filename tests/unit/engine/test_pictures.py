@@ -13,13 +13,13 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tensorlake_nb.core.batch import Call
-from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.batches.batch import Call
 from tensorlake_nb.core.keys import Fingerprint
-from tensorlake_nb.engine import pictures
-from tensorlake_nb.engine.returns import Returns
-from tensorlake_nb.store.classes import ModuleResolver
-from tensorlake_nb.store.codec import Encoded, decode, encode
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.worker import pictures
+from tensorlake_nb.engine.worker.returns import Returns
+from tensorlake_nb.store.codecs.classes import ModuleResolver
+from tensorlake_nb.store.codecs.codec import Encoded, decode, encode
 from tests.support.figures import FIGURES, PNG, of_altair, of_matplotlib, of_plotly
 from tests.support.stores import FINGERPRINT, some_digest
 
@@ -176,7 +176,7 @@ def test_no_library_is_imported_to_find_figures() -> None:
     import subprocess
 
     code = (
-        "import sys; import tensorlake_nb.engine.pictures, tensorlake_nb.engine.returns;"
+        "import sys; import tensorlake_nb.engine.worker.pictures, tensorlake_nb.engine.worker.returns;"
         "print([name for name in ('matplotlib', 'plotly', 'altair') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

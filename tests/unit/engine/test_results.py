@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.core.batch import Span
-from tensorlake_nb.engine.results import Outputs
+from tensorlake_nb.core.batches.batch import Span
+from tensorlake_nb.engine.runs.outputs import Outputs
 
 
 def outputs(sizes: Sequence[int]) -> Outputs:

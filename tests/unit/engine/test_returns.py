@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tensorlake_nb.core import digest_objects
-from tensorlake_nb.core.batch import Call
+from tensorlake_nb.core.batches.batch import Call
 from tensorlake_nb.core.keys import Fingerprint
-from tensorlake_nb.engine.returns import Returns
+from tensorlake_nb.core.values import object_rules as digest_objects
+from tensorlake_nb.engine.worker.returns import Returns
 from tensorlake_nb.errors import SerializationError
-from tensorlake_nb.store.classes import ModuleResolver
-from tensorlake_nb.store.codec import PICKLE, decode
+from tensorlake_nb.store.codecs.classes import ModuleResolver
+from tensorlake_nb.store.codecs.codec import PICKLE, decode
 from tests.support.stores import FINGERPRINT, some_digest
 
 

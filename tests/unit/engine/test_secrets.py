@@ -16,8 +16,8 @@ import pytest
 
 from tensorlake_nb import tensorlake_function
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.engine.failures import failure_of
-from tensorlake_nb.engine.secrets import forget_secrets, install_secrets, shown, without
+from tensorlake_nb.engine.calls.failure_text import failure_of
+from tensorlake_nb.engine.process.secrets import forget_secrets, install_secrets, shown, without
 from tests.support.batches import RUN, Bench
 
 NAME = "TENSORLAKE_NB_TEST_KEY"

@@ -15,12 +15,12 @@ import psutil
 import pytest
 
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.engine import sharing
-from tensorlake_nb.engine.ownership import Owner, this_process
-from tensorlake_nb.engine.sharing import EXPIRY, STANDSTILL, Sharing
 from tensorlake_nb.errors import StoreUnavailableError
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.claims import Lease, Ledger, Names, put_lease
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.claims import meeting as sharing
+from tensorlake_nb.store.claims.ledger import Lease, Ledger, Names, put_lease
+from tensorlake_nb.store.claims.meeting import EXPIRY, STANDSTILL, Sharing
+from tensorlake_nb.store.owner import Owner, this_process
 from tests.support.stores import FINGERPRINT, OTHER, local_store
 
 

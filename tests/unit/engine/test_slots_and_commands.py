@@ -12,9 +12,9 @@ from IPython.core.inputtransformer2 import TransformerManager
 from IPython.core.interactiveshell import InteractiveShell
 
 from tensorlake_nb import tensorlake_function
-from tensorlake_nb.core.fingerprint import fingerprint
-from tensorlake_nb.engine import travel
-from tensorlake_nb.engine.code import pack
+from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
+from tensorlake_nb.engine.travel import pickler as travel
+from tensorlake_nb.engine.travel.packing import pack
 from tensorlake_nb.errors import SerializationError
 
 T = TypeVar("T")

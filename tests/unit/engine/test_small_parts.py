@@ -11,13 +11,13 @@ from typing import Any, cast
 import psutil
 import pytest
 
-from tensorlake_nb.core import events as ev
-from tensorlake_nb.core.policy import Gpu, Placement
-from tensorlake_nb.engine.ownership import is_alive, this_process
-from tensorlake_nb.engine.placing import check, required
-from tensorlake_nb.engine.recorder import Recorder
-from tensorlake_nb.engine.settings import read_settings
+from tensorlake_nb.core.functions.policy import Gpu, Placement
+from tensorlake_nb.core.planning import events as ev
+from tensorlake_nb.engine.cluster.resources import check, required
+from tensorlake_nb.engine.cluster.settings import read_settings
+from tensorlake_nb.engine.driving.recorder import Recorder
 from tensorlake_nb.errors import OptionError, PlacementError
+from tensorlake_nb.store.owner import is_alive, this_process
 
 
 def test_a_gpu_is_asked_for_that_stands_beside_enough_memory() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.engine.surroundings import Change, Followed, Surroundings, adopt, change_of
+from tensorlake_nb.engine.process.surroundings import Change, Followed, Surroundings, adopt, change_of
 
 environments = st.dictionaries(st.sampled_from(["A", "B", "C", "D"]), st.sampled_from(["", "1", "2"]))
 

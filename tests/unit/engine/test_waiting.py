@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tensorlake_nb.core.keys import RunId
-from tensorlake_nb.engine.waiting import Waiting
+from tensorlake_nb.engine.runs.waiting import Waiting
 
 
 def test_a_slice_of_a_wait_takes_no_lock_again_that_an_interrupt_could_leave_free() -> None:

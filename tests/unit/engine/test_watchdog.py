@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import RequestContext, tensorlake_function
-from tensorlake_nb.core.batch import FailureKind
-from tensorlake_nb.engine import watchdog
-from tensorlake_nb.engine.calls import Host
-from tensorlake_nb.engine.reporting import Overran
-from tensorlake_nb.engine.watchdog import Cancelled, Overrun, Watch, interrupt_run
+from tensorlake_nb.core.batches.batch import FailureKind
+from tensorlake_nb.engine.calls.caller import Host
+from tensorlake_nb.engine.calls.reporting import Overran
+from tensorlake_nb.engine.process import watchdog
+from tensorlake_nb.engine.process.watchdog import Cancelled, Overrun, Watch, interrupt_run
 from tests.support.batches import RUN, Bench, Calls
 
 
@@ -69,9 +69,9 @@ def test_a_call_that_does_not_end_is_reported_and_what_is_finished_is_saved(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, calls: Calls
 ) -> None:
     monkeypatch.setattr(watchdog, "GRACE_S", 0.1)
-    monkeypatch.setattr("tensorlake_nb.engine.calls._SENDING_S", 0.0)
+    monkeypatch.setattr("tensorlake_nb.engine.calls.caller._SENDING_S", 0.0)
     ended = threading.Event()
-    monkeypatch.setattr("tensorlake_nb.engine.calls.end_process", lambda code: ended.set())
+    monkeypatch.setattr("tensorlake_nb.engine.calls.caller.end_process", lambda code: ended.set())
 
     @tensorlake_function(timeout=0.1)
     def hangs(x: int) -> int:
@@ -103,7 +103,8 @@ def test_in_the_kernels_own_process_a_hanging_call_is_only_reported(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watchdog, "GRACE_S", 0.05)
-    monkeypatch.setattr("tensorlake_nb.engine.calls.end_process", lambda code: pytest.fail("the kernel was ended"))
+    ending = "tensorlake_nb.engine.calls.caller.end_process"
+    monkeypatch.setattr(ending, lambda code: pytest.fail("the kernel was ended"))
 
     @tensorlake_function(timeout=0.05)
     def hangs(x: int) -> int:
@@ -188,7 +189,7 @@ def test_only_the_calls_of_one_run_are_interrupted() -> None:
 def test_the_alarm_ends_a_process_whose_interpreter_is_locked_up() -> None:
     script = """
 import ctypes
-from tensorlake_nb.engine import watchdog
+from tensorlake_nb.engine.process import watchdog
 watchdog.GRACE_S, watchdog._ALARM_MARGIN_S = 0.1, 0.2
 with watchdog.Watch("run", 0.1, alarm=True):
     ctypes.PyDLL(None).sleep(60)  # holds the interpreter lock
@@ -202,7 +203,7 @@ def test_an_interrupt_that_comes_too_late_leaves_nothing_behind_for_a_debugger_t
     """In CPython 3.11 a traced call never returned while the flag for an exception from outside was up."""
     script = """
 import sys
-from tensorlake_nb.engine.watchdog import Cancelled, Watch
+from tensorlake_nb.engine.process.watchdog import Cancelled, Watch
 watch = Watch("run", 60.0)
 try:
     with watch:

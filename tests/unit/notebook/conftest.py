@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import tensorlake_nb
-from tensorlake_nb.engine import session
+from tensorlake_nb.engine.cluster import session
 from tests.support.shells import Shell, new_shell
 
 

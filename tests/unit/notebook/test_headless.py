@@ -15,7 +15,7 @@ import pytest
 import tensorlake_nb
 from tensorlake_nb.errors import OptionError
 from tensorlake_nb.notebook.cli import main
-from tensorlake_nb.notebook.headless import inject, run_notebook
+from tensorlake_nb.notebook.terminal.headless import inject, run_notebook
 
 
 def notebook(path: Path, *cells: str, parameters: str | None = None) -> Path:

@@ -13,8 +13,8 @@ import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
-from tensorlake_nb.notebook.headless import THIS_PYTHON, ThisPython
-from tensorlake_nb.notebook.transient import TRANSIENT
+from tensorlake_nb.notebook.terminal.headless import THIS_PYTHON, ThisPython
+from tensorlake_nb.notebook.terminal.transient import TRANSIENT
 
 PATIENCE_S = 60
 

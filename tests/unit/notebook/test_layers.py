@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.notebook.layers import Placement, place
+from tensorlake_nb.notebook.drawing.layout import Placement, place
 
 HEIGHT, GAP_X, GAP_Y = 40.0, 50.0, 10.0
 

@@ -82,7 +82,7 @@ def test_no_thread_of_a_panel_outlives_its_run(kernel: Kernel) -> None:
 def test_messages_are_as_large_for_many_elements_as_for_few(kernel: Kernel) -> None:
     reply = kernel.run(
         "import json\n"
-        "from tensorlake_nb.notebook.panel import panels_of\n"
+        "from tensorlake_nb.notebook.panel.panel import panels_of\n"
         "sizes = []\n"
         "for n in (10, 5000):\n"
         "    run = graph.run(n=n)\n"

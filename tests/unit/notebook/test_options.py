@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
-from tensorlake_nb.notebook.options import (
+from tensorlake_nb.notebook.magics.options import (
     VERBS,
     CellOptions,
     HelpShown,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import tensorlake_nb
-from tensorlake_nb.core.fingerprint import fingerprint
-from tensorlake_nb.notebook.shell import attach
+from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
+from tensorlake_nb.notebook.shell.hooks import attach
 from tests.support.shells import Shell
 
 CELL = """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 
-from tensorlake_nb.notebook.picture import Box, Picture
-from tensorlake_nb.notebook.terminal import MOST_LINES, TerminalProgress, block
-from tensorlake_nb.notebook.transient import of_message, to_message
+from tensorlake_nb.notebook.drawing.picture import Box, Picture
+from tensorlake_nb.notebook.terminal.progress_lines import MOST_LINES, TerminalProgress, block
+from tensorlake_nb.notebook.terminal.transient import of_message, to_message
 
 GRAPH = Picture("pipeline", "fetch", (Box("fetch"), Box("parse")), ())
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.notebook.picture import Box, Counts, Picture, Wire, of_definition, paths
-from tensorlake_nb.notebook.text_view import html, plain, progress_html, svg
+from tensorlake_nb.notebook.drawing.html import html, plain, progress_html, svg
+from tensorlake_nb.notebook.drawing.picture import Box, Counts, Picture, Wire, of_definition, paths
 
 CHAIN = Picture(
     "pipeline",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError
-from tensorlake_nb.store.opening import aside
+from tensorlake_nb.store.checkpoints.opening import aside
 from tests.support.stores import FINGERPRINT, add, committed, key, local_store, outcome_of, segment_directory
 
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorlake_nb.core.keys import DIGEST_SIZE
-from tensorlake_nb.store.claims import Lease, Ledger, Names, leases, names_of, put_lease, remove_lease, unused
-from tensorlake_nb.store.opening import open_store
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.claims.ledger import Lease, Ledger, Names, leases, names_of, put_lease, remove_lease, unused
 from tests.support.stores import FINGERPRINT, OTHER, local_store
 
 

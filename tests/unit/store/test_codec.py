@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from tensorlake_nb.core.digest import digest
+from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
@@ -27,7 +27,7 @@ from tensorlake_nb.errors import (
     SerializationError,
     UntrustedCheckpointError,
 )
-from tensorlake_nb.store.codec import Encoded, decode, encode, through_json
+from tensorlake_nb.store.codecs.codec import Encoded, decode, encode, through_json
 from tests.support.stores import Colour, Odd, Page, Pair, Plain, Point, Right, Size, encoded
 
 
@@ -286,7 +286,7 @@ def test_a_class_that_has_gone_or_changed_makes_the_value_unfindable() -> None:
 
 
 def test_an_untrusted_store_does_not_choose_what_is_imported() -> None:
-    from tensorlake_nb.store.plain import pack
+    from tensorlake_nb.store.codecs.msgpack_write import pack
 
     data = pack(Point(1), Notebook(int), frames=lambda _: None).replace(
         b"tests.support.stores", b"this.is.not.imported"

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tensorlake_nb.core.batch import Span
+from tensorlake_nb.core.batches.batch import Span
 from tensorlake_nb.core.keys import Digest
-from tensorlake_nb.core.retention import Retention
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.collect import Collection
-from tensorlake_nb.store.filesystem import Found
-from tensorlake_nb.store.local import LocalFilesystem
-from tensorlake_nb.store.paths import segment_path
-from tensorlake_nb.store.run_log import RunLog
-from tensorlake_nb.store.streams import StreamRecord
-from tensorlake_nb.store.survey import SurveyedRun
+from tensorlake_nb.store.checkpoints.run_log import RunLog
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.collecting.removal import Collection
+from tensorlake_nb.store.collecting.retention import Retention
+from tensorlake_nb.store.collecting.survey import SurveyedRun
+from tensorlake_nb.store.filesystems.local import LocalFilesystem
+from tensorlake_nb.store.filesystems.protocol import Found
+from tensorlake_nb.store.format.paths import segment_path
+from tensorlake_nb.store.format.stream_record import StreamRecord
 from tests.support import many_segments
 from tests.support.stores import (
     FINGERPRINT,

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb.errors import StoreUnavailableError
-from tensorlake_nb.store.local import LocalFilesystem
-from tensorlake_nb.store.opening import open_filesystem
-from tensorlake_nb.store.remote import RemoteFilesystem
+from tensorlake_nb.store.checkpoints.opening import open_filesystem
+from tensorlake_nb.store.filesystems.local import LocalFilesystem
+from tensorlake_nb.store.filesystems.remote import RemoteFilesystem
 
 
 def test_a_url_is_absolute_whatever_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

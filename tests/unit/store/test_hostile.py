@@ -16,21 +16,21 @@ import msgpack
 import numpy as np
 import pytest
 
-from tensorlake_nb.core.digest import digest
-from tensorlake_nb.engine.context import Effects
+from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.calls.context import Effects
 from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError, UntrustedCheckpointError
-from tensorlake_nb.store import claims
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.claims import Ledger, leases, unused
-from tensorlake_nb.store.codec import decode, encode
-from tensorlake_nb.store.frame import seal
-from tensorlake_nb.store.opening import open_filesystem
-from tensorlake_nb.store.paths import ledger_path
-from tensorlake_nb.store.plain import Ext
-from tensorlake_nb.store.record import base64_of, folded, read_record, write_record
-from tensorlake_nb.store.segment import Segment
-from tensorlake_nb.store.signing import keys_of
-from tensorlake_nb.store.spool import _ENTRY, MAGIC, _frame, read_spool
+from tensorlake_nb.store.checkpoints.opening import open_filesystem
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.claims import ledger as claims
+from tensorlake_nb.store.claims.ledger import Ledger, leases, unused
+from tensorlake_nb.store.codecs.codec import decode, encode
+from tensorlake_nb.store.codecs.msgpack_write import Ext
+from tensorlake_nb.store.format.paths import ledger_path
+from tensorlake_nb.store.format.record import base64_of, folded, read_record, write_record
+from tensorlake_nb.store.format.sealing import seal
+from tensorlake_nb.store.format.segment import Segment
+from tensorlake_nb.store.format.trust import keys_of
+from tensorlake_nb.store.writing.spool import _ENTRY, MAGIC, _frame, read_spool
 from tests.support.stores import FINGERPRINT, committed, key, outcome_of, segment_directory
 
 MINE, THEIRS = keys_of("m" * 64), keys_of("t" * 64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import matplotlib
 import networkx as nx
 
-from tensorlake_nb.store.codec import decode
+from tensorlake_nb.store.codecs.codec import decode
 from tests.support.pickles import kept, there_and_back
 
 

@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 from tensorlake_nb.errors import StoreUnavailableError
-from tensorlake_nb.store.opening import TRUST_VARIABLE, identity_of, open_store
+from tensorlake_nb.store.checkpoints.opening import TRUST_VARIABLE, identity_of, open_store
 
 
 def test_a_new_directory_is_made_with_a_gitignore(tmp_path: Path) -> None:

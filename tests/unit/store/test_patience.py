@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tensorlake_nb.errors import StoreUnavailableError
-from tensorlake_nb.store import patience as patience_module
-from tensorlake_nb.store.local import LocalFilesystem
-from tensorlake_nb.store.patience import Patience, expected, listed, patient, persistently
-from tensorlake_nb.store.run_log import RunLog
-from tensorlake_nb.store.spool import Spool, read_spool
+from tensorlake_nb.store.checkpoints.run_log import RunLog
+from tensorlake_nb.store.filesystems import retrying as patience_module
+from tensorlake_nb.store.filesystems.local import LocalFilesystem
+from tensorlake_nb.store.filesystems.retrying import Patience, expected, listed, patient, persistently
+from tensorlake_nb.store.writing.spool import Spool, read_spool
 from tests.support.stores import FINGERPRINT, add, key, local_store
 
 FULL = errno.ENOSPC

@@ -14,11 +14,11 @@ from xml.dom import minidom
 import numpy as np
 import pytest
 
-from tensorlake_nb.core.digest import digest
 from tensorlake_nb.core.keys import Digest
+from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.errors import SerializationError
-from tensorlake_nb.store import pickled
-from tensorlake_nb.store.codec import MSGPACK, PICKLE, decode, encode
+from tensorlake_nb.store.codecs import pickles as pickled
+from tensorlake_nb.store.codecs.codec import MSGPACK, PICKLE, decode, encode
 from tests.support.stores import Point
 
 ANY = Digest(b"\0" * 32)
@@ -273,7 +273,7 @@ def test_a_class_of_a_function_has_its_name_where_it_is_read(tmp_path: Path) -> 
     value = make()()
     (tmp_path / "value").write_bytes(bytes(encode(value, digest=ANY).data))
     script = (
-        "import sys; from tensorlake_nb.store.codec import decode;"
+        "import sys; from tensorlake_nb.store.codecs.codec import decode;"
         "print(type(decode('pickle', open(sys.argv[1], 'rb').read())).__qualname__)"
     )
     read = subprocess.run(

@@ -13,12 +13,12 @@ import pytest
 import zarr
 from blake3 import blake3
 
-from tensorlake_nb.core.batch import BARE, Span
+from tensorlake_nb.core.batches.batch import BARE, Span
 from tensorlake_nb.core.keys import picture_key
 from tensorlake_nb.errors import Picture, UnreadableValueError
-from tensorlake_nb.store.codec import Encoded, encode_by_pickle
-from tensorlake_nb.store.pictures import encoded_pictures, pictures_of
-from tensorlake_nb.store.writer import Writer
+from tensorlake_nb.store.codecs.codec import Encoded, encode_by_pickle
+from tensorlake_nb.store.reading.pictures import encoded_pictures, pictures_of
+from tensorlake_nb.store.writing.writer import Writer
 from tests.support.stores import FINGERPRINT, key, local_store, segment_directory
 
 

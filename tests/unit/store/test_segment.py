@@ -13,13 +13,20 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import MemoryStore
 
-from tensorlake_nb.core.batch import BARE
-from tensorlake_nb.store.arrays import CHUNK_BYTES, LARGE_CHUNK_BYTES, Layout, byte_string, large_rows, stacked
-from tensorlake_nb.store.codec import ZARR_DTYPES
-from tensorlake_nb.store.compression import LEVEL
-from tensorlake_nb.store.entry import Entry
-from tensorlake_nb.store.segment import Segment
-from tensorlake_nb.store.segment_builder import SegmentBuilder
+from tensorlake_nb.core.batches.batch import BARE
+from tensorlake_nb.store.codecs.codec import ZARR_DTYPES
+from tensorlake_nb.store.format.compression import LEVEL
+from tensorlake_nb.store.format.outcomes import Entry
+from tensorlake_nb.store.format.segment import Segment
+from tensorlake_nb.store.format.segment_builder import SegmentBuilder
+from tensorlake_nb.store.format.zarr_arrays import (
+    CHUNK_BYTES,
+    LARGE_CHUNK_BYTES,
+    Layout,
+    byte_string,
+    large_rows,
+    stacked,
+)
 from tests.support.stores import FINGERPRINT, encoded, key
 
 NAME = f"{FINGERPRINT}/writer~1"

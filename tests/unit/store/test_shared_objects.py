@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensorlake_nb.core.batch import Span
-from tensorlake_nb.core.retention import Retention
+from tensorlake_nb.core.batches.batch import Span
 from tensorlake_nb.errors import CorruptCheckpointError
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.collect import Collection
-from tensorlake_nb.store.needs import names_of
-from tensorlake_nb.store.opening import aside, open_store
+from tensorlake_nb.store.checkpoints.opening import aside, open_store
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.collecting.needs import names_of
+from tensorlake_nb.store.collecting.removal import Collection
+from tensorlake_nb.store.collecting.retention import Retention
 from tests.support.stores import committed
 
 OTHER = "0dd1" * 16

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from tensorlake_nb.core.batch import BARE, Span
+from tensorlake_nb.core.batches.batch import BARE, Span
 from tensorlake_nb.core.keys import stream_digest
 from tensorlake_nb.errors import InternalError, OptionError, UntrustedCheckpointError
-from tensorlake_nb.store.checkpoints import Store
-from tensorlake_nb.store.opening import open_filesystem, open_store
-from tensorlake_nb.store.record import is_signed, read_record, write_record
-from tensorlake_nb.store.run_log import RunLog
-from tensorlake_nb.store.segment import Segment
-from tensorlake_nb.store.signing import KEY_VARIABLE, Keys, keys_of, own_keys
-from tensorlake_nb.store.streams import StreamRecord
+from tensorlake_nb.store.checkpoints.opening import open_filesystem, open_store
+from tensorlake_nb.store.checkpoints.run_log import RunLog
+from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.format.record import is_signed, read_record, write_record
+from tensorlake_nb.store.format.segment import Segment
+from tensorlake_nb.store.format.stream_record import StreamRecord
+from tensorlake_nb.store.format.trust import KEY_VARIABLE, Keys, keys_of, own_keys
 from tests.support.stores import (
     FINGERPRINT,
     OTHER,

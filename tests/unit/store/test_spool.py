@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tensorlake_nb.core.batch import BARE, Span
-from tensorlake_nb.store.entry import Entry
-from tensorlake_nb.store.local import LocalFilesystem
-from tensorlake_nb.store.spool import Spool, read_spool, take_over
+from tensorlake_nb.core.batches.batch import BARE, Span
+from tensorlake_nb.store.filesystems.local import LocalFilesystem
+from tensorlake_nb.store.format.outcomes import Entry
+from tensorlake_nb.store.writing.spool import Spool, read_spool, take_over
 from tests.support.stores import FINGERPRINT, Odd, digests_of, encoded, key
 
 

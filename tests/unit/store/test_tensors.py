@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tensorlake_nb.store.codec import decode
+from tensorlake_nb.store.codecs.codec import decode
 from tests.support.pickles import kept, there_and_back
 
 torch = pytest.importorskip("torch")

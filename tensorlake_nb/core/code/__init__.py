@@ -1,0 +1,1 @@
+"""Read what source and bytecode say, without running them."""

@@ -1,0 +1,108 @@
+"""The attributes of packages' modules, classes and functions that the project assigns: ``pd.Series.factor = 2``.
+
+A number or a ``functools.partial`` shows nothing of who put it where it stands, so the texts of cells and of the
+project's modules are read for assignments and ``setattr``, and the names in them looked up, without running anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tensorlake_nb.core.code.late_modules import module_text
+from tensorlake_nb.core.code.source import cell_texts
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """``pd.Series.factor`` in a text; the attribute is None where only a running program knows it."""
+
+    steps: tuple[str, ...]
+    attribute: str | None
+
+
+def assigned(own: Mapping[str, types.ModuleType]) -> Iterator[tuple[Any, str | None]]:
+    """Each module, class or function of which the project's code assigns an attribute, and the attribute's name.
+
+    Parameters
+    ----------
+    own
+        The project's modules by their names, ``__main__`` among them.
+    """
+    for name, module in own.items():
+        file = getattr(module, "__file__", None)
+        texts = list(cell_texts()) if name == "__main__" else []
+        if isinstance(file, str) and (text := module_text(file)) is not None:
+            texts.append(text)
+        for text in texts:
+            targets, imports = _read(text)
+            for target in targets:
+                owner = _look_up(target.steps, vars(module), imports)
+                if isinstance(owner, types.ModuleType | type | types.FunctionType):
+                    yield owner, target.attribute
+
+
+@functools.lru_cache(maxsize=4096)
+def _read(text: str) -> tuple[tuple[_Target, ...], Mapping[str, tuple[str, str]]]:
+    """What a text assigns to, and what its imports bind: name → module, and the name in it or nothing."""
+    try:
+        tree = ast.parse(text)
+    except SyntaxError:
+        return (), {}
+    targets, imports = dict[_Target, None](), dict[str, tuple[str, str]]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and (steps := _steps(node.value)):
+            targets[_Target(steps, node.attr)] = None
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
+            steps = _steps(node.args[0]) if len(node.args) == 3 else ()
+            name = node.args[1] if steps else None
+            if steps:
+                literal = name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None
+                targets[_Target(steps, literal)] = None
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                bound = alias.name if alias.asname else alias.name.partition(".")[0]
+                imports[alias.asname or bound] = (bound, "")
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            imports |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "run_cell_magic":
+            body = node.args[-1] if node.args else None
+            if isinstance(body, ast.Constant) and isinstance(body.value, str):
+                more, bindings = _read(body.value)
+                targets |= dict.fromkeys(more)
+                imports |= bindings
+    return tuple(targets), imports
+
+
+def _steps(node: ast.expr) -> tuple[str, ...]:
+    """``("pd", "Series")`` for ``pd.Series``; nothing for what isn't written as names with dots between them."""
+    steps: list[str] = []
+    while isinstance(node, ast.Attribute):
+        steps.append(node.attr)
+        node = node.value
+    return (node.id, *reversed(steps)) if isinstance(node, ast.Name) and node.id not in ("self", "cls") else ()
+
+
+def _look_up(steps: tuple[str, ...], namespace: Mapping[str, Any], imports: Mapping[str, tuple[str, str]]) -> Any:
+    """The object that dotted names stand for; None where there is none, or where a program would have to run."""
+    first, *rest = steps
+    if first in namespace:
+        found: Any = namespace[first]
+    elif first in imports:  # inside a function
+        module, name = imports[first]
+        found, rest = sys.modules.get(module), [name, *rest] if name else rest
+    else:
+        return None
+    for step in rest:
+        held = getattr(found, "__dict__", {}) if isinstance(found, types.ModuleType | type) else {}
+        if step in held:
+            found = held[step]
+        else:
+            found = sys.modules.get(f"{found.__name__}.{step}") if isinstance(found, types.ModuleType) else None
+        found = found.__func__ if isinstance(found, staticmethod | classmethod) else found
+    return found

@@ -1,0 +1,1 @@
+"""One decorated function: its options, its annotations, and how a value becomes its arguments."""

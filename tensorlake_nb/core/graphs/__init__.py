@@ -1,0 +1,1 @@
+"""Wire functions, check the wiring, and freeze it into a plan."""

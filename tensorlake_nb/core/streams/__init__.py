@@ -1,0 +1,1 @@
+"""Tables of digests and places behind the state of a run."""

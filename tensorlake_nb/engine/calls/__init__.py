@@ -1,0 +1,1 @@
+"""One call of a user's function: context, limits, failure, effects."""

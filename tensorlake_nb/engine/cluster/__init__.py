@@ -1,0 +1,1 @@
+"""The Dask cluster: connect, start, supervise, declare resources, keep a session."""

@@ -1,0 +1,201 @@
+"""The store and the cluster that runs use, opened when they are first needed and kept for the kernel's life."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from tensorlake_nb.engine.cluster.connection import Connection, connect
+from tensorlake_nb.engine.cluster.settings import Settings, read_settings
+from tensorlake_nb.engine.cluster.store_check import refuse_unshared
+from tensorlake_nb.errors import ClusterError, StoreUnavailableError
+from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.store.checkpoints.store import Store
+
+
+class Session:
+    """The settings in force, and what was opened under them."""
+
+    def __init__(self, settings: Settings, store: Store | None = None) -> None:
+        self.settings = settings
+        self._store = store
+        self._connection: Connection | None = None
+        self._fit_for: tuple[Connection | None, Store | None] = (None, None)
+        self._fit: set[str] = set()
+        self._lock = threading.RLock()
+
+    def store(self) -> Store:
+        """The checkpoint store.
+
+        Raises
+        ------
+        StoreUnavailableError, StoreVersionError
+            It can't be opened.
+        """
+        with self._lock:
+            if self._store is None:
+                self._store = open_store(self.settings.store, trusted=self.settings.trust_store)
+            return self._store
+
+    def connection(self) -> Connection:
+        """The cluster, started or connected to now if it wasn't before, or was closed.
+
+        Raises
+        ------
+        ClusterError
+            It can't be reached or started.
+        """
+        with self._lock:
+            if self._connection is not None and self._connection.loss is not None:
+                self._connection.close()
+                self._connection = None
+            if self._connection is None:
+                self._connection = connect(self.settings.cluster, workers=self.settings.workers)
+            return self._connection
+
+    def is_on(self, address: str) -> bool:
+        """Whether it is connected to the cluster of an address."""
+        with self._lock:
+            connection = self._connection
+            return connection is not None and connection.loss is None and connection.address == address
+
+    def check(self, *, detach: bool = False) -> None:
+        """Refuse settings that can't work, before a run begins.
+
+        Parameters
+        ----------
+        detach
+            The cluster is to drive the run when this process has ended.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The store is in this process's memory, and the workers are other processes; or one of them sees another
+            store, or none.
+        ClusterError
+            An address or a client that doesn't answer, a cluster that can't drive a detached run, or workers with other
+            versions.
+        """
+        store = self.store()
+        if detach and self.settings.starts_cluster:
+            raise ClusterError(
+                f"detach=True needs a cluster that outlives this kernel, and cluster={self.settings.cluster!r} ends "
+                "with it. Start `dask scheduler` and `dask worker`, then "
+                'configure(cluster="tcp://…"); or leave detach out.'
+            )
+        # Connecting to somebody's cluster starts nothing; the embedded one starts only when something is computed.
+        has_processes = self.settings.cluster == "embedded" or self.connection().has_processes
+        if has_processes and not store.is_shared:
+            raise StoreUnavailableError(
+                f"{store.url} is in the memory of this process, and the workers are processes of their own, which "
+                'can\'t see it. Use configure(cluster="threads"), or a store on disk.'
+            )
+        if has_processes and not self.settings.starts_cluster:
+            self._check_workers(self.connection(), store)
+
+    def _check_workers(self, connection: Connection, store: Store) -> None:
+        """Refuse workers of somebody's cluster that can't work for this kernel: each is asked once."""
+        with self._lock:
+            if self._fit_for != (connection, store):
+                self._fit_for, self._fit = (connection, store), set()
+            newcomers = sorted(connection.threads().keys() - self._fit)
+            if newcomers:
+                connection.refuse_other_versions(newcomers)
+                refuse_unshared(connection, store.url, newcomers)
+                self._fit.update(newcomers)
+
+    def close(self) -> None:
+        """Close the cluster if it was started here; leave anybody else's as it is."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = self._store = None
+
+
+_lock = threading.RLock()
+_session: Session | None = None
+_given: dict[str, Any] = {}
+
+
+def current() -> Session:
+    """The session of this process."""
+    global _session
+    with _lock:
+        if _session is None:
+            _session = Session(read_settings(**_given))
+        return _session
+
+
+def configure(
+    *,
+    store: str | os.PathLike[str] | None = None,
+    cluster: Any = None,
+    workers: int | None = None,
+    trust_store: bool | None = None,
+    checkpoint_interval: float | None = None,
+    store_patience: float | None = None,
+) -> Settings:
+    """Choose where checkpoints are kept and where functions run; what isn't given stays as it is.
+
+    Parameters
+    ----------
+    store
+        Path or fsspec URL (``"s3://bucket/path"``). Default: ``TENSORLAKE_NB_STORE``, else ``./.tensorlake``.
+    cluster
+        ``"embedded"`` (worker processes on this machine, started on first need), ``"threads"`` (in this process), a
+        ``distributed.Client``, or a scheduler's address. Default: ``TENSORLAKE_NB_CLUSTER``, else ``"embedded"``.
+    workers
+        Worker processes of the embedded cluster; one per CPU by default.
+    trust_store
+        Load pickled values from this store. Default: only if it is the user's own.
+    checkpoint_interval
+        Seconds of finished work that may be at risk on an object store; a local disk risks nothing.
+    store_patience
+        Seconds that a run waits for a store that is full, read-only or out of reach before it fails; what it has
+        computed is kept meanwhile.
+
+    Returns
+    -------
+    Settings
+        What is in force now.
+
+    Raises
+    ------
+    OptionError
+        A value doesn't fit.
+    StoreUnavailableError, StoreVersionError, ClusterError
+        The store or the cluster that was given can't be used.
+    """
+    global _session, _given
+    given = {
+        "store": os.fspath(store) if isinstance(store, os.PathLike) else store,
+        "cluster": cluster,
+        "workers": workers,
+        "trust_store": trust_store,
+        "checkpoint_interval": checkpoint_interval,
+        "store_patience": store_patience,
+    }
+    with _lock:
+        wanted = {**_given, **{name: value for name, value in given.items() if value is not None}}
+        session = Session(read_settings(**wanted))
+        before = _session
+        is_kept = False
+        if before is not None:
+            if before.settings.store == session.settings.store and trust_store is None:
+                session._store = before._store
+            same = before.settings.cluster is session.settings.cluster or (
+                isinstance(before.settings.cluster, str) and before.settings.cluster == session.settings.cluster
+            )
+            is_kept = same and before.settings.workers == session.settings.workers
+            if is_kept:
+                session._connection = before._connection
+        # What was given has to work before anything that works is let go.
+        if store is not None:
+            session.store()
+        if cluster is not None and not session.settings.starts_cluster:
+            session.connection()
+        if before is not None and not is_kept:
+            before.close()
+        _session, _given = session, wanted
+        return session.settings

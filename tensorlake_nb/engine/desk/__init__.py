@@ -1,0 +1,1 @@
+"""The store side of the planner's instructions: look up, claim, settle lost batches."""

@@ -1,0 +1,1 @@
+"""What a call needs of its process: clock, output, secrets, folder, children."""

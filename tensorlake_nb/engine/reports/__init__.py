@@ -1,0 +1,1 @@
+"""Turn the state of a run into numbers and sentences."""

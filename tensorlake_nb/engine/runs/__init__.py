@@ -1,0 +1,1 @@
+"""What a user holds: Graph, Run, outputs, detached runs, collection."""

@@ -1,0 +1,268 @@
+"""The public `Graph`: what `GraphBuilder` builds, with the means to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dask.task_spec import Task
+
+from tensorlake_nb.core.functions.binding import Binder, check_inputs, conformed
+from tensorlake_nb.core.functions.function import NodeLike
+from tensorlake_nb.core.graphs.builder import GraphBuilder
+from tensorlake_nb.core.graphs.plan import plan_graph
+from tensorlake_nb.core.identifiers import listed, missing_attribute
+from tensorlake_nb.core.planning.blueprint import Blueprint
+from tensorlake_nb.engine.calls.failure_text import short_repr
+from tensorlake_nb.engine.calls.nested_runs import refuse_inside_calls
+from tensorlake_nb.engine.cluster import session as sessions
+from tensorlake_nb.engine.cluster.session import Session
+from tensorlake_nb.engine.desk.desk import Desk
+from tensorlake_nb.engine.driving.forecast import Forecast, forecast
+from tensorlake_nb.engine.driving.launch import check_placement, draw_up, make_desk_of
+from tensorlake_nb.engine.runs.dask_graph import NodeKey, static_graph
+from tensorlake_nb.engine.runs.recompute import renewed
+from tensorlake_nb.engine.runs.run import Run
+from tensorlake_nb.engine.travel.fingerprints import fingerprints
+from tensorlake_nb.engine.verifying.verification import Verification, verify
+from tensorlake_nb.errors import StoreError, UsageError
+from tensorlake_nb.store.codecs.classes import ClassResolver
+
+#: Called with a graph before it is run or planned: how a notebook hands in functions redefined in the same cell.
+before_use: list[Callable[[GraphBuilder], None]] = []
+#: How many earlier runs are asked how long a function takes.
+_LOOK_BACK = 10
+
+
+class Graph(GraphBuilder):
+    """Functions wired into a workflow.
+
+    See `GraphBuilder` for how it is wired: ``add_node``, ``add_edge``, ``add_edges``, ``route``, ``validate``.
+    """
+
+    def run(self, /, *given: Mapping[str, Any], block_until_done: bool = True, **inputs: Any) -> Run:
+        """Run the graph and wait for its end.
+
+        Parameters
+        ----------
+        *given
+            The inputs as a mapping. One that is called like an option here (``block_until_done``) goes into it.
+        block_until_done
+            ``False`` is the same as `start`.
+        **inputs
+            Arguments of the start function, by name.
+
+        Raises
+        ------
+        UsageError
+            The graph, its functions or the inputs aren't right; nothing was begun.
+        RunError
+            A call failed (after its retries), or the run was cancelled; ``.run`` is the `Run`.
+        """
+        run = self._begin(frozenset(), self._together("run", given, inputs))
+        if block_until_done:
+            run.wait()
+        return run
+
+    def start(self, /, *given: Mapping[str, Any], detach: bool = False, **inputs: Any) -> Run:
+        """Start a run and return at once; waiting for it raises what `run` would raise.
+
+        Parameters
+        ----------
+        *given
+            The inputs as a mapping, as for `run`.
+        detach
+            Let the cluster drive it, so that it goes on when this kernel ends: `Run.open` finds it again by its id,
+            from any kernel, to watch it, to wait for it or to cancel it. Not on the embedded cluster, which ends
+            with the kernel.
+        **inputs
+            Arguments of the start function, by name.
+
+        Raises
+        ------
+        UsageError
+            The graph, its functions or the inputs aren't right; nothing was begun.
+        ClusterError
+            The cluster ends with this kernel.
+        """
+        return self._begin(frozenset(), self._together("start", given, inputs), detach=detach)
+
+    def start_fresh(self, fresh: frozenset[str], inputs: Mapping[str, Any]) -> Run:
+        """Start a run in which some functions, by name, are computed anew whatever the store has of them.
+
+        What they give takes the place of what was kept: later runs replay that. See `Run.again`.
+        """
+        return self._begin(fresh, inputs)
+
+    def _begin(self, fresh: frozenset[str], inputs: Mapping[str, Any], *, detach: bool = False) -> Run:
+        refuse_inside_calls("run a graph")
+        session = sessions.current()
+        session.check(detach=detach)
+        session.store().recover()
+        blueprint, resolver = self._draw_up(session, inputs)
+        check_placement(session, blueprint)
+        begin = Run._detach if detach else Run._begin
+        return begin(session, renewed(blueprint, fresh) if fresh else blueprint, resolver)
+
+    def wrong_inputs(self, inputs: Mapping[str, Any]) -> dict[str, str]:
+        """What is wrong with a run's inputs, by name; empty if a run would take them.
+
+        Raises
+        ------
+        GraphError
+            The graph itself can't run.
+        """
+        for update in before_use:
+            update(self)
+        frozen = self.freeze()
+        return conformed(frozen.nodes[frozen.start].function, inputs)[1]
+
+    def changed_since(self, run: Run | None = None) -> dict[str, str]:
+        """The functions that a new run would compute again because code changed, and why, in a sentence each.
+
+        Parameters
+        ----------
+        run
+            Which run to compare with; by default the store's newest of this graph. Without one nothing is stale.
+        """
+        if run is None:
+            found = Run.list(self.name, limit=1)
+            if not found:
+                return {}
+            run = found[0]
+        frozen = self.freeze()
+        try:
+            inputs = run.inputs  # the classes of what is given count as code
+        except StoreError:
+            inputs = {}
+        return run.outdated(fingerprints(frozen, inputs), plan_graph(frozen))
+
+    def plan(self, /, *given: Mapping[str, Any], **inputs: Any) -> Forecast:
+        """What a run with these inputs would replay and compute, and about how long; nothing is computed."""
+        inputs = self._together("plan", given, inputs)
+        session = sessions.current()
+        session.store().recover()
+        blueprint, resolver = self._draw_up(session, inputs, is_forecast=True)
+        means_s: dict[str, float] = {}
+        for before in Run.list(self.name, limit=_LOOK_BACK):  # newest first; one that replayed measured nothing
+            means_s = {**before.means_s, **means_s}
+            if means_s.keys() >= blueprint.plan.nodes.keys():
+                break
+
+        def make_desk() -> Desk:
+            return make_desk_of(blueprint, session.store(), resolver, session, keeps=False)
+
+        notes = {name: part.note for name, part in blueprint.prints.items()}
+        return forecast(blueprint.plan, make_desk, means_s, notes)
+
+    def verify(
+        self,
+        /,
+        *given: Mapping[str, Any] | None,
+        sample: float = 0.01,
+        seed: int = 0,
+        time_limit: float = 300.0,
+        **inputs: Any,
+    ) -> Verification:
+        """Compute a sample of what a run would replay again, and say whose outputs differ; the store stays as it is.
+
+        Functions that differ are to be seeded, or marked ``cacheable=False``. Nothing is kept of the calls, but they
+        are real ones: what they do outside (requests, files) is done again.
+
+        Parameters
+        ----------
+        *given, **inputs
+            The run's inputs, by name; without any, those of the store's newest run of this graph. An input that is
+            called like one of the options below goes into the mapping.
+        sample
+            The share of each function's replayed elements, at least one; of a reducer so many steps, from one kept
+            accumulator to the next.
+        seed
+            Chooses which.
+        time_limit
+            Seconds after which the rest is left out, and what still runs is interrupted.
+
+        Raises
+        ------
+        UsageError
+            As for `run`; or an option that can't be.
+        """
+        refuse_inside_calls("verify a graph")
+        inputs = self._together("verify", [each for each in given if each is not None], inputs)
+        session = sessions.current()
+        session.check()
+        session.store().recover()
+        for update in before_use:
+            update(self)
+        frozen = self.freeze()
+        if not inputs:
+            inputs = next((dict(run.inputs) for run in Run.list(self.name, limit=1)), {})
+        inputs = check_inputs(frozen.nodes[frozen.start].function, inputs, graph=self.name)
+        return verify(frozen, self.definition(), inputs, session, sample=sample, seed=seed, time_limit_s=time_limit)
+
+    def to_dask(self, /, *given: Mapping[str, Any], **inputs: Any) -> dict[NodeKey, Task]:
+        """The graph as a static Dask graph: a task per node, keyed ``(node, run id)``, on those that feed it.
+
+        Any Dask scheduler computes it, from the same store and into it; see `tensorlake_nb.engine.runs.dask_graph`.
+        """
+        inputs = self._together("to_dask", given, inputs)
+        session = sessions.current()
+        blueprint, _ = self._draw_up(session, inputs)
+        return static_graph(blueprint, session.store().url, session.store().trusted)
+
+    def output(self, run: Run | str, function: NodeLike) -> list[Any]:
+        """The outputs of a function in one run."""
+        opened = run if isinstance(run, Run) else Run.open(run)
+        return opened.output(function)
+
+    def _together(self, method: str, given: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+        """A run's inputs, some of them perhaps in a mapping.
+
+        Raises
+        ------
+        UsageError
+            Something else was given by position, or an input twice.
+        """
+        for each in given:
+            if len(given) > 1 or not isinstance(each, Mapping):
+                values = [name for name in self._wanted() if name not in named]
+                meant = ", ".join(
+                    f"{name}={short_repr(value)}" for name, value in zip(values or ["name"], given, strict=False)
+                )
+                raise UsageError(
+                    f"graph {self.name!r} takes its inputs by name: write {method}({meant}), or one mapping of them"
+                )
+        (mapping,) = given or ({},)
+        twice = sorted(mapping.keys() & named.keys())
+        if twice:
+            raise UsageError(f"graph {self.name!r}: {listed(twice)} stands in the mapping and beside it. Give it once.")
+        return {**mapping, **named}
+
+    def _wanted(self) -> list[str]:
+        """The names of a run's inputs."""
+        return list(Binder(self.nodes[self.start_node]).value_parameters)
+
+    def __call__(self, /, *given: Any, **inputs: Any) -> NoReturn:
+        """A graph isn't called.
+
+        Raises
+        ------
+        UsageError
+            Says what to write instead.
+        """
+        names = ", ".join(f"{name}=..." for name in inputs or self._wanted())
+        raise UsageError(f"a graph isn't called but run: write run({names}) of graph {self.name!r}, or start({names})")
+
+    if not TYPE_CHECKING:  # there, whatever is misspelt is to be found
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise missing_attribute(self, name)
+
+    def _draw_up(
+        self, session: Session, inputs: Mapping[str, Any], *, is_forecast: bool = False
+    ) -> tuple[Blueprint, ClassResolver]:
+        for update in before_use:
+            update(self)
+        frozen = self.freeze()
+        given = check_inputs(frozen.nodes[frozen.start].function, dict(inputs), graph=self.name)
+        return draw_up(frozen, self.definition(), given, session, is_forecast=is_forecast)

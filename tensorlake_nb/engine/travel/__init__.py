@@ -1,0 +1,1 @@
+"""How code gets to a worker and back to life there."""

@@ -1,0 +1,116 @@
+"""What a notebook has put on others' classes, functions and modules, put there on a worker too, and taken away again.
+
+Values of any type are put there: `Any` stops in this file.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import types
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from tensorlake_nb.core.code.patches import Patch
+from tensorlake_nb.core.origin import Origin, origin_of, origin_of_module
+from tensorlake_nb.errors import SerializationError
+
+#: Module, qualified name of the class in it or nothing, and the attribute.
+Place = tuple[str, str, str]
+#: Functions that pickle sends as a name: Python's, C's and NumPy's.
+FOUND_BY_NAME = (types.FunctionType, types.BuiltinFunctionType, np.ufunc, type(np.ptp))
+
+_MISSING: Any = object()
+_lock = threading.Lock()
+#: In a kernel: every place where there was a patch, and where there is one now.
+_ever: set[Place] = set()
+_now: set[Place] = set()
+#: On a worker: what stood in a place before it was patched.
+_originals: dict[tuple[Any, str], Any] = {}
+
+
+def notice(patches: Iterable[Patch]) -> None:
+    """Take note of all the patches that there are in this kernel."""
+    global _now
+    _now = {(patch.module, patch.owner, patch.name) for patch in patches}
+    _ever.update(_now)
+
+
+def gone() -> tuple[Place, ...]:
+    """Where there was a patch and is none any more: workers may still have it."""
+    return tuple(sorted(_ever - _now))
+
+
+def place(patches: Iterable[tuple[Place, Any]], gone: Iterable[Place]) -> None:
+    """Put patches where they belong in this process, a worker, and what stood there before where they are gone.
+
+    Raises
+    ------
+    SerializationError
+        There is no such module or class here.
+    """
+    with _lock:
+        for module, owner, name in gone:
+            if any(name == each for _, each in _originals):
+                held = _owner(module, owner)
+                original = _originals.pop((held, name), held)
+                if original is _MISSING:
+                    delattr(held, name)
+                elif original is not held:
+                    setattr(held, name, original)
+        for (module, owner, name), value in patches:
+            held = _owner(module, owner)
+            # a class's own attribute as it is there, and what a function has instead of one
+            before = vars(held).get(name, _MISSING) if isinstance(held, type) else getattr(held, name, _MISSING)
+            _originals.setdefault((held, name), before)
+            setattr(held, name, value)
+
+
+def original(module: str, qualname: str) -> Any:
+    """What a package itself has under a name, be it patched here or not."""
+    owner, _, name = qualname.rpartition(".")
+    held = _owner(module, owner)
+    found = _originals.get((held, name), _MISSING)
+    return getattr(held, name) if found is _MISSING else found
+
+
+def claims_another_module(function: types.FunctionType) -> bool:
+    """Whether a function of the project says to be of a package, as ``functools.wraps(json.dumps)`` makes it do."""
+    home, claimed = function.__globals__.get("__name__"), function.__module__
+    if claimed == home or not isinstance(home, str) or not isinstance(claimed, str):
+        return False
+    return origin_of_module(home) is Origin.PROJECT and origin_of_module(claimed) is not Origin.PROJECT
+
+
+def hidden_name(function: Any) -> tuple[str, str] | None:
+    """The name of a package's own function that something of the project's stands in the place of."""
+    module, qualname = function.__module__, getattr(function, "__qualname__", function.__name__)
+    if not isinstance(module, str) or "<" in qualname:
+        return None
+    is_python = isinstance(function, types.FunctionType)
+    if (origin_of(function) if is_python else origin_of_module(module)) is Origin.PROJECT:
+        return None
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, "__dict__", {}).get(name)
+    found = getattr(found, "__func__", found)
+    while not isinstance(found, types.FunctionType) and found is not None:
+        found = getattr(found, "__wrapped__", None) or getattr(found, "func", None)
+    is_hidden = found is not None and found is not function and origin_of(found) is Origin.PROJECT
+    return (module, qualname) if is_hidden else None
+
+
+def _owner(module: str, qualname: str) -> Any:
+    try:
+        found: Any = import_module(module)
+        for name in filter(None, qualname.split(".")):
+            found = getattr(found, name)
+    except (ImportError, AttributeError) as error:
+        raise SerializationError(
+            f"a cell has put something on {'.'.join(filter(None, (module, qualname)))}, which isn't there on a worker "
+            f"({error}). Install the same package where the workers run."
+        ) from error
+    return found

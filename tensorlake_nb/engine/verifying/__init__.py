@@ -1,0 +1,1 @@
+"""Compute a sample again and compare."""

@@ -1,0 +1,1 @@
+"""One batch on a worker: look up, call, encode, commit, receipt."""

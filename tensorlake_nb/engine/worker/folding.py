@@ -1,0 +1,98 @@
+"""Folds: ``f(accumulator, element)`` in order, the accumulator kept as it grows.
+
+A fold's accumulator is named by the elements so far (`fold_next`), so whoever folds the same elements finds it again.
+After a failure the fold stands where the last good step left it, whatever the failed one has changed in place.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from tensorlake_nb.core.batches.batch import BARE, Failure, Piece
+from tensorlake_nb.core.keys import Digest, TaskKey, fold_next, one_by_one, task_key
+from tensorlake_nb.engine.calls.caller import Returned
+from tensorlake_nb.engine.calls.loaded import forget_listed
+from tensorlake_nb.engine.worker.fold_steps import Steps
+from tensorlake_nb.engine.worker.node_work import NodeWork
+from tensorlake_nb.engine.worker.returns import Prepared
+
+
+def fold(work: NodeWork) -> None:
+    """Fold a batch: one fold over all its elements, or one for each group of them."""
+    plan = work.batch.fold
+    assert plan is not None
+    if plan.is_shared:
+        forget_listed(work.batch.run_id, work.call.fingerprint)
+    if plan.groups is not None:
+        _fold_groups(work, plan.rolling, plan.groups)
+    elif work.size or plan.accumulator is not None:
+        names = _names(work, plan.rolling, one_by_one(work.given_digests))
+        steps = Steps(work, names, range(work.size), plan.accumulator, worth_s=plan.worth_s)
+        steps.run(looks_ahead=plan.has_more)
+        work.worth_s, work.keeping_s = steps.worth_s, steps.keeping_s
+        _tell(work, steps)
+    else:
+        _start_only(work, task_key(work.call.fingerprint, plan.rolling))
+
+
+def _fold_groups(work: NodeWork, rolling: Digest, sizes: tuple[int, ...]) -> None:
+    """Fold each group from a fresh start; a group is an element, and its last accumulator the output."""
+    work.settle_known()
+    bounds = list(pairwise(accumulate(sizes, initial=0)))
+    for offset in work.unsettled():
+        elements = range(*bounds[offset])
+        digests = work.store.digests(work.inputs.spans(elements.start, elements.stop))
+        start = fold_next(rolling, Digest(work.keys[offset])) if work.call.by_place else rolling
+        names = [*_names(work, start, one_by_one(digests))[:-1], work.keys[offset]]
+        steps = Steps(work, names, elements, None, offset)
+        steps.run()
+        if steps.done == len(names):
+            work.computed.add(offset)
+
+
+def _start_only(work: NodeWork, key: TaskKey) -> None:
+    """A fold of nothing gives what a fold starts from."""
+    work.done, work.pieces = 0, []
+    outcome = next((found for _, found in work.look_up([key])), None)
+    replayed = int(outcome is not None)
+    if outcome is None:
+        assert work.loaded is not None
+        start = work.loaded.function.options.accumulate
+        assert start is not None
+        called = work.caller.call(0, None, lambda target, lead: start())
+        if isinstance(called, Returned):
+            try:
+                prepared = Prepared(BARE, (work.returns.encoded(called.value),))
+            except Exception as error:
+                called = work.caller.failure(0, None, error)
+            else:
+                work.add(0, key, prepared, called, settles=False)
+                work.writer.flush()
+                outcome = work.writer.locate(key)
+        if isinstance(called, Failure):
+            work.failures[0] = called
+    if outcome is not None:
+        work.pieces = [Piece(0, 0, b"", outcome.spans, outcome.digests, None, 1 - replayed, replayed)]
+
+
+def _tell(work: NodeWork, steps: Steps) -> None:
+    """One piece for all elements that are folded: the last of them stands for the accumulator."""
+    work.writer.flush()
+    work.done = steps.done + int(steps.done in work.failures)
+    work.pieces = []
+    if steps.done:
+        outcome = steps.found or work.writer.locate(steps.names[steps.done - 1])
+        counts = np.zeros(steps.done, dtype=np.int32)
+        counts[-1] = BARE
+        computed = steps.done - steps.replayed
+        work.pieces.append(
+            Piece(0, steps.done, counts.tobytes(), outcome.spans, outcome.digests, None, computed, steps.replayed)
+        )
+
+
+def _names(work: NodeWork, rolling: Digest, elements: list[Digest]) -> list[TaskKey]:
+    return [
+        task_key(work.call.fingerprint, digest) for digest in list(accumulate(elements, fold_next, initial=rolling))[1:]
+    ]

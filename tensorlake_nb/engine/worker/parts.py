@@ -1,0 +1,91 @@
+"""The outputs of one call, committed a part at a time: neither memory nor any record grows with a long list."""
+
+from __future__ import annotations
+
+from tensorlake_nb.core.batches import spans as sp
+from tensorlake_nb.core.batches.batch import Span
+from tensorlake_nb.core.keys import Digest, TaskKey, group_digests
+from tensorlake_nb.engine.worker.returns import Item, Prepared, Returns
+from tensorlake_nb.store.format.outcomes import TaskOutcome
+from tensorlake_nb.store.writing.writer import Writer
+
+#: How many outputs, or bytes of them, make a part. While a part is written its bytes are held three times.
+PART_OUTPUTS = 16_384
+PART_BYTES = 16 * 2**20
+
+
+class Parts:
+    """What a call has given so far.
+
+    Parameters
+    ----------
+    key
+        The call's own; a part is kept under one that is made of it.
+    spans
+        Where the outputs lie that an earlier attempt has given on already.
+
+    Attributes
+    ----------
+    count
+        How many outputs there are, those of the earlier attempt included as they come again.
+    """
+
+    def __init__(self, key: TaskKey, writer: Writer, returns: Returns, spans: tuple[Span, ...] = ()) -> None:
+        self._key, self._writer, self._returns = key, writer, returns
+        self._spans = list(spans)
+        self._known = sp.total(spans)
+        self._pending: list[Item] = []
+        self._pending_bytes = 0
+        self._targets: list[tuple[str, ...] | None] = []
+        self._has_targets = False
+        self.count = 0
+
+    @property
+    def has_committed(self) -> bool:
+        """Whether some outputs were committed before the call's end."""
+        return bool(self._spans)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits to be committed."""
+        return not self._pending
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a part is due."""
+        return len(self._pending) >= PART_OUTPUTS or self._pending_bytes >= PART_BYTES
+
+    def add(self, item: Item) -> None:
+        """Take the next output; one that the earlier attempt gave stays as it was kept then."""
+        value, targets = item
+        self._targets.append(targets)
+        self._has_targets = self._has_targets or targets is not None
+        if self.count >= self._known:
+            self._pending.append((value.detached(), targets))
+            self._pending_bytes += value.size_bytes + (value.picture.size_bytes if value.picture is not None else 0)
+        self.count += 1
+
+    def commit(self) -> TaskOutcome:
+        """Commit what waits as a part, and say where it lies."""
+        key = part_key(self._key, self.count - len(self._pending))
+        prepared = self._returns.from_items(self._pending)
+        self._writer.add(key, prepared.count, prepared.values, routes=prepared.routes)
+        self._writer.flush()
+        outcome = self._writer.locate(key)
+        self._spans += outcome.spans
+        self._pending, self._pending_bytes = [], 0
+        return outcome
+
+    def whole(self) -> Prepared:
+        """All outputs, to be added as the call's: as they are, or by where their parts lie."""
+        if not self.has_committed:
+            return self._returns.from_items(self._pending)
+        if not self.is_empty:
+            self.commit()
+        routes = self._returns.routes(self._targets) if self._has_targets else None
+        return Prepared(self.count, (), routes, sp.joined(self._spans))
+
+
+def part_key(key: TaskKey, position: int) -> TaskKey:
+    """Names a part of a task's outputs, by the task and the position of the part's first output."""
+    return TaskKey(group_digests("part/1", [Digest(key), Digest(position.to_bytes(8, "little"))]))

@@ -1,0 +1,159 @@
+"""What a call returned → encoded outputs and where each of them goes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import IOBase
+from typing import Any
+
+from tensorlake_nb.core.batches.batch import BARE, Call, Span
+from tensorlake_nb.core.functions.function import RouteTo, target_names
+from tensorlake_nb.core.values.digest import digest_with_notes
+from tensorlake_nb.engine.worker.pictures import pictured
+from tensorlake_nb.errors import RouteError, SerializationError, UnhashableInputError
+from tensorlake_nb.store.codecs.classes import ClassResolver
+from tensorlake_nb.store.codecs.codec import Encoded, encode, encode_by_pickle, through_json
+from tensorlake_nb.store.format.outcomes import Routes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One call's outputs, ready to be added to a writer.
+
+    Attributes
+    ----------
+    count
+        `BARE` for one value, else how many outputs.
+    routes
+        Targets per output; ``None``: everywhere.
+    refers
+        Where the outputs lie, if they are committed already.
+    """
+
+    count: int
+    values: tuple[Encoded, ...]
+    routes: Routes | None = None
+    refers: tuple[Span, ...] = ()
+
+
+#: An encoded output, and the targets that it is to travel to; ``None``: everywhere.
+Item = tuple[Encoded, tuple[str, ...] | None]
+
+
+class Returns:
+    """Encodes what the calls of one node return.
+
+    Attributes
+    ----------
+    notes
+        What people should know about the values, such as a type that only a pickle can tell apart.
+    """
+
+    def __init__(self, call: Call, resolver: ClassResolver) -> None:
+        self._call, self._resolver = call, resolver
+        self.notes: dict[str, None] = {}
+
+    def prepare(self, returned: Any) -> Prepared:
+        """Read a return value: ``None`` is nothing, a list is one output per item, anything else is one output.
+
+        Raises
+        ------
+        RouteError
+            A target isn't among the declared routes.
+        SerializationError
+            An output can't be digested or stored.
+        """
+        targets, returned = self.unwrapped(returned)
+        if returned is None:
+            return Prepared(0, ())
+        if not isinstance(returned, list):
+            return Prepared(BARE, (self.encoded(returned),), self.routes([targets]))
+        return self.from_items([self.item(item, targets) for item in returned])
+
+    def item(self, item: Any, targets: tuple[str, ...] | None = None) -> Item:
+        """Encode one item of a list or of a generator; a `RouteTo` in it speaks for that item."""
+        own, value = self.unwrapped(item)
+        return self.encoded(value), own if own is not None else targets
+
+    def from_items(self, items: Sequence[Item]) -> Prepared:
+        """Put items that were encoded one by one together."""
+        return Prepared(len(items), tuple(value for value, _ in items), self.routes([each for _, each in items]))
+
+    def encoded(self, value: Any) -> Encoded:
+        """Digest and encode one output, after what the output encoder makes of it; a figure comes with its picture."""
+        kept, why_not = pictured(value, self.unpictured(value), self._resolver)
+        if why_not is not None:
+            about = f"no picture is kept of what {self._call.node!r} returned ({type(value).__qualname__}): {why_not}"
+            self.notes[about] = None
+        return kept
+
+    def unpictured(self, value: Any) -> Encoded:
+        """The same without a picture: of what nobody is to look at."""
+        if self._call.output_encoder == "json":
+            value = through_json(value)
+        try:
+            digest, notes = digest_with_notes(value)
+        except UnhashableInputError as error:
+            return self._as_it_pickles(value, error)
+        if notes:
+            self.notes.update(dict.fromkeys(notes))
+        return encode(value, digest=digest, resolver=self._resolver)
+
+    def _as_it_pickles(self, value: Any, error: UnhashableInputError) -> Encoded:
+        """Keep what has no digest of its own, as a figure that pickles differently each time: then by its pickle."""
+        if inspect.iscoroutine(value) or (isinstance(value, Iterator) and not isinstance(value, IOBase)):
+            raise self._unkept(value) from None
+        try:
+            kept = encode_by_pickle(value, resolver=self._resolver)
+        except SerializationError as refused:
+            raise SerializationError(f"{self._about}: {refused}") from None
+        self.notes[f"{error.args[0]} It is known by the bytes of its pickle."] = None
+        return kept
+
+    @property
+    def _about(self) -> str:
+        return f"what {self._call.node!r} returned can't be kept"
+
+    def _unkept(self, value: Any) -> SerializationError:
+        """Say why what ends with its call can't be kept, and what to return instead."""
+        if inspect.iscoroutine(value):
+            value.close()  # else Python warns of it once more
+            return SerializationError(
+                f"{self._about}: a coroutine does nothing until it is awaited. Write `async def`, and await it there."
+            )
+        return SerializationError(
+            f"{self._about}: a {type(value).__qualname__} can be gone through only once. Return list(...) of it, or "
+            "yield its items: then they travel on one by one."
+        )
+
+    def chosen(self, returned: Any) -> tuple[str, ...]:
+        """The targets that a router answers with: one, several, or none.
+
+        Raises
+        ------
+        RouteError
+            One of them isn't among the declared routes.
+        """
+        return self._checked(returned)
+
+    def unwrapped(self, returned: Any) -> tuple[tuple[str, ...] | None, Any]:
+        """The targets that a return value names, if it is a `RouteTo`, and the value itself."""
+        if isinstance(returned, RouteTo):
+            return self._checked(returned.targets), returned.value
+        return None, returned
+
+    def _checked(self, targets: Any) -> tuple[str, ...]:
+        routes = self._call.routes or ()
+        chosen = target_names(targets)
+        for name in chosen:
+            if name not in routes:
+                raise RouteError(self._call.node, name, routes)
+        return chosen
+
+    def routes(self, targets: Sequence[tuple[str, ...] | None]) -> Routes | None:
+        """Targets per output as they are kept; ``None`` if no output names any."""
+        if all(each is None for each in targets):
+            return None
+        return tuple(each if each is not None else self._call.routes or () for each in targets)

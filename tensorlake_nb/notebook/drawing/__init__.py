@@ -1,0 +1,1 @@
+"""Boxes and wires as text, HTML and SVG. Pure."""

@@ -1,0 +1,1 @@
+"""Turn magic lines into options, graphs and runs."""

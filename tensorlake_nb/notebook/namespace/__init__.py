@@ -1,0 +1,1 @@
+"""Graphs and functions of the user's namespace."""

@@ -1,0 +1,1 @@
+"""The panel's kernel side: messages, state, requests, widget."""

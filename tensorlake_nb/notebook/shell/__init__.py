@@ -1,0 +1,1 @@
+"""What a running IPython is told: hooks, displays, progress."""

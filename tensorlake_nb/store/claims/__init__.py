@@ -1,0 +1,1 @@
+"""How runs on one store share work at the same time."""

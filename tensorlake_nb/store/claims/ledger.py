@@ -1,0 +1,364 @@
+"""Claims: how runs on one store, in kernels that know nothing of each other, compute each task once.
+
+    claims/runs/<run id>                    a lease: the run is driven now, and these are its functions
+    claims/ab/<fingerprint>/00000001, …     a function's ledger: who computes what
+
+A lease is written again and again while its run is driven, each time with another number of its `Lease.beat`. Nobody
+compares clocks: whoever watches a lease sees it change, or not. A ledger's parts are created under numbers that
+nobody else can take, as those of a run's log are, so claims have an order that is everybody's: a run takes what no
+part before its own has claimed.
+
+A claim saves work and guarantees nothing. One that is lost, damaged or overtaken leads to the same task being computed
+twice, and equal keys hold equal values. So nobody has to vouch for claims; but what others have written here is
+bounded before it is read, and a run meets with no claims what would take more of it than any run needs.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, FailFast, Field
+
+from tensorlake_nb.core.keys import DIGEST_SIZE
+from tensorlake_nb.errors import CorruptCheckpointError, StoreVersionError, readable
+from tensorlake_nb.store.checkpoints.documents import Documents
+from tensorlake_nb.store.filesystems.protocol import Found
+from tensorlake_nb.store.format.paths import CLAIMS, LEASES, is_part, lease_path, ledger_path
+from tensorlake_nb.store.format.record import base64_of, numbers_of
+from tensorlake_nb.store.format.sealing import seal, unseal
+
+logger = logging.getLogger(__name__)
+
+#: The largest lease, and part of a ledger, that is read, and how many of them at once.
+_MOST_BYTES = 4 * 2**20
+_AT_ONCE = 8
+#: How much all leases may hold that a run looks at.
+_MOST_LEASES_BYTES = 16 * 2**20
+#: How many leases a run looks at, how many parts of a ledger, and how many claimants and names in it.
+MOST_LEASES = 1000
+_MOST_PARTS = 100_000
+_MOST_CLAIMANTS = 1000
+_MOST_NAMES = 2**23
+_PART = re.compile("[0-9]{8}")
+
+#: Tasks are told apart by the first 64 bits of their keys: two that agree there only wait for each other.
+Names = NDArray[np.uint64]
+
+
+_NO_NAMES: Names = np.empty(0, dtype=np.uint64)
+
+_Form = TypeVar("_Form", bound=BaseModel)
+
+
+def names_of(keys: bytes) -> Names:
+    """The names under which tasks are claimed, by their keys, which stand end to end."""
+    return np.frombuffer(keys, dtype="<u8").reshape(-1, DIGEST_SIZE // 8)[:, 0].astype(np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Says that a run is driven now.
+
+    Attributes
+    ----------
+    beat
+        Another number each time the lease is written.
+    fingerprints
+        The functions whose tasks it may compute.
+    answered
+        Ids of the runs that it has seen, and to which its ledgers tell everything that it was computing then.
+    owner
+        The process that drives it.
+    is_idle
+        It isn't computing anything now, for whatever reason.
+    """
+
+    run_id: str
+    beat: int
+    fingerprints: frozenset[str]
+    answered: frozenset[str]
+    owner: Mapping[str, str | int | float]
+    is_idle: bool = False
+
+
+class _OwnerForm(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    host: str
+    pid: int = Field(ge=0, lt=2**31)
+    created: float
+
+
+class _LeaseForm(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    beat: int
+    fingerprints: Annotated[list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]], FailFast()]
+    answered: Annotated[list[str], FailFast()]
+    owner: _OwnerForm
+    is_idle: bool = Field(default=False, alias="idle")
+
+
+def put_lease(store: Documents, lease: Lease) -> None:
+    """Write a lease, over the one before."""
+    path = lease_path(lease.run_id)
+    stored = {
+        "beat": lease.beat,
+        "fingerprints": sorted(lease.fingerprints),
+        "answered": sorted(lease.answered),
+        "owner": dict(lease.owner),
+        "idle": lease.is_idle,
+    }
+    store.filesystem.put_atomic(path, seal(path, json.dumps(stored, separators=(",", ":")).encode()))
+
+
+def remove_lease(store: Documents, run_id: str) -> None:
+    """A run is driven no more."""
+    store.filesystem.remove(lease_path(run_id))
+
+
+def leases(store: Documents, but: str = "", *, most: int | None = None) -> Iterator[Lease]:
+    """The leases of all runs but one; a damaged one is left out: it guards nothing that is needed.
+
+    Parameters
+    ----------
+    most
+        With more leases than this, or very large ones, there is something wrong.
+
+    Raises
+    ------
+    CorruptCheckpointError
+        There are.
+    """
+    names = [name for name in sorted(store.filesystem.list(LEASES)) if is_part(name) and name != but]
+    if most is not None and len(names) > most:
+        raise CorruptCheckpointError(
+            f"{store.url} holds {len(names)} leases of runs below {LEASES}, which nobody needs"
+        )
+    size = 0
+    for name, content in zip(names, _contents(store, [lease_path(name) for name in names]), strict=True):
+        size += len(content or b"")
+        if most is not None and size > _MOST_LEASES_BYTES:
+            raise CorruptCheckpointError(f"{store.url} holds leases of more than {size} bytes below {LEASES}")
+        form = None if content is None else _valid(_LeaseForm, lease_path(name), content)
+        if form is not None:
+            known, answered = frozenset(form.fingerprints), frozenset(form.answered)
+            yield Lease(name, form.beat, known, answered, form.owner.model_dump(), form.is_idle)
+
+
+def _contents(store: Documents, paths: Sequence[str]) -> Iterator[bytes | None]:
+    """What claims hold, a few at a time; ``None`` for what is missing, damaged, or larger than a claim ever is."""
+    for start in range(0, len(paths), _AT_ONCE):
+        some = paths[start : start + _AT_ONCE]
+        for path, raw in zip(some, store.filesystem.get_many(some, most_bytes=_MOST_BYTES), strict=True):
+            try:
+                yield None if raw is None else unseal(path, raw, vouched=False)
+            except (CorruptCheckpointError, StoreVersionError) as error:
+                _leave_out(path, error)
+                yield None
+
+
+def _valid(form: type[_Form], path: str, content: bytes) -> _Form | None:
+    try:
+        return form.model_validate_json(content)
+    except ValueError as error:
+        _leave_out(path, error)
+        return None
+
+
+@lru_cache(maxsize=1000)
+def _say_left_out(path: str, why: str) -> None:
+    logger.warning("left out %s, which is no claim: %s", path, why)
+
+
+def _leave_out(path: str, error: Exception) -> None:
+    """Say so, but not each time that it is looked at."""
+    _say_left_out(path, readable(str(error)[:500]))
+
+
+def unused(store: Documents, is_alive: Callable[[Lease], bool]) -> Iterator[Found]:
+    """Leases of runs that nobody drives, and the ledgers of functions that no run with a lease may compute."""
+    living = [lease for lease in leases(store) if is_alive(lease)]
+    used = {ledger_path(fingerprint) for lease in living for fingerprint in lease.fingerprints}
+    used |= {lease_path(lease.run_id) for lease in living}
+    for found in store.filesystem.walk(CLAIMS):
+        if found.path not in used and found.path.rpartition("/")[0] not in used:
+            yield found
+
+
+class _PartForm(BaseModel):
+    """One part of a ledger: what a run claims, all at once, or lets go."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    run: str = Field(pattern="^[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,199}$")
+    kind: Literal["some", "all", "failed", "none"]
+    names: str = ""
+
+
+class Ledger:
+    """What is claimed of one function, as far as one run has read it.
+
+    A ledger that holds more than runs ever write is given up: then nothing in it counts, and nothing is added.
+
+    Attributes
+    ----------
+    released
+        Runs that have let go of what they claimed: it is committed, or nobody computes it.
+    """
+
+    def __init__(self, store: Documents, fingerprint: str, run_id: str) -> None:
+        self._store, self._run_id = store, run_id
+        self._base = ledger_path(fingerprint)
+        self._read = 0
+        self._claimed: dict[str, list[Names]] = {}
+        #: Runs that have claimed everything, and what they gave back of it.
+        self._all: dict[str, Names] = {}
+        self._n_names = 0
+        self._is_given_up = False
+        self.released: set[str] = set()
+
+    @property
+    def claimants(self) -> frozenset[str]:
+        """Other runs that have claimed something and aren't forgotten."""
+        return frozenset({*self._claimed, *self._all}) - {self._run_id}
+
+    def refresh(self) -> None:
+        """Read the parts that were added."""
+        if self._is_given_up:
+            return
+        numbers = [int(name) for name in self._store.filesystem.list(self._base) if _PART.fullmatch(name)]
+        new = sorted(number for number in numbers if number > self._read)
+        if len(new) > _MOST_PARTS or (new and new[-1] > _MOST_PARTS):
+            self._give_up()
+            return
+        self._read_parts(new)
+
+    def forget(self, runs: frozenset[str], names: Names) -> None:
+        """Leave out that these runs have claimed these tasks: they are over, and the store is about to be asked.
+
+        What else they have claimed still counts: it was found missing before they were over.
+        """
+        for run_id in runs:
+            self._leave_out(run_id, names)
+
+    def _leave_out(self, run_id: str, names: Names) -> None:
+        if run_id in self._claimed:
+            left = np.setdiff1d(np.concatenate(self._claimed.pop(run_id)), names)
+            if len(left):
+                self._claimed[run_id] = [left]
+        if run_id in self._all:
+            self._all[run_id] = np.union1d(self._all[run_id], names)
+
+    def claim(self, names: Names) -> dict[str, NDArray[np.bool_]]:
+        """Claim what no other run has.
+
+        Returns
+        -------
+        held
+            Per other run which of ``names`` it has claimed; all the rest is this run's own now.
+        """
+        self.refresh()
+        while True:
+            held = {run_id: self._of(run_id, names) for run_id in sorted(self.claimants)}
+            held = {run_id: mask for run_id, mask in held.items() if mask.any()}
+            free = names[~np.any([*held.values()], axis=0)] if held else names
+            free = free[~self._of(self._run_id, free)]
+            if not len(free) or self._append("some", free):
+                return held
+
+    def announce(self, names: Names) -> None:
+        """Claim what this run is computing already, whoever else does."""
+        self._append_somehow("some", names)
+
+    def claim_everything(self) -> None:
+        """Claim whatever this function may be called with: what that will be isn't known yet."""
+        self._append_somehow("all")
+
+    def give_back(self, names: Names) -> None:
+        """Let go of tasks that have failed here, so that others may try them."""
+        self._append_somehow("failed", names)
+
+    def release(self) -> None:
+        """Let go of all that this run has claimed."""
+        self._append_somehow("none")
+
+    def _of(self, run_id: str, names: Names) -> NDArray[np.bool_]:
+        if run_id in self._all:
+            return ~np.isin(names, self._all[run_id])
+        return np.isin(names, np.concatenate(self._claimed.get(run_id) or [_NO_NAMES]))
+
+    def _append_somehow(self, kind: str, names: Names | None = None) -> None:
+        while not self._append(kind, names):
+            pass
+
+    def _append(self, kind: str, names: Names | None = None) -> bool:
+        """Add a part after all that were read; ``False`` if another run was quicker, whose part is read then."""
+        if self._is_given_up:
+            return True
+        number = self._read + 1
+        if number > _MOST_PARTS:
+            self._give_up()
+            return True
+        told: dict[str, Any] = {"run": self._run_id, "kind": kind}
+        if names is not None:
+            told["names"] = base64_of(np.unique(names).astype("<u8"))
+        path = self._part(number)
+        if not self._store.filesystem.create(path, seal(path, json.dumps(told, separators=(",", ":")).encode())):
+            self._read_parts([number])
+            return False
+        self._read = number
+        self._take_in(_PartForm.model_validate(told))
+        return True
+
+    def _read_parts(self, numbers: Sequence[int]) -> None:
+        paths = [self._part(number) for number in numbers]
+        for number, path, content in zip(numbers, paths, _contents(self._store, paths), strict=True):
+            self._read = number
+            part = None if content is None else _valid(_PartForm, path, content)
+            if part is not None:
+                try:
+                    self._take_in(part)
+                except ValueError as error:
+                    _leave_out(path, error)
+            if self._n_names > _MOST_NAMES or len(self._claimed) + len(self._all) > _MOST_CLAIMANTS:
+                self._give_up()
+                return
+
+    def _take_in(self, part: _PartForm) -> None:
+        names = numbers_of(part.names, "<u8").astype(np.uint64)
+        self._n_names += len(names)
+        if part.kind == "none":
+            self.released.add(part.run)
+            return
+        self.released.discard(part.run)
+        if part.kind == "all":
+            self._all[part.run] = _NO_NAMES
+        elif part.kind == "some":
+            self._claimed.setdefault(part.run, []).append(names)
+            if part.run in self._all:
+                self._all[part.run] = np.setdiff1d(self._all[part.run], names)
+        else:
+            self._leave_out(part.run, names)
+
+    def _give_up(self) -> None:
+        self._is_given_up = True
+        self._claimed.clear()
+        self._all.clear()
+        logger.warning(
+            "%s/%s holds more claims than runs ever make: what is computed of this function isn't shared. "
+            "`%%tensorlake gc` removes what no run needs.",
+            self._store.url,
+            self._base,
+        )
+
+    def _part(self, number: int) -> str:
+        return f"{self._base}/{number:08d}"

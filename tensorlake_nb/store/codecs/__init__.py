@@ -1,0 +1,1 @@
+"""Turn one value into bytes and back."""

@@ -1,0 +1,1 @@
+"""Find what a store can do without, and remove it."""

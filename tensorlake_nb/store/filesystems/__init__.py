@@ -1,0 +1,1 @@
+"""Where bytes go: a local disk, fsspec, an overlay, all with retries."""

@@ -1,0 +1,269 @@
+"""A segment's record → where its outputs lie; no I/O. What writes it is `segment_builder`.
+
+A segment is a Zarr group. Equal-shaped arrays are stacked in arrays of it (``values``, ``values_1``, …), everything
+else lies end to end in the byte string ``payload``, and a large value that is no array has a byte string of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tensorlake_nb.core.batches.batch import BARE, Span
+from tensorlake_nb.core.keys import Digest, TaskKey
+from tensorlake_nb.errors import CorruptCheckpointError
+from tensorlake_nb.store.codecs.codec import PICKLE
+from tensorlake_nb.store.format.outcomes import Routes, StoredObject, TaskBlock, TaskOutcome
+from tensorlake_nb.store.format.paths import is_object, is_part
+from tensorlake_nb.store.format.record import bytes_of, numbers_of, read_record, unfolded
+from tensorlake_nb.store.format.zarr_arrays import Layout
+
+PAYLOAD = "payload"
+#: A value of this size is written at once, in chunks of its own.
+LARGE_BYTES = 2**20
+#: Stands for the output of an array's row that holds none.
+UNUSED = 2**32 - 1
+
+
+class Segment:
+    """A committed segment, as its record tells.
+
+    Attributes
+    ----------
+    keys, counts, digests
+        Per task: 32-byte keys (as ``S32``) and counts (int32, `BARE` for one value); per output: digests end to end.
+    starts
+        Position of each task's first output, and one more at the end.
+    objects
+        Every object of the segment by path, with its length and digest.
+    refers
+        By position of a task whose outputs lie in other segments: where.
+    interrupted
+        Keys of tasks that its writer had begun and not ended when it died.
+    vouched
+        The user wrote it: its pickles may be loaded.
+    record
+        The record as it is stored.
+    """
+
+    def __init__(self, name: str, path: str, raw: bytes, *, vouched: bool = False) -> None:
+        """Raises CorruptCheckpointError or StoreVersionError if the record isn't right."""
+        about, arrays = read_record(path, raw)
+        self.vouched = vouched
+        try:
+            self._read(name, about, arrays)
+        except Exception as error:  # whatever a well-signed but senseless record makes of this
+            raise CorruptCheckpointError(f"{path} isn't the record of {name}: {error!r:.300}") from error
+        self.name, self.path, self.record = name, path, raw
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory it takes."""
+        return 3 * len(self.record)
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs it holds."""
+        return len(self.digests) // 32
+
+    @property
+    def written(self) -> str:
+        """When it was made, as ISO text; also what tells the newer of two."""
+        return str(self._about["written"])
+
+    def outcome(self, task: int) -> TaskOutcome:
+        """The task at a position. Of one that refers to other segments, the digests are there: `Store.completed`."""
+        start, stop = int(self.starts[task]), int(self.starts[task + 1])
+        return TaskOutcome(
+            TaskKey(self._keys[32 * task : 32 * task + 32]),
+            int(self.counts[task]),
+            self.spans(task),
+            self.digests[32 * start : 32 * stop],
+            self._routes().get(task),
+            self._effects().get(task),
+            float(self._durations[task]),
+        )
+
+    def spans(self, task: int) -> tuple[Span, ...]:
+        """Where the outputs of the task at a position lie."""
+        start, stop = int(self.starts[task]), int(self.starts[task + 1])
+        return (Span(self.name, start, stop),) if stop > start else self.refers.get(task, ())
+
+    def outcomes(self) -> dict[TaskKey, TaskOutcome]:
+        """All tasks by key."""
+        return {outcome.key: outcome for outcome in map(self.outcome, range(len(self)))}
+
+    def all_keys(self) -> Iterable[TaskKey]:
+        """Keys of its tasks, in order."""
+        return map(TaskKey, _split(self._keys))
+
+    def digest(self, output: int) -> Digest:
+        return Digest(self.digests[32 * output : 32 * output + 32])
+
+    def codec(self, output: int) -> str:
+        return self._codecs[int(self._codec_of[output])] if len(self._codec_of) else self._codecs[0]
+
+    def task(self, key: TaskKey) -> int | None:
+        """The position of the task of that key, if it is here."""
+        found = np.flatnonzero(self.keys == key)
+        return int(found[0]) if len(found) else None
+
+    def block(self, keys: Sequence[bytes]) -> TaskBlock | None:
+        """Tasks that stand here one after the other, if those keys do, and nothing but values is known of them."""
+        if not keys:
+            return None
+        at = self._keys.find(keys[0])
+        wanted = b"".join(keys)
+        if at < 0 or at % 32 or self._keys[at : at + len(wanted)] != wanted:
+            return None
+        return self.block_at(at // 32, at // 32 + len(keys))
+
+    def block_at(self, first: int, stop: int) -> TaskBlock | None:
+        """Tasks ``first`` to ``stop - 1``, if nothing but values is known of any task here."""
+        if self.refers or "routes" in self._about or "effects" in self._about:
+            return None
+        start, end = int(self.starts[first]), int(self.starts[stop])
+        spans = (Span(self.name, start, end),) if end > start else ()
+        return TaskBlock(self.counts[first:stop].tobytes(), spans, self.digests[32 * start : 32 * end])
+
+    def is_readable(self, start: int, stop: int) -> bool:
+        """Whether none of those outputs is a pickle that nobody vouches for."""
+        return self.vouched or PICKLE not in self._codecs or PICKLE not in self.codecs(start, stop)
+
+    def in_payload(self, start: int, stop: int) -> list[int] | None:
+        """Where each output begins in the payload, and the last one ends; ``None`` if some lie elsewhere."""
+        if (self._home[start:stop] >= 0).any():
+            return None
+        found: list[int] = self._ends[start : stop + 1].tolist()
+        return found
+
+    def array_bytes(self, start: int, stop: int) -> int:
+        """How many bytes consecutive outputs take that don't all lie in the payload."""
+        size = 0
+        for output in range(start, stop):
+            layout, is_row, low, high = self.place(output)
+            size += layout.row_bytes if is_row else high - low
+        return size
+
+    def codecs(self, start: int, stop: int) -> list[str]:
+        """The codecs of consecutive outputs."""
+        if not len(self._codec_of):
+            return [self._codecs[0]] * (stop - start)
+        return [self._codecs[number] for number in self._codec_of[start:stop].tolist()]
+
+    def place(self, output: int) -> tuple[Layout, bool, int, int]:
+        """Where an output lies: the array, whether it is a row of it, and from where to where.
+
+        Rows for an array's row, bytes for anything else.
+        """
+        home = int(self._home[output])
+        if home < 0:
+            return self.layouts[PAYLOAD], False, int(self._ends[output]), int(self._ends[output + 1])
+        name, is_row = self._arrays[home]
+        layout, row = self.layouts[name], int(self._row[output])
+        return (layout, True, row, row + 1) if is_row else (layout, False, 0, layout.shape[0])
+
+    def _read(self, name: str, about: dict[str, Any], arrays: dict[str, Any]) -> None:
+        if about["kind"] != "segment" or f"{about['fingerprint']}/{about['name']}" != name:
+            raise ValueError("it belongs to something else")
+        self._about = about
+        tasks, outputs = int(about["tasks"]), int(about["outputs"])
+        self._keys = bytes_of(about["keys"])
+        self.keys: NDArray[np.bytes_] = np.frombuffer(self._keys, dtype="S32")
+        self.counts: NDArray[np.int32] = numbers_of(about["counts"], "<i4")
+        self._durations = numbers_of(about["durations_s"], "<f4")
+        self.digests = bytes_of(about["digests"])
+        self._ends = np.concatenate((np.zeros(1, np.int64), numbers_of(about["ends"], "<u8").astype(np.int64)))
+        lengths = (len(self.keys), len(self.counts), len(self._durations))
+        # First of all, since what follows takes memory as these numbers say.
+        if lengths != (tasks, tasks, tasks) or len(self.digests) != 32 * outputs or len(self._ends) != outputs + 1:
+            raise ValueError("its parts don't fit each other")
+        sizes = np.where(self.counts == BARE, 1, self.counts).astype(np.int64)
+        self.refers = _refers(about, vouched=self.vouched)
+        for position, spans in self.refers.items():
+            if sum(map(len, spans)) != sizes[position]:
+                raise ValueError("a task of it refers to fewer outputs than it has")
+            sizes[position] = 0
+        self.starts: NDArray[np.int64] = np.concatenate((np.zeros(1, np.int64), np.cumsum(sizes)))
+        self._codecs = [str(codec) for codec in about["codecs"]]
+        self._codec_of = numbers_of(about["codec_of"], "u1") if "codec_of" in about else np.empty(0, "u1")
+        self.objects = {
+            str(path): StoredObject(str(path), int(size), bytes.fromhex(digest))
+            for path, (size, digest) in about["objects"].items()
+        }
+        if not all(map(is_object, self.objects)):
+            raise ValueError("an object of it lies elsewhere")
+        self.interrupted = tuple(_split(bytes_of(about.get("interrupted", ""))))
+        self.layouts = {str(key): Layout.of(str(key), value) for key, value in arrays.items()}
+        self._arrays = [(str(item["name"]), item["holds"] == "rows") for item in about["arrays"]]
+        self._home = np.full(outputs, -1, dtype=np.int16)
+        self._row = np.zeros(outputs, dtype=np.int64)
+        for number, item in enumerate(about["arrays"]):
+            held = numbers_of(item["outputs"], "<u4")
+            rows = np.flatnonzero(held != UNUSED)
+            self._home[held[rows]] = number
+            self._row[held[rows]] = rows
+            layout = self.layouts[str(item["name"])]
+            if len(held) != (layout.shape[0] if item["holds"] == "rows" else 1):
+                raise ValueError("an array of it doesn't have the rows it should")
+            if (layout.row_chunks if item["holds"] == "rows" else layout.byte_chunks) > len(self.objects):
+                raise ValueError("an array of it has more chunks than there are objects")
+        if self.starts[-1] != outputs or (tasks and sizes.min() < 0) or (outputs and not self._codecs):
+            raise ValueError("its counts don't fit its outputs")
+        payload_bytes = self.layouts[PAYLOAD].shape[0] if PAYLOAD in self.layouts else 0
+        if payload_bytes and self.layouts[PAYLOAD].byte_chunks > len(self.objects):
+            raise ValueError("its payload has more chunks than there are objects")
+        if self._ends[-1] != payload_bytes or np.diff(self._ends).min(initial=0) < 0:
+            raise ValueError("its outputs don't fit its payload")
+        if np.any((self._home < 0) & (np.diff(self._ends) == 0)):
+            raise ValueError("an output of it has no place")
+        if len(self._codec_of) and (len(self._codec_of) != outputs or self._codec_of.max() >= len(self._codecs)):
+            raise ValueError("its codecs don't fit its outputs")
+
+    def _routes(self) -> Mapping[int, Routes]:
+        if "routes" not in self._about:
+            return {}
+        return self._unfolded("routes")
+
+    def _effects(self) -> Mapping[int, bytes]:
+        if "effects" not in self._about:
+            return {}
+        return self._unfolded("effects")
+
+    def _unfolded(self, part: str) -> Mapping[int, Any]:
+        found: Mapping[int, Any] | None = getattr(self, f"_{part}_read", None)
+        if found is None:
+            try:
+                stored = unfolded(self._about[part], vouched=self.vouched)
+                if part == "routes":
+                    table = [tuple(tuple(map(str, names)) for names in route) for route in stored[0]]
+                    stored = {position: table[number] for position, number in stored[1].items()}
+                found = dict(stored)
+            except Exception as error:
+                raise CorruptCheckpointError(f"{self.path} has senseless {part}: {error!r:.300}") from error
+            setattr(self, f"_{part}_read", found)
+        return found
+
+
+def _refers(about: Mapping[str, Any], *, vouched: bool) -> dict[int, tuple[Span, ...]]:
+    if "refers" not in about:
+        return {}
+    found = {
+        int(position): tuple(Span(str(segment), int(start), int(stop)) for segment, start, stop in spans)
+        for position, spans in unfolded(about["refers"], vouched=vouched).items()
+    }
+    for span in (span for spans in found.values() for span in spans):
+        of, _, name = span.segment.partition("/")
+        if of != about["fingerprint"] or not is_part(name) or not 0 <= span.start <= span.stop:
+            raise ValueError("a task of it refers to no segment of its function")
+    return found
+
+
+def _split(keys: bytes) -> Iterable[bytes]:
+    return (keys[i : i + 32] for i in range(0, len(keys), 32))

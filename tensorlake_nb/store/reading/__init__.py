@@ -1,0 +1,1 @@
+"""Read outputs out of segments: index, verified reads, lazy arrays, pictures."""

@@ -1,0 +1,25 @@
+"""What reading arrays and pictures needs of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from tensorlake_nb.core.batches.batch import Span
+from tensorlake_nb.store.format.segment import Segment
+
+
+class StoredOutputs(Protocol):
+    """A store as those see it who read outputs from it; ``url`` is absolute."""
+
+    @property
+    def url(self) -> str: ...
+
+    def segment(self, name: str) -> Segment:
+        """The record of a segment, verified."""
+
+    def read(self, spans: Iterable[Span]) -> list[Any]:
+        """The values of some outputs."""
+
+    def stored_object(self, segment: Segment, path: str) -> bytes:
+        """One object of a segment, verified."""

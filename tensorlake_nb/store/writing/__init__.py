@@ -1,0 +1,1 @@
+"""Write segments, keep spools beside them, and recover what dead writers left."""
