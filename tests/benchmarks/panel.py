@@ -25,7 +25,7 @@ from tensorlake_nb import Graph, configure, tensorlake_function
 from tensorlake_nb.engine.runs.run import Run
 from tensorlake_nb.notebook.panel.messages import GraphEdge, GraphNode, GraphShape, PanelState, Standing
 from tensorlake_nb.notebook.panel.panel import Panel
-from tensorlake_nb.notebook.panel.requests import Desk
+from tensorlake_nb.notebook.panel.requests import PanelRequests
 from tests.browser.conftest import CHROMIUM, FLAGS
 from tests.conformance.test_panel_messages import HEAD, NOTHING
 
@@ -134,7 +134,7 @@ def watch(elements: int, rounds: int) -> None:
 def _timed(graph: Graph, elements: int, number: int, watched: bool) -> float:
     began = time.perf_counter()
     run: Run = graph.start(n=elements, round=number)
-    panel = Panel(Desk(dict), run) if watched else None
+    panel = Panel(PanelRequests(dict), run) if watched else None
     if panel is not None:
         panel.follow(run)
     run.wait()

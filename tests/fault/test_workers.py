@@ -18,7 +18,7 @@ from tensorlake_nb.core.batches.batch import Column, FailureKind
 from tensorlake_nb.core.keys import Digest, task_key
 from tensorlake_nb.engine.calls import loaded as functions
 from tensorlake_nb.engine.calls.cancellation import forget_run, request_cancel
-from tensorlake_nb.engine.calls.reporting import Message, Overran, Started, decoded, topic_of
+from tensorlake_nb.engine.calls.reporting import BatchBegun, Message, Overran, decoded, topic_of
 from tensorlake_nb.engine.cluster.connection import Connection, connect, death_of
 from tensorlake_nb.engine.worker.execute import run_batch
 from tests.support.batches import RUN, Bench, Calls
@@ -163,7 +163,7 @@ def test_a_hanging_call_ends_with_its_process_and_is_told(connection: Connection
     assert time.monotonic() - began < 8.0
     assert death_of(connection, address) == "timeout"
     wait_until(lambda: any(isinstance(message, Overran) for message in heard))
-    assert Started(batch.name, "hangs", address, pid) in heard
+    assert BatchBegun(batch.name, "hangs", address, pid) in heard
     assert Overran(batch.name, "hangs", 1, 0.2, exits=True) in heard
     client_of(connection).unsubscribe_topic(topic_of(RUN))
     assert len(bench.store.index(batch.calls[0].fingerprint, refresh=True)) == 1

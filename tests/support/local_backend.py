@@ -103,7 +103,7 @@ class LocalBackend:
 
             def report(message: Any, number: int = order.number) -> None:
                 if isinstance(message, PartDone):
-                    self._post(ms.Part(number, message.receipt))
+                    self._post(ms.PartFinished(number, message.receipt))
 
             try:
                 receipts = execute(order.batch, report, Host(address="here"))

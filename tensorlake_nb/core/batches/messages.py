@@ -47,7 +47,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartFinished:
     """A generator that is still running has emitted items."""
 
     number: int
@@ -101,4 +101,4 @@ class Waits:
     what: str
 
 
-Message = Ready | Started | Progress | Part | Finished | Lost | Broken | StoreAwaited | Waits
+Message = Ready | Started | Progress | PartFinished | Finished | Lost | Broken | StoreAwaited | Waits

@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from tensorlake_nb.core.code.side_effects import Effects, finds_by_text, imports_by_text, names_in, texts_in
+from tensorlake_nb.core.code.side_effects import SideEffects, finds_by_text, imports_by_text, names_in, texts_in
 from tensorlake_nb.core.code.source import simplified, texts_of
 from tensorlake_nb.core.origin import OWN, Origin, origin_of_file
 
@@ -78,7 +78,7 @@ def _find_spec(name: str, path: Any) -> ModuleSpec | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class ModuleSlice:
     """The statements of a module that some of its names need.
 
     Attributes
@@ -102,13 +102,13 @@ class Slice:
     lines: frozenset[int]
 
 
-def slice_module(text: str, names: Iterable[str] | None) -> Slice | None:
+def slice_module(text: str, names: Iterable[str] | None) -> ModuleSlice | None:
     """Take from a module what some names need, or all of it; None where the text isn't Python."""
     return _slice(text, None if names is None else frozenset(names))
 
 
 @lru_cache(maxsize=512)
-def _slice(text: str, names: frozenset[str] | None) -> Slice | None:
+def _slice(text: str, names: frozenset[str] | None) -> ModuleSlice | None:
     try:
         tree = simplified(text)
     except (SyntaxError, ValueError):
@@ -121,7 +121,7 @@ def _slice(text: str, names: frozenset[str] | None) -> Slice | None:
         wanted |= bound
     if not wanted <= bound:  # a submodule most likely, else what the module's own __getattr__ gives
         wanted.add("__getattr__")
-    effects = Effects(statements, _is_project)
+    effects = SideEffects(statements, _is_project)
     taken = {i for i, item in enumerate(statements) if names is None or effects.has_effect(item)}
     seen = set[int]()
     while True:
@@ -153,7 +153,7 @@ def _slice(text: str, names: frozenset[str] | None) -> Slice | None:
         lines += [f"{origin}import {ast.unparse(alias)}" for alias in kept]
     texts = texts_in(chosen) if any(imports_by_text(item) for item in chosen) else ()
     begun = frozenset(item.lineno for item in chosen)
-    return Slice("\n".join(lines), tuple(imports), tuple(beside), texts, begun)
+    return ModuleSlice("\n".join(lines), tuple(imports), tuple(beside), texts, begun)
 
 
 @lru_cache(maxsize=512)

@@ -28,7 +28,7 @@ _CALLERS = frozenset(("map", "filter", "sorted", "min", "max", "reduce", "setatt
 _FINDERS = frozenset(("globals", "eval", "exec", "__subclasses__", "modules"))
 
 
-class Effects:
+class SideEffects:
     """Judges the statements of one module.
 
     Parameters

@@ -21,7 +21,7 @@ _PLACEMENT: TypeAdapter[Placement] = TypeAdapter(Placement)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class KeptPrint:
     """What named a function's outputs in this run, kept so that a later run can say what changed.
 
     See `tensorlake_nb.core.fingerprint.fingerprint.FunctionPrint` for the fields.
@@ -73,7 +73,7 @@ class Blueprint:
     plan: Plan
     calls: Mapping[str, Call]
     placements: Mapping[str, Placement]
-    prints: Mapping[str, Part]
+    prints: Mapping[str, KeptPrint]
     inputs: Span
     inputs_digest: Digest
     inputs_repr: Mapping[str, str]
@@ -127,7 +127,7 @@ def _from_json(plain: Mapping[str, Any]) -> Blueprint:
         calls=calls,
         placements={name: _PLACEMENT.validate_python(p) for name, p in plain["placements"].items()},
         prints={
-            name: Part(
+            name: KeptPrint(
                 part["fingerprint"],
                 part["parts"],
                 part["sources"],

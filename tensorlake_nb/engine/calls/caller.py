@@ -13,7 +13,7 @@ from tensorlake_nb.core.batches.batch import Batch, Call, Failure, FailureKind
 from tensorlake_nb.engine.calls.context import RequestContext
 from tensorlake_nb.engine.calls.failure_text import failure_of
 from tensorlake_nb.engine.calls.loaded import Loaded
-from tensorlake_nb.engine.calls.reporting import Overran, Progress, Report
+from tensorlake_nb.engine.calls.reporting import CallProgress, Overran, Report
 from tensorlake_nb.engine.process import secrets
 from tensorlake_nb.engine.process.capture import BatchLog, Captured
 from tensorlake_nb.engine.process.children import end_process
@@ -202,7 +202,7 @@ class Caller:
             self._store,
             self._loaded.resolver,
             on_progress=lambda current, total: self._report(
-                Progress(self._batch.name, self._call.node, offset, current, total)
+                CallProgress(self._batch.name, self._call.node, offset, current, total)
             ),
             restart_clock=watch.restart,
         )

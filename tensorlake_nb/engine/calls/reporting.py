@@ -23,7 +23,7 @@ _HEARD_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
+class BatchBegun:
     """A batch was begun on a worker.
 
     ``surely``: nothing is called before the scheduler has heard it, since nothing else tells of it if the call ends its
@@ -38,7 +38,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class CallProgress:
     """``ctx.update_progress`` of one element."""
 
     batch: str
@@ -70,14 +70,14 @@ class Overran:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreAwaited:
+class BatchAwaitsStore:
     """The store can't be reached: it is asked again after so many seconds."""
 
     batch: str
     seconds: float
 
 
-Message = Started | Progress | PartDone | Overran | StoreAwaited
+Message = BatchBegun | CallProgress | PartDone | Overran | BatchAwaitsStore
 Report = Callable[[Message], None]
 
 
@@ -115,7 +115,7 @@ def reporter(worker: Worker | None, run_id: RunId) -> Report:
     topic = topic_of(run_id)
 
     def report(message: Message) -> None:
-        if isinstance(message, Started) and message.surely:
+        if isinstance(message, BatchBegun) and message.surely:
             loop: Any = worker.loop
             heard = worker.scheduler.log_event(topic=topic, msg=encoded(message))
             with suppress(Exception):  # what the run is told is never worth a batch

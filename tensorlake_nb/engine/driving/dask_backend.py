@@ -30,7 +30,7 @@ from tensorlake_nb.engine.cluster.resources import required
 from tensorlake_nb.engine.cluster.worker_deaths import BLAMELESS, BegunBeforeError
 from tensorlake_nb.engine.driving.idle_cluster import Pending, Silence
 from tensorlake_nb.engine.process.secrets import install_secrets, without
-from tensorlake_nb.engine.process.surroundings import Change, adopt
+from tensorlake_nb.engine.process.surroundings import EnvironmentChange, adopt
 from tensorlake_nb.engine.worker.execute import run_batch, run_batch_once
 from tensorlake_nb.errors import ClusterError, StoreUnavailableError
 from tensorlake_nb.store.format.trust import KEY_VARIABLE
@@ -301,13 +301,13 @@ class DaskBackend:
         _, body = event
         message = reporting.decoded(body)
         match message:
-            case reporting.Started(batch, _, worker) if batch in self._numbers:
+            case reporting.BatchBegun(batch, _, worker) if batch in self._numbers:
                 self._on_started(self._numbers[batch], worker)
-            case reporting.Progress(batch, _, _, current, total) if batch in self._numbers:
+            case reporting.CallProgress(batch, _, _, current, total) if batch in self._numbers:
                 self._post(ms.Progress(self._numbers[batch], current, total))
             case reporting.PartDone(receipt) if receipt.batch in self._numbers:
-                self._post(ms.Part(self._numbers[receipt.batch], receipt))
-            case reporting.StoreAwaited(batch, seconds) if batch in self._numbers:
+                self._post(ms.PartFinished(self._numbers[receipt.batch], receipt))
+            case reporting.BatchAwaitsStore(batch, seconds) if batch in self._numbers:
                 self._post(ms.StoreAwaited(seconds))
             case reporting.Overran(batch, exits=True) if batch in self._numbers:
                 self._on_overran(self._numbers[batch], message)
@@ -375,7 +375,7 @@ class DaskBackend:
         # A batch that no worker has begun is withdrawn; one that begins just now returns at once by itself.
         self._withdraw(waiting, "it was withdrawn before it began")
 
-    def _tell(self, connection: Connection, what: Callable[..., None], about: RunId | Change) -> None:
+    def _tell(self, connection: Connection, what: Callable[..., None], about: RunId | EnvironmentChange) -> None:
         """Have all workers do something for the run; one that can't be reached just now is not waited for."""
 
         def tell() -> None:

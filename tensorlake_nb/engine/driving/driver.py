@@ -317,7 +317,7 @@ class Driver:
                 self._if_under_way(number, ev.BatchStarted(number, worker, now))
             case ms.Progress(number, current, total):
                 self._if_under_way(number, ev.ProgressMade(number, current, total))
-            case ms.Part(number, receipt):
+            case ms.PartFinished(number, receipt):
                 if self._is_under_way(number):
                     self._at_desk(self._desk.part, number, receipt)
             case ms.Finished(number, receipts):

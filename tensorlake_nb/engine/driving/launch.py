@@ -19,7 +19,7 @@ from tensorlake_nb.core.functions.function import Function
 from tensorlake_nb.core.graphs.builder import FrozenGraph
 from tensorlake_nb.core.graphs.plan import Plan, plan_graph
 from tensorlake_nb.core.keys import Digest, Fingerprint, RunId, TaskKey, confined, level
-from tensorlake_nb.core.planning.blueprint import Blueprint, Part
+from tensorlake_nb.core.planning.blueprint import Blueprint, KeptPrint
 from tensorlake_nb.core.planning.run_state import RunState
 from tensorlake_nb.core.values.digest import inputs_digest
 from tensorlake_nb.engine.calls.failure_text import short_repr
@@ -87,7 +87,7 @@ def draw_up(
     if not is_forecast:
         inputs_span = _store_inputs(store, run_id, given, named, resolver, hidden)
     parts = {
-        name: Part(each.fingerprint, dict(each.parts), dict(each.sources), tuple(each.opaque), tuple(each.unkeyed))
+        name: KeptPrint(each.fingerprint, dict(each.parts), dict(each.sources), tuple(each.opaque), tuple(each.unkeyed))
         for name, each in prints.items()
     }
     _warn_once(parts)
@@ -109,7 +109,7 @@ def draw_up(
     return blueprint, resolver
 
 
-def _warn_once(parts: Mapping[str, Part]) -> None:
+def _warn_once(parts: Mapping[str, KeptPrint]) -> None:
     """Warn of each function that later runs can't replay, once in the life of this process."""
     for name, part in parts.items():
         if part.note and (name, part.note) not in _warned:

@@ -44,7 +44,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class EnvironmentChange:
     """What differs from what was there before: new values by name, ``None`` for what is gone."""
 
     environment: Mapping[str, str | None]
@@ -54,11 +54,13 @@ class Change:
         return bool(self.environment) or self.folder is not None
 
 
-def change_of(before: Surroundings, now: Surroundings, without: Collection[str] = ()) -> Change:
+def change_of(before: Surroundings, now: Surroundings, without: Collection[str] = ()) -> EnvironmentChange:
     """What has to be done to get from one to the other, some variables left aside."""
     old, new = before.environment, now.environment
     names = [name for name in (*old, *(set(new) - set(old))) if name not in without and old.get(name) != new.get(name)]
-    return Change({name: new.get(name) for name in names}, None if now.folder == before.folder else now.folder)
+    return EnvironmentChange(
+        {name: new.get(name) for name in names}, None if now.folder == before.folder else now.folder
+    )
 
 
 def settle() -> None:
@@ -76,7 +78,7 @@ def go_home(run_id: RunId) -> None:
         _home_for = run_id
 
 
-def adopt(change: Change) -> None:
+def adopt(change: EnvironmentChange) -> None:
     """Have this process, a worker, take over what has changed in the kernel."""
     global _home
     for name, value in change.environment.items():
@@ -99,7 +101,7 @@ class Followed:
         self._known = began_with
         self._lock = threading.Lock()
 
-    def bring(self, tell: Callable[[Change], None], secrets: Collection[str]) -> None:
+    def bring(self, tell: Callable[[EnvironmentChange], None], secrets: Collection[str]) -> None:
         """Tell the workers of what has changed, if anything has.
 
         Parameters

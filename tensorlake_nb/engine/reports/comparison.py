@@ -10,7 +10,7 @@ from tensorlake_nb.core.fingerprint.fingerprint import Change, FunctionPrint, ex
 from tensorlake_nb.core.graphs.plan import Plan
 
 if TYPE_CHECKING:
-    from tensorlake_nb.core.planning.blueprint import Blueprint, Part
+    from tensorlake_nb.core.planning.blueprint import Blueprint, KeptPrint
     from tensorlake_nb.engine.reports.standings import NodeStanding
 
 
@@ -98,7 +98,7 @@ def _row(node: NodeDifference) -> tuple[str, str, str, str, str]:
     )
 
 
-def outdated(before: Mapping[str, Part], now: Mapping[str, FunctionPrint], plan: Plan) -> dict[str, str]:
+def outdated(before: Mapping[str, KeptPrint], now: Mapping[str, FunctionPrint], plan: Plan) -> dict[str, str]:
     """The nodes of the graph whose code isn't what it was, and those that follow them, with a sentence each."""
     found: dict[str, str] = {}
     cause: dict[str, str] = {}

@@ -34,7 +34,7 @@ Targets = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Outputs:
+class CheckedOutputs:
     """What one element gave.
 
     Attributes
@@ -68,7 +68,7 @@ class Check(Batch):
     """
 
     position: int = 0
-    kept: Outputs = field(default_factory=Outputs)
+    kept: CheckedOutputs = field(default_factory=CheckedOutputs)
     state: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -144,7 +144,7 @@ def _found(asked: Check, receipt: Receipt, store: Store) -> Finding:
         return Finding("different", asked.position, secrets.without(given, shown), secrets.without(what, shown))
 
 
-def _outputs(asked: Check, receipt: Receipt) -> Outputs:
+def _outputs(asked: Check, receipt: Receipt) -> CheckedOutputs:
     """All pieces of a receipt as the outputs of its only element."""
     pieces = receipt.pieces
     counts = [int(count) for piece in pieces for count in np.frombuffer(piece.counts, dtype=np.int32)]
@@ -156,7 +156,7 @@ def _outputs(asked: Check, receipt: Receipt) -> Outputs:
             for piece in pieces
             for i in range(piece.n_out)
         )
-    return Outputs(
+    return CheckedOutputs(
         BARE if is_bare else sum(counts),
         sp.joined(span for piece in pieces for span in piece.spans),
         b"".join(piece.digests for piece in pieces),
@@ -164,7 +164,7 @@ def _outputs(asked: Check, receipt: Receipt) -> Outputs:
     )
 
 
-def _words(asked: Check, now: Outputs, store: Store) -> tuple[str, str]:
+def _words(asked: Check, now: CheckedOutputs, store: Store) -> tuple[str, str]:
     """What the element was given, and what differs in what it gave."""
     loaded = load_function(asked.calls[0], store)
     return _given(asked, loaded, store), _difference(asked.kept, now, loaded, store)
@@ -183,7 +183,7 @@ def _given(asked: Check, loaded: Loaded, store: Store) -> str:
     return short_repr(value)
 
 
-def _difference(before: Outputs, now: Outputs, loaded: Loaded, store: Store) -> str:
+def _difference(before: CheckedOutputs, now: CheckedOutputs, loaded: Loaded, store: Store) -> str:
     if before.count != now.count:
         return f"{_count_words(now.count)}; before {_count_words(before.count)}"
     if before.digests == now.digests:

@@ -24,7 +24,7 @@ from tensorlake_nb.core.streams.tables import ChunkData, sizes
 from tensorlake_nb.core.streams.whole_streams import targets_of
 from tensorlake_nb.engine.calls.context import Effects
 from tensorlake_nb.engine.desk.desk import EMITTED, Desk
-from tensorlake_nb.engine.verifying.checks import Check, Outputs
+from tensorlake_nb.engine.verifying.checks import Check, CheckedOutputs
 from tensorlake_nb.store.checkpoints.store import Store
 
 _EVERYTHING = 2**62
@@ -90,7 +90,7 @@ class Sampler:
                 kept = self._outputs(node.plan.name, data, element, int(ends[element]), int(ends[element + 1]))
                 yield self._check(node, where, kept, fold)
 
-    def _outputs(self, name: str, data: ChunkData, element: int, low: int, high: int) -> Outputs:
+    def _outputs(self, name: str, data: ChunkData, element: int, low: int, high: int) -> CheckedOutputs:
         targets = None
         routes = self._blueprint.calls[name].routes
         if routes is not None:  # an output that says nothing travels everywhere
@@ -98,7 +98,7 @@ class Sampler:
             if data.routes is not None:
                 masks = {target: mask[low:high] for target, mask in sorted(data.routes.items())}
             targets = targets_of(masks, high - low)
-        return Outputs(
+        return CheckedOutputs(
             int(data.counts[element]),
             sp.cut(data.spans, low, high),
             data.all_digests()[low * DIGEST_SIZE : high * DIGEST_SIZE],
@@ -141,23 +141,23 @@ class Sampler:
             for start, stop in sorted(chosen)
         )
 
-    def _accumulators(self, node: NodeState, keys: list[Any]) -> dict[int, Outputs]:
+    def _accumulators(self, node: NodeState, keys: list[Any]) -> dict[int, CheckedOutputs]:
         """What is kept of a fold, by how many elements are folded."""
         call = self._blueprint.calls[node.plan.name]
         index = self._store.index(call.fingerprint)
-        found: dict[int, Outputs] = {}
+        found: dict[int, CheckedOutputs] = {}
         for folded, place in enumerate(index.find(b"".join(keys)).tolist()):
             if place >= 0:
                 outcome = index.outcome(place)
-                found[folded] = Outputs(BARE, outcome.spans, outcome.digests)
+                found[folded] = CheckedOutputs(BARE, outcome.spans, outcome.digests)
         last = self._desk.streams.get(node.plan.name, EMITTED) or self._desk.streams.get(node.plan.name, ())
         if last is not None:
-            found[len(keys) - 1] = Outputs(BARE, last.spans, last.all_digests())
+            found[len(keys) - 1] = CheckedOutputs(BARE, last.spans, last.all_digests())
         return found
 
     # -- what a worker is given --
 
-    def _check(self, node: NodeState, where: tuple[Slice, ...], kept: Outputs, fold: Fold | None) -> Check:
+    def _check(self, node: NodeState, where: tuple[Slice, ...], kept: CheckedOutputs, fold: Fold | None) -> Check:
         name = node.plan.name
         call = replace(self._blueprint.calls[name], cold=True, fresh=False)
         position = (

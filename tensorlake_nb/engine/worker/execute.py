@@ -22,7 +22,7 @@ from tensorlake_nb.core.streams.uncacheable_keys import placed
 from tensorlake_nb.engine.calls.caller import Host
 from tensorlake_nb.engine.calls.cancellation import cancelled, given_up
 from tensorlake_nb.engine.calls.loaded import store_at
-from tensorlake_nb.engine.calls.reporting import Report, Started, StoreAwaited, current_worker, reporter
+from tensorlake_nb.engine.calls.reporting import BatchAwaitsStore, BatchBegun, Report, current_worker, reporter
 from tensorlake_nb.engine.cluster.worker_deaths import BegunBeforeError
 from tensorlake_nb.engine.process.capture import redirected
 from tensorlake_nb.engine.process.surroundings import go_home
@@ -116,7 +116,7 @@ def execute(batch: Batch, report: Report, host: Host, store: Store | None = None
 
     def waits(seconds: float) -> None:
         rest_alarm()
-        report(StoreAwaited(batch.name, seconds))
+        report(BatchAwaitsStore(batch.name, seconds))
 
     patience = Patience(batch.store_patience_s, is_over=lambda: given_up(batch.run_id), on_wait=waits)
     with patient(patience):
@@ -127,7 +127,7 @@ def _executed(batch: Batch, report: Report, host: Host, store: Store | None) -> 
     if store is None:
         store = store_at(batch.store_url, batch.trusted, batch.run_id)
     go_home(batch.run_id)
-    report(Started(batch.name, batch.node, host.address, os.getpid(), surely=not store.is_local))
+    report(BatchBegun(batch.name, batch.node, host.address, os.getpid(), surely=not store.is_local))
     _wait_for_leaver(batch, store)
     works: list[NodeWork] = []
     try:

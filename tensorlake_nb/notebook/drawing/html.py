@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import pairwise
 
-from tensorlake_nb.notebook.drawing.layout import Placement, Point, place
-from tensorlake_nb.notebook.drawing.picture import GLYPHS, Box, Counts, Picture, State, Wire, paths, state_of
+from tensorlake_nb.notebook.drawing.layout import Point, Positions, place
+from tensorlake_nb.notebook.drawing.picture import GLYPHS, Box, BoxCounts, Picture, State, Wire, paths, state_of
 
 LONGEST_LABEL = 24
 LONGEST_CELL = 240
@@ -144,7 +144,7 @@ def progress_html(picture: Picture) -> str:
 def _bar_row(box: Box) -> str:
     state = state_of(box, False) or "waiting"
     name = _shortened(box.name, LONGEST_LABEL)
-    counts = box.counts or Counts()
+    counts = box.counts or BoxCounts()
     total = counts.total
     value = f' value="{counts.settled}" max="{max(total, 1)}"' if total is not None else ""
     return (
@@ -252,7 +252,7 @@ def _outline(box: Box, centre: Point, width: float) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in corners) + "Z"
 
 
-def _wires(wires: Sequence[Wire], placed: Placement, widths: dict[str, float]) -> Iterable[str]:
+def _wires(wires: Sequence[Wire], placed: Positions, widths: dict[str, float]) -> Iterable[str]:
     shifts = _arrivals(wires, placed)
     for wire, route, shift in zip(wires, placed.routes, shifts, strict=True):
         first, last = route[0], route[-1]
@@ -267,7 +267,7 @@ def _wires(wires: Sequence[Wire], placed: Placement, widths: dict[str, float]) -
             )
 
 
-def _arrivals(wires: Sequence[Wire], placed: Placement) -> list[float]:
+def _arrivals(wires: Sequence[Wire], placed: Positions) -> list[float]:
     """How far from the middle of its target each wire ends (px), so that joined wires and their labels stay apart."""
     coming: dict[str, list[int]] = {}
     for i, wire in enumerate(wires):

@@ -30,7 +30,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class Positions:
     """The centre of each box, the points that each wire passes from source to target, and the size of it all (px).
 
     A wire begins and ends at the centres of its boxes; a column that it passes, it crosses level.
@@ -49,7 +49,7 @@ def place(
     box_height: float,
     gap_x: float,
     gap_y: float,
-) -> Placement:
+) -> Positions:
     """Place boxes of the given widths, whose order in the mapping decides where nothing else does.
 
     A wire that would close a cycle is drawn backwards; everything else points to the right.
@@ -88,7 +88,7 @@ def place(
         passing = [Point(x, y[i, c]) for c in range(column[a] + 1, column[b]) for x in sides[c]]
         points = (centres[a], *passing, centres[b])
         routes.append(points[::-1] if i in backward else points)
-    return Placement(
+    return Positions(
         centres=centres,
         routes=tuple(routes),
         width=max(0.0, right_edge - gap_x),

@@ -23,7 +23,7 @@ GLYPHS: Mapping[State, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class BoxCounts:
     """How many elements of a node are in which state; ``total`` is None until its parents are finished."""
 
     pending: int = 0
@@ -35,7 +35,7 @@ class Counts:
     total: int | None = None
 
     @classmethod
-    def of(cls, numbers: Mapping[str, int | None]) -> Counts:
+    def of(cls, numbers: Mapping[str, int | None]) -> BoxCounts:
         """Read the counts of one node out of a run's snapshot; names that mean nothing here are left out."""
         total = numbers.get("total")
         known = {name: numbers.get(name) or 0 for name in cls.__slots__ if name != "total"}
@@ -80,7 +80,7 @@ class Box:
     name: str
     kind: Kind = "function"
     about: str = ""
-    counts: Counts | None = None
+    counts: BoxCounts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Picture:
         boxes = tuple(
             replace(
                 box,
-                counts=Counts.of(counts.get(box.name, {})),
+                counts=BoxCounts.of(counts.get(box.name, {})),
                 about=" · ".join(filter(None, [box.about, *notes.get(box.name, ())])),
             )
             for box in self.boxes

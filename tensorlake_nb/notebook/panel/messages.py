@@ -88,7 +88,7 @@ class Counts(Message):
     cancelled: int = 0
 
 
-class Progress(Message):
+class ProgressState(Message):
     """What a call said of itself."""
 
     current: float
@@ -111,7 +111,7 @@ class Standing(Message):
     eta_seconds: float | None = None
     saved_seconds: float = 0.0
     saved_by: str = ""
-    progress: Progress | None = None
+    progress: ProgressState | None = None
     error: str | None = None
     notes: tuple[str, ...] = ()
     stale: str = ""

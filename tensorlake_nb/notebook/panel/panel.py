@@ -25,7 +25,7 @@ from tensorlake_nb.notebook.drawing import html as text_view
 from tensorlake_nb.notebook.drawing.faces import picture_of
 from tensorlake_nb.notebook.panel.messages import MIME_TYPE, PanelState, crossing, delta
 from tensorlake_nb.notebook.panel.panel_state import state_of_graph, state_of_run
-from tensorlake_nb.notebook.panel.requests import Desk
+from tensorlake_nb.notebook.panel.requests import PanelRequests
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Panel(anywidget.AnyWidget):
     _css = _asset("widget.css")
     state = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, desk: Desk, subject: Run | Graph) -> None:
+    def __init__(self, desk: PanelRequests, subject: Run | Graph) -> None:
         self._desk = desk
         self._lock = threading.Lock()
         self._stop = threading.Event()

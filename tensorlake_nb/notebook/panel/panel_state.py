@@ -20,7 +20,7 @@ from tensorlake_nb.notebook.panel.messages import (
     GraphNode,
     GraphShape,
     PanelState,
-    Progress,
+    ProgressState,
     RunHead,
     Standing,
     State,
@@ -119,7 +119,7 @@ def standing_of(standing: NodeStanding, over: bool) -> Standing:
         saved_by=short_id(standing.saved_by),
         progress=None
         if standing.progress is None
-        else Progress(current=standing.progress[0], total=standing.progress[1]),
+        else ProgressState(current=standing.progress[0], total=standing.progress[1]),
         error=None if standing.error is None else standing.error[:_LONGEST],
         notes=tuple(note[:300] for note in standing.notes),
     )

@@ -42,7 +42,7 @@ _DEFINITION = re.compile(r"^\s*(?:async\s+def|def|class)\s+(\w+)", re.MULTILINE)
 Follow = Callable[[Run], ms.PanelState]
 
 
-class Desk:
+class PanelRequests:
     """Answers requests about the runs of the store and the graphs of a namespace.
 
     Parameters

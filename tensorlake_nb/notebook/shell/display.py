@@ -17,7 +17,7 @@ from tensorlake_nb.engine.runs.graph import Graph
 from tensorlake_nb.engine.runs.run import Run
 from tensorlake_nb.errors import InternalError
 from tensorlake_nb.notebook.panel.messages import PanelState
-from tensorlake_nb.notebook.panel.requests import Desk
+from tensorlake_nb.notebook.panel.requests import PanelRequests
 
 if TYPE_CHECKING:
     from tensorlake_nb.notebook.panel.panel import Panel
@@ -30,15 +30,15 @@ SWITCH = "TENSORLAKE_NB_PANEL"
 _is_answering: ContextVar[bool] = ContextVar("tensorlake_nb_is_answering", default=False)
 #: Per run the cells that show it: the cell's own value is then one line.
 _cells: WeakKeyDictionary[Run, set[str]] = WeakKeyDictionary()
-_desk: Desk | None = None
+_desk: PanelRequests | None = None
 _was_told = False
 
 
-def desk() -> Desk:
+def desk() -> PanelRequests:
     """What answers the panels of this kernel."""
     global _desk
     if _desk is None:
-        _desk = Desk(lambda: shell.user_ns if (shell := _shell()) is not None else {})
+        _desk = PanelRequests(lambda: shell.user_ns if (shell := _shell()) is not None else {})
     return _desk
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from tensorlake_nb.notebook.drawing.picture import Box, Counts, Picture
+from tensorlake_nb.notebook.drawing.picture import Box, BoxCounts, Picture
 
 VERSION = 1
 #: Under this name the state of a run travels in the transient part of a display message, which no front end keeps.
@@ -30,6 +30,8 @@ def of_message(message: Mapping[str, Any]) -> Picture | None:
     """Read it back on the other side; None for a message of another version."""
     if message.get("version") != VERSION:
         return None
-    boxes = tuple(Box(str(box["name"]), box["kind"], counts=Counts.of(box["counts"] or {})) for box in message["boxes"])
+    boxes = tuple(
+        Box(str(box["name"]), box["kind"], counts=BoxCounts.of(box["counts"] or {})) for box in message["boxes"]
+    )
     doing = str(message.get("doing", ""))
     return Picture(str(message["name"]), "", boxes, (), status=message["status"], doing=doing)

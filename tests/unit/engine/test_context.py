@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tensorlake_nb import RequestContext, tensorlake_function
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.engine.calls.context import Effects
-from tensorlake_nb.engine.calls.reporting import Progress, decoded, encoded
+from tensorlake_nb.engine.calls.reporting import CallProgress, decoded, encoded
 from tensorlake_nb.store.codecs.classes import ModuleResolver
 from tests.support.batches import RUN, Bench
 
@@ -107,11 +107,11 @@ def test_progress_reaches_the_driver_with_its_element(bench: Bench) -> None:
     batch = bench.batch(bench.call(works), [1])
     bench.run(batch)
 
-    assert Progress(batch.name, "works", 0, 1.0, 4.0) in bench.messages
+    assert CallProgress(batch.name, "works", 0, 1.0, 4.0) in bench.messages
 
 
 def test_messages_travel_as_plain_data_and_strangers_are_ignored() -> None:
-    message = Progress("works-1", "works", 0, 1.0, 4.0)
+    message = CallProgress("works-1", "works", 0, 1.0, 4.0)
 
     assert decoded(encoded(message)) == message
     assert decoded({"anything": "else"}) is None

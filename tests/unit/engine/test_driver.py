@@ -284,7 +284,7 @@ def test_messages_of_an_unknown_batch_are_ignored(made: Bench) -> None:
         return [
             ms.Started(99, "w"),
             ms.Progress(99, 1, 2),
-            ms.Part(99, strange),
+            ms.PartFinished(99, strange),
             ms.Finished(99, (strange,)),
             ms.Lost(99, "who?"),
             *computed(cluster, order),

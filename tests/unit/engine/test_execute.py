@@ -26,7 +26,7 @@ from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.engine.calls import loaded as functions
 from tensorlake_nb.engine.calls.caller import Host
 from tensorlake_nb.engine.calls.cancellation import forget_run, request_cancel
-from tensorlake_nb.engine.calls.reporting import Started
+from tensorlake_nb.engine.calls.reporting import BatchBegun
 from tensorlake_nb.errors import CorruptCheckpointError
 from tests.support.batches import RUN, Bench, Calls, counts
 
@@ -674,7 +674,7 @@ def test_a_receipt_names_its_worker_and_its_time(bench: Bench) -> None:
     assert receipt.batch == batch.name
     assert receipt.started_at <= receipt.ended_at
     assert 0.0 < receipt.seconds < 10.0
-    assert next(message for message in bench.messages if isinstance(message, Started)).batch == batch.name
+    assert next(message for message in bench.messages if isinstance(message, BatchBegun)).batch == batch.name
 
 
 def test_large_results_are_committed_on_the_way(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.engine.process.surroundings import Change, Followed, Surroundings, adopt, change_of
+from tensorlake_nb.engine.process.surroundings import EnvironmentChange, Followed, Surroundings, adopt, change_of
 
 environments = st.dictionaries(st.sampled_from(["A", "B", "C", "D"]), st.sampled_from(["", "1", "2"]))
 
@@ -29,14 +29,14 @@ def test_what_has_changed_leads_from_one_to_the_other_and_leaves_secrets_alone(
 
 def test_who_was_told_is_not_told_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     followed = Followed(Surroundings.here())
-    told: list[Change] = []
+    told: list[EnvironmentChange] = []
     monkeypatch.setenv("SOME_NOTE", "x")
     monkeypatch.chdir(tmp_path)
 
     followed.bring(told.append, ())
     followed.bring(told.append, ())
 
-    assert told == [Change({"SOME_NOTE": "x"}, str(tmp_path))]
+    assert told == [EnvironmentChange({"SOME_NOTE": "x"}, str(tmp_path))]
 
 
 def test_a_folder_that_is_gone_on_either_side_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -47,5 +47,5 @@ def test_a_folder_that_is_gone_on_either_side_is_no_error(monkeypatch: pytest.Mo
 
     assert Surroundings.here().folder is None
     monkeypatch.chdir(tmp_path)
-    adopt(Change({}, str(gone)))
+    adopt(EnvironmentChange({}, str(gone)))
     assert os.getcwd() == str(tmp_path)

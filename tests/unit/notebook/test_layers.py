@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.notebook.drawing.layout import Placement, place
+from tensorlake_nb.notebook.drawing.layout import Positions, place
 
 HEIGHT, GAP_X, GAP_Y = 40.0, 50.0, 10.0
 
 
-def placed(names: str, *wires: str) -> Placement:
+def placed(names: str, *wires: str) -> Positions:
     return place(
         dict.fromkeys(names, 100.0),
         [(wire[0], wire[1]) for wire in wires],
@@ -61,7 +61,7 @@ def test_a_cycle_is_drawn_with_one_wire_backwards() -> None:
 
 
 def test_an_empty_graph_has_no_size() -> None:
-    assert placed("") == Placement({}, (), 0.0, 0.0)
+    assert placed("") == Positions({}, (), 0.0, 0.0)
 
 
 @st.composite

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorlake_nb.notebook.drawing.html import html, plain, progress_html, svg
-from tensorlake_nb.notebook.drawing.picture import Box, Counts, Picture, Wire, of_definition, paths
+from tensorlake_nb.notebook.drawing.picture import Box, BoxCounts, Picture, Wire, of_definition, paths
 
 CHAIN = Picture(
     "pipeline",
@@ -240,7 +240,7 @@ def test_paths_use_every_wire_exactly_once(pairs: list[tuple[str, str]]) -> None
 def test_counts_read_as_a_state_and_a_few_words(
     numbers: dict[str, int | None], over: bool, state: str, words: str
 ) -> None:
-    read = Counts.of(numbers)
+    read = BoxCounts.of(numbers)
 
     assert (read.state, read.words(over)) == (state, words)
 
