@@ -155,7 +155,7 @@ def __getattr__(name: str) -> Any:
     module, _, original = _HOMES[name].partition(":")
     value = getattr(import_module(f"{__name__}.{module}"), original or name)
     if name in ("Graph", "Run"):
-        from tensorlake_nb.notebook.namespace.workspace import watch_use
+        from tensorlake_nb.notebook.namespace.redefinitions import watch_use
         from tensorlake_nb.notebook.shell.progress import watch_waits
 
         watch_waits()

@@ -1,10 +1,11 @@
-"""The rules that hold between files: imports point left, and public names and errors keep their promises."""
+"""The rules that hold between files: imports go down, rooms are small, public names and errors keep their promises."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import pickle
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,62 +15,109 @@ import tensorlake_nb
 from tensorlake_nb import errors
 
 PACKAGE = Path(tensorlake_nb.__file__).parent
-LAYERS = ("errors", "core", "store", "engine", "notebook", "testing")
+#: The rooms, from the ground up: each imports only from those before it and from itself, for type checkers too.
+FLOORS = (
+    *("errors", "core", "core/values", "core/code", "core/fingerprint"),
+    *("core/functions", "core/batches", "core/graphs", "core/planning", "core/streams"),
+    *("store", "store/filesystems", "store/codecs", "store/format", "store/writing", "store/reading"),
+    *("store/checkpoints", "store/claims", "store/collecting"),
+    *("engine/process", "engine/travel", "engine/calls", "engine/cluster", "engine/desk", "engine/worker"),
+    *("engine/driving", "engine/reports", "engine/verifying", "engine/runs"),
+    *("notebook/drawing", "notebook/namespace", "notebook/panel", "notebook/terminal", "notebook/shell"),
+    *("notebook/magics", "notebook", "testing"),
+)
 #: The core knows neither Jupyter nor Dask nor Zarr, so a worker without a notebook can load it.
 NOT_IN_CORE = {"dask", "distributed", "zarr", "fsspec", "IPython", "ipykernel", "ipywidgets", "nbclient", "asyncio"}
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+ROOMS = sorted(path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
 
 
-def layer_of(module: str) -> int | None:
-    """Position of ``tensorlake_nb.<layer>...`` in the order of layers; None for the package itself."""
-    parts = module.split(".")
-    return LAYERS.index(parts[1]) if len(parts) > 1 and parts[1] in LAYERS else None
+def room_of(module: str) -> str | None:
+    """The room of ``tensorlake_nb.<room>.<file>``; None for the package itself and for other packages."""
+    package, *steps = module.split(".")
+    if package != "tensorlake_nb" or not steps:
+        return None
+    place = PACKAGE.joinpath(*steps)
+    return "/".join(steps if place.is_dir() or len(steps) == 1 else steps[:-1])
 
 
-def imports_of(path: Path) -> Iterator[tuple[int, str, bool]]:
-    """(line, module, whether only type checkers see it) of each import of a file."""
-    tree = ast.parse(path.read_text())
-    for_types = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
+def module_of(path: Path) -> str:
+    return ".".join(("tensorlake_nb", *path.relative_to(PACKAGE).with_suffix("").parts))
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, module) of each import of a file, wherever in it, and of each ``import_module`` of a fixed name."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            for name in node.names:
-                yield node.lineno, name.name, id(node) in for_types
+            yield from ((node.lineno, name.name) for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: absolute imports only"
             assert node.module is not None
             for name in node.names:
-                whole = f"{node.module}.{name.name}"
-                yield node.lineno, whole if node.module == "tensorlake_nb" else node.module, id(node) in for_types
+                whole = PACKAGE.parent.joinpath(*node.module.split("."), name.name)
+                is_module = whole.is_dir() or whole.with_suffix(".py").is_file()
+                yield node.lineno, f"{node.module}.{name.name}" if is_module else node.module
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "import_module" and node.args:
+            yield node.lineno, ast.unparse(node.args[0]).strip("'")
 
 
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+def shown(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_left(path: Path) -> None:
-    mine = layer_of("tensorlake_nb." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts))
-    assert mine is not None, "every file belongs to a layer"
+@pytest.mark.parametrize("path", FILES, ids=shown)
+def test_imports_go_down(path: Path) -> None:
+    mine = room_of(module_of(path))
+    assert mine in FLOORS, "every file belongs to a room"
 
-    for line, module, for_types in imports_of(path):
-        theirs = layer_of(module) if module.split(".")[0] == "tensorlake_nb" else None
-        if theirs is not None and not for_types:
-            assert theirs <= mine, f"{path}:{line} imports {module}, which stands to its right"
-        if mine <= LAYERS.index("core"):
+    for line, module in imports_of(path):
+        theirs = room_of(module)
+        if theirs is not None:
+            assert FLOORS.index(theirs) <= FLOORS.index(mine), f"{path}:{line} imports {module}, which stands above it"
+        if mine == "errors" or mine.startswith("core"):
             assert module.split(".")[0] not in NOT_IN_CORE, f"{path}:{line}: the core knows nothing of {module}"
 
 
-def test_the_layer_rule_notices_an_import_to_the_right(tmp_path: Path) -> None:
+def test_the_rule_notices_an_import_of_what_stands_above(tmp_path: Path) -> None:
     file = tmp_path / "bad.py"
-    file.write_text("from tensorlake_nb.engine.runs.run import Run\nfrom tensorlake_nb import engine\n")
+    file.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from tensorlake_nb.engine.runs.run import Run\n"
+        "from tensorlake_nb.engine import worker\n"
+        "def late():\n    import_module('tensorlake_nb.notebook.cli')\n    from tensorlake_nb import testing\n"
+    )
 
-    found = [(line, module) for line, module, _ in imports_of(file)]
+    rooms = [(line, room_of(module)) for line, module in imports_of(file)]
 
-    assert found == [(1, "tensorlake_nb.engine.runs.run"), (2, "tensorlake_nb.engine")]
-    assert all(layer_of(module) == LAYERS.index("engine") for _, module in found)
+    assert sorted(rooms, key=str) == [
+        (1, None),
+        (3, "engine/runs"),
+        (4, "engine/worker"),
+        (6, "notebook"),
+        (7, "testing"),
+    ]
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=shown)
+def test_a_room_says_what_it_is_for_and_can_be_seen_at_once(room: Path) -> None:
+    tree = ast.parse((room / "__init__.py").read_text())
+    files = [path for path in room.glob("*.py") if path.name != "__init__.py"]
+    rooms_within = [path for path in ROOMS if path.parent == room]
+
+    assert ast.get_docstring(tree)
+    assert room.name == "testing" or len(tree.body) == 1, "a charter and nothing else"
+    assert len(files) <= 12
+    assert len(files) + len(rooms_within) >= 3
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    places = defaultdict[str, list[str]](list)
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(shown(path))
+
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 def test_all_and_the_table_of_homes_name_the_same() -> None:

@@ -27,7 +27,8 @@ from tensorlake_nb.store.checkpoints import opening
 from tensorlake_nb.store.checkpoints.opening import open_store
 from tensorlake_nb.store.checkpoints.run_log import RunLog, list_runs
 from tensorlake_nb.store.checkpoints.store import Store
-from tensorlake_nb.store.claims.ledger import Lease, Ledger, leases, put_lease, remove_lease
+from tensorlake_nb.store.claims.lease import Lease, leases, put_lease, remove_lease
+from tensorlake_nb.store.claims.ledger import Ledger
 from tensorlake_nb.store.collecting.removal import Collection
 from tensorlake_nb.store.collecting.retention import Retention
 from tensorlake_nb.store.format.record import read_record, write_record

@@ -11,7 +11,8 @@ import pytest
 
 from tensorlake_nb import Run, collect, configure
 from tensorlake_nb.engine.cluster import session
-from tensorlake_nb.store.claims.ledger import Lease, Ledger, put_lease
+from tensorlake_nb.store.claims.lease import Lease, put_lease
+from tensorlake_nb.store.claims.ledger import Ledger
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tensorlake_nb.store.owner import this_process
 from tests.support.collected import expected, found, graph, is_replayed, outputs_are_right

@@ -26,7 +26,7 @@ from tensorlake_nb.errors import (
 )
 from tensorlake_nb.store.checkpoints.run_log import RunLog
 from tensorlake_nb.store.claims import meeting as sharing
-from tensorlake_nb.store.claims.ledger import Lease, put_lease
+from tensorlake_nb.store.claims.lease import Lease, put_lease
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tests.support.collected import expected, found, graph, outputs_are_right
 from tests.support.notes import Notes
@@ -264,7 +264,7 @@ def test_the_oldest_runs_go_until_the_rest_fits() -> None:
 KILLED = """
 import os, signal, sys
 from tensorlake_nb import collect, configure
-from tensorlake_nb.store.claims.ledger import Lease, put_lease
+from tensorlake_nb.store.claims.lease import Lease, put_lease
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
 configure(store=sys.argv[1], cluster="threads")
 real, left = LocalFilesystem.remove, [int(sys.argv[2])]

@@ -16,7 +16,8 @@ from tensorlake_nb import Graph, Run, RunError, TaskFailedError, configure, tens
 from tensorlake_nb.errors import StoreVersionError
 from tensorlake_nb.store.checkpoints.opening import open_store
 from tensorlake_nb.store.claims import meeting as sharing
-from tensorlake_nb.store.claims.ledger import Lease, Ledger, put_lease
+from tensorlake_nb.store.claims.lease import Lease, put_lease
+from tensorlake_nb.store.claims.ledger import Ledger
 from tensorlake_nb.store.format.segment import LARGE_BYTES
 from tests.support.notes import Notes
 from tests.support.stores import add

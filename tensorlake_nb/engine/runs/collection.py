@@ -15,7 +15,7 @@ from tensorlake_nb.engine.cluster.session import Session
 from tensorlake_nb.engine.runs import detached
 from tensorlake_nb.errors import OptionError
 from tensorlake_nb.store.claims import meeting as sharing
-from tensorlake_nb.store.claims.ledger import Lease, leases
+from tensorlake_nb.store.claims.lease import Lease, leases
 from tensorlake_nb.store.collecting.removal import Collection, Tally
 from tensorlake_nb.store.collecting.retention import GRACE_S, Retention
 from tensorlake_nb.store.collecting.survey import SurveyedRun

@@ -13,7 +13,8 @@ from tensorlake_nb.engine.runs.graph import Graph
 from tensorlake_nb.engine.runs.run import Run
 from tensorlake_nb.errors import UsageError
 from tensorlake_nb.notebook.magics.options import Command
-from tensorlake_nb.notebook.namespace import workspace
+from tensorlake_nb.notebook.namespace.find import find_graph, graphs_in, has_graph
+from tensorlake_nb.notebook.namespace.redefinitions import refresh
 from tensorlake_nb.notebook.terminal import reports
 
 Namespace = dict[str, Any]
@@ -40,20 +41,20 @@ def verify(command: Command, namespace: Namespace) -> Any:
 
 
 def _graph(command: Command, namespace: Namespace) -> Graph:
-    workspace.refresh(namespace)
-    return workspace.find_graph(str(command.subject), namespace)
+    refresh(namespace)
+    return find_graph(str(command.subject), namespace)
 
 
 def show(command: Command, namespace: Namespace) -> Any:
     """``show [GRAPH|RUN]``: without a name the latest run, else the only graph."""
     if command.subject is not None:
-        if workspace.has_graph(command.subject, namespace):
-            return workspace.find_graph(command.subject, namespace)
+        if has_graph(command.subject, namespace):
+            return find_graph(command.subject, namespace)
         return reports.find_run(command.subject)
     latest = reports.latest_runs(1)
     if latest:
         return latest[0]
-    graphs = list(workspace.graphs_in(namespace).values())
+    graphs = list(graphs_in(namespace).values())
     if len(graphs) == 1:
         return graphs[0]
     raise UsageError(f"no run yet, and {len(graphs)} graphs: say which one to show")
@@ -72,9 +73,9 @@ def resume(command: Command, namespace: Namespace) -> Run:
 def why(command: Command, namespace: Namespace) -> reports.Why:
     """``why [GRAPH|RUN] [FUNCTION]``: of a graph, its latest run."""
     subject = command.subject
-    if subject is None or not workspace.has_graph(subject, namespace):
+    if subject is None or not has_graph(subject, namespace):
         return reports.why(reports.find_run(subject), command.function)
-    of_graph = reports.latest_runs(1, workspace.find_graph(subject, namespace).name)
+    of_graph = reports.latest_runs(1, find_graph(subject, namespace).name)
     if not of_graph:
         raise UsageError(f"graph {subject!r} hasn't been run in this store")
     return reports.why(of_graph[0], command.function)

@@ -83,4 +83,4 @@ def _runs() -> list[str]:
 
 
 def _workspace() -> Any:
-    return import_module("tensorlake_nb.notebook.namespace.workspace")
+    return import_module("tensorlake_nb.notebook.namespace.find")

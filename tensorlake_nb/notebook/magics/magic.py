@@ -20,7 +20,7 @@ from tensorlake_nb.notebook.shell.hooks import attach
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from tensorlake_nb.notebook.namespace.workspace import Before
+    from tensorlake_nb.notebook.namespace.cell_graphs import Before
 
 #: The names that a ``%%tensorlake`` cell can use without importing them.
 AT_HAND = (
@@ -79,7 +79,7 @@ class TensorlakeMagics(Magics):
 
     def _open(self, line: str) -> None:
         """Before the first statement of a cell: read its options, and put names at hand."""
-        from tensorlake_nb.notebook.namespace.workspace import Before
+        from tensorlake_nb.notebook.namespace.cell_graphs import Before
 
         _opened.cell = None
         options = read_cell_options(line)
@@ -108,18 +108,19 @@ def close(value: Any = None) -> Any:
 
 
 def _conclude(cell: _OpenCell) -> Any:
-    from tensorlake_nb.notebook.namespace import workspace
+    from tensorlake_nb.notebook.namespace import cell_graphs
+    from tensorlake_nb.notebook.namespace.redefinitions import refresh
 
     shell = get_ipython()
     assert shell is not None
     options = cell.options
     namespace = shell.user_ns
-    workspace.refresh(namespace)
+    refresh(namespace)
     if options.wire:
-        graph = workspace.wire(str(options.name), options.wire, namespace)
+        graph = cell_graphs.wire(str(options.name), options.wire, namespace)
     else:
-        graph = workspace.graph_of_cell(options.name, namespace, cell.before)
-    workspace.keep(graph, namespace)
+        graph = cell_graphs.graph_of_cell(options.name, namespace, cell.before)
+    cell_graphs.keep(graph, namespace)
     graph.validate()
     match options.mode:
         case "run":

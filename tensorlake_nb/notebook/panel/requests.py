@@ -19,7 +19,7 @@ from tensorlake_nb.engine.reports.comparison import RunSummary
 from tensorlake_nb.engine.runs.graph import Graph
 from tensorlake_nb.engine.runs.run import Run
 from tensorlake_nb.errors import TensorlakeError, UnreadableValueError, UsageError
-from tensorlake_nb.notebook.namespace import workspace
+from tensorlake_nb.notebook.namespace.find import find_graph, graphs_in
 from tensorlake_nb.notebook.panel import messages as ms
 from tensorlake_nb.notebook.panel.panel_state import short_id, state_of_graph, state_of_run
 from tensorlake_nb.notebook.panel.shown_values import shown, shown_by_picture
@@ -138,10 +138,10 @@ class PanelRequests:
         return self._runs[run_id]
 
     def _graphs(self) -> dict[str, Graph]:
-        return workspace.graphs_in(self._namespace())
+        return graphs_in(self._namespace())
 
     def _graph(self, key: str) -> Graph:
-        return workspace.find_graph(key, self._namespace())
+        return find_graph(key, self._namespace())
 
     def key_of(self, graph: Graph) -> str | None:
         """The variable that holds a graph."""

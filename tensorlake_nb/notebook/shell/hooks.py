@@ -100,7 +100,7 @@ def _before_cell(shell: InteractiveShell) -> Callable[[ExecutionInfo], None]:
 def _after_cell(shell: InteractiveShell) -> Callable[[ExecutionResult], None]:
     def update_graphs(result: ExecutionResult) -> None:
         if "tensorlake_nb.engine.runs.graph" in sys.modules:  # else there can be no graph yet
-            import_module("tensorlake_nb.notebook.namespace.workspace").refresh(shell.user_ns)
+            import_module("tensorlake_nb.notebook.namespace.redefinitions").refresh(shell.user_ns)
 
     return update_graphs
 

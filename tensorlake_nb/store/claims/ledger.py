@@ -16,34 +16,23 @@ bounded before it is read, and a run meets with no claims what would take more o
 from __future__ import annotations
 
 import json
-import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tensorlake_nb.core.keys import DIGEST_SIZE
-from tensorlake_nb.errors import CorruptCheckpointError, StoreVersionError, readable
 from tensorlake_nb.store.checkpoints.documents import Documents
+from tensorlake_nb.store.claims.lease import Lease, contents, leases, leave_out, logger, valid
 from tensorlake_nb.store.filesystems.protocol import Found
-from tensorlake_nb.store.format.paths import CLAIMS, LEASES, is_part, lease_path, ledger_path
+from tensorlake_nb.store.format.paths import CLAIMS, lease_path, ledger_path
 from tensorlake_nb.store.format.record import base64_of, numbers_of
-from tensorlake_nb.store.format.sealing import seal, unseal
+from tensorlake_nb.store.format.sealing import seal
 
-logger = logging.getLogger(__name__)
-
-#: The largest lease, and part of a ledger, that is read, and how many of them at once.
-_MOST_BYTES = 4 * 2**20
-_AT_ONCE = 8
-#: How much all leases may hold that a run looks at.
-_MOST_LEASES_BYTES = 16 * 2**20
-#: How many leases a run looks at, how many parts of a ledger, and how many claimants and names in it.
-MOST_LEASES = 1000
+#: How many parts of a ledger are read, and how many claimants and names in it.
 _MOST_PARTS = 100_000
 _MOST_CLAIMANTS = 1000
 _MOST_NAMES = 2**23
@@ -52,136 +41,12 @@ _PART = re.compile("[0-9]{8}")
 #: Tasks are told apart by the first 64 bits of their keys: two that agree there only wait for each other.
 Names = NDArray[np.uint64]
 
-
 _NO_NAMES: Names = np.empty(0, dtype=np.uint64)
-
-_Form = TypeVar("_Form", bound=BaseModel)
 
 
 def names_of(keys: bytes) -> Names:
     """The names under which tasks are claimed, by their keys, which stand end to end."""
     return np.frombuffer(keys, dtype="<u8").reshape(-1, DIGEST_SIZE // 8)[:, 0].astype(np.uint64)
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """Says that a run is driven now.
-
-    Attributes
-    ----------
-    beat
-        Another number each time the lease is written.
-    fingerprints
-        The functions whose tasks it may compute.
-    answered
-        Ids of the runs that it has seen, and to which its ledgers tell everything that it was computing then.
-    owner
-        The process that drives it.
-    is_idle
-        It isn't computing anything now, for whatever reason.
-    """
-
-    run_id: str
-    beat: int
-    fingerprints: frozenset[str]
-    answered: frozenset[str]
-    owner: Mapping[str, str | int | float]
-    is_idle: bool = False
-
-
-class _OwnerForm(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    host: str
-    pid: int = Field(ge=0, lt=2**31)
-    created: float
-
-
-class _LeaseForm(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    beat: int
-    fingerprints: Annotated[list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]], FailFast()]
-    answered: Annotated[list[str], FailFast()]
-    owner: _OwnerForm
-    is_idle: bool = Field(default=False, alias="idle")
-
-
-def put_lease(store: Documents, lease: Lease) -> None:
-    """Write a lease, over the one before."""
-    path = lease_path(lease.run_id)
-    stored = {
-        "beat": lease.beat,
-        "fingerprints": sorted(lease.fingerprints),
-        "answered": sorted(lease.answered),
-        "owner": dict(lease.owner),
-        "idle": lease.is_idle,
-    }
-    store.filesystem.put_atomic(path, seal(path, json.dumps(stored, separators=(",", ":")).encode()))
-
-
-def remove_lease(store: Documents, run_id: str) -> None:
-    """A run is driven no more."""
-    store.filesystem.remove(lease_path(run_id))
-
-
-def leases(store: Documents, but: str = "", *, most: int | None = None) -> Iterator[Lease]:
-    """The leases of all runs but one; a damaged one is left out: it guards nothing that is needed.
-
-    Parameters
-    ----------
-    most
-        With more leases than this, or very large ones, there is something wrong.
-
-    Raises
-    ------
-    CorruptCheckpointError
-        There are.
-    """
-    names = [name for name in sorted(store.filesystem.list(LEASES)) if is_part(name) and name != but]
-    if most is not None and len(names) > most:
-        raise CorruptCheckpointError(
-            f"{store.url} holds {len(names)} leases of runs below {LEASES}, which nobody needs"
-        )
-    size = 0
-    for name, content in zip(names, _contents(store, [lease_path(name) for name in names]), strict=True):
-        size += len(content or b"")
-        if most is not None and size > _MOST_LEASES_BYTES:
-            raise CorruptCheckpointError(f"{store.url} holds leases of more than {size} bytes below {LEASES}")
-        form = None if content is None else _valid(_LeaseForm, lease_path(name), content)
-        if form is not None:
-            known, answered = frozenset(form.fingerprints), frozenset(form.answered)
-            yield Lease(name, form.beat, known, answered, form.owner.model_dump(), form.is_idle)
-
-
-def _contents(store: Documents, paths: Sequence[str]) -> Iterator[bytes | None]:
-    """What claims hold, a few at a time; ``None`` for what is missing, damaged, or larger than a claim ever is."""
-    for start in range(0, len(paths), _AT_ONCE):
-        some = paths[start : start + _AT_ONCE]
-        for path, raw in zip(some, store.filesystem.get_many(some, most_bytes=_MOST_BYTES), strict=True):
-            try:
-                yield None if raw is None else unseal(path, raw, vouched=False)
-            except (CorruptCheckpointError, StoreVersionError) as error:
-                _leave_out(path, error)
-                yield None
-
-
-def _valid(form: type[_Form], path: str, content: bytes) -> _Form | None:
-    try:
-        return form.model_validate_json(content)
-    except ValueError as error:
-        _leave_out(path, error)
-        return None
-
-
-@lru_cache(maxsize=1000)
-def _say_left_out(path: str, why: str) -> None:
-    logger.warning("left out %s, which is no claim: %s", path, why)
-
-
-def _leave_out(path: str, error: Exception) -> None:
-    """Say so, but not each time that it is looked at."""
-    _say_left_out(path, readable(str(error)[:500]))
 
 
 def unused(store: Documents, is_alive: Callable[[Lease], bool]) -> Iterator[Found]:
@@ -248,9 +113,9 @@ class Ledger:
         What else they have claimed still counts: it was found missing before they were over.
         """
         for run_id in runs:
-            self._leave_out(run_id, names)
+            self.leave_out(run_id, names)
 
-    def _leave_out(self, run_id: str, names: Names) -> None:
+    def leave_out(self, run_id: str, names: Names) -> None:
         if run_id in self._claimed:
             left = np.setdiff1d(np.concatenate(self._claimed.pop(run_id)), names)
             if len(left):
@@ -321,14 +186,14 @@ class Ledger:
 
     def _read_parts(self, numbers: Sequence[int]) -> None:
         paths = [self._part(number) for number in numbers]
-        for number, path, content in zip(numbers, paths, _contents(self._store, paths), strict=True):
+        for number, path, content in zip(numbers, paths, contents(self._store, paths), strict=True):
             self._read = number
-            part = None if content is None else _valid(_PartForm, path, content)
+            part = None if content is None else valid(_PartForm, path, content)
             if part is not None:
                 try:
                     self._take_in(part)
                 except ValueError as error:
-                    _leave_out(path, error)
+                    leave_out(path, error)
             if self._n_names > _MOST_NAMES or len(self._claimed) + len(self._all) > _MOST_CLAIMANTS:
                 self._give_up()
                 return
@@ -347,7 +212,7 @@ class Ledger:
             if part.run in self._all:
                 self._all[part.run] = np.setdiff1d(self._all[part.run], names)
         else:
-            self._leave_out(part.run, names)
+            self.leave_out(part.run, names)
 
     def _give_up(self) -> None:
         self._is_given_up = True

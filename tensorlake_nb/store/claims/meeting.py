@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.errors import CorruptCheckpointError, StoreUnavailableError
 from tensorlake_nb.store.checkpoints.store import Store
-from tensorlake_nb.store.claims.ledger import MOST_LEASES, Lease, Ledger, Names, leases, put_lease, remove_lease
+from tensorlake_nb.store.claims.lease import MOST_LEASES, Lease, leases, put_lease, remove_lease
+from tensorlake_nb.store.claims.ledger import Ledger, Names
 from tensorlake_nb.store.filesystems.retrying import Patience, patient
 from tensorlake_nb.store.owner import Owner, is_alive, this_process
 

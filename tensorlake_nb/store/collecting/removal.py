@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from itertools import chain, groupby, islice
 
 from tensorlake_nb.store.checkpoints.store import Store
-from tensorlake_nb.store.claims.ledger import Lease, unused
+from tensorlake_nb.store.claims.lease import Lease
+from tensorlake_nb.store.claims.ledger import unused
 from tensorlake_nb.store.collecting.needs import NEW, NOBODY, Names, Needs, names_of, places, union
 from tensorlake_nb.store.collecting.retention import Retention, Verdict, candidates, how_many_fit, verdict
 from tensorlake_nb.store.collecting.survey import SurveyedRun, is_left, run_names, survey, survey_run, texts

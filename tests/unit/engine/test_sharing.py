@@ -18,7 +18,8 @@ from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.claims import meeting as sharing
-from tensorlake_nb.store.claims.ledger import Lease, Ledger, Names, put_lease
+from tensorlake_nb.store.claims.lease import Lease, put_lease
+from tensorlake_nb.store.claims.ledger import Ledger, Names
 from tensorlake_nb.store.claims.meeting import EXPIRY, STANDSTILL, Sharing
 from tensorlake_nb.store.owner import Owner, this_process
 from tests.support.stores import FINGERPRINT, OTHER, local_store

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tensorlake_nb.core.keys import DIGEST_SIZE
 from tensorlake_nb.store.checkpoints.opening import open_store
-from tensorlake_nb.store.claims.ledger import Lease, Ledger, Names, leases, names_of, put_lease, remove_lease, unused
+from tensorlake_nb.store.claims.lease import Lease, leases, put_lease, remove_lease
+from tensorlake_nb.store.claims.ledger import Ledger, Names, names_of, unused
 from tests.support.stores import FINGERPRINT, OTHER, local_store
 
 

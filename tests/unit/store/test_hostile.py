@@ -22,7 +22,8 @@ from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError
 from tensorlake_nb.store.checkpoints.opening import open_filesystem
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.claims import ledger as claims
-from tensorlake_nb.store.claims.ledger import Ledger, leases, unused
+from tensorlake_nb.store.claims.lease import leases
+from tensorlake_nb.store.claims.ledger import Ledger, unused
 from tensorlake_nb.store.codecs.codec import decode, encode
 from tensorlake_nb.store.codecs.msgpack_write import Ext
 from tensorlake_nb.store.format.paths import ledger_path
@@ -404,6 +405,6 @@ def test_leases_without_end_are_damage_to_whoever_wants_a_few(tmp_path: Path, mo
     assert len([*leases(store)]) == 5
     with pytest.raises(CorruptCheckpointError, match="5 leases"):
         [*leases(store, most=4)]
-    monkeypatch.setattr(claims, "_MOST_LEASES_BYTES", 400)
+    monkeypatch.setattr("tensorlake_nb.store.claims.lease._MOST_LEASES_BYTES", 400)
     with pytest.raises(CorruptCheckpointError, match="bytes"):
         [*leases(store, most=5)]
