@@ -140,7 +140,7 @@ def shown() -> str:
 
 
 def test_a_model_is_the_same_in_the_next_process() -> None:
-    script = "from tests.unit.core import test_digest_tensors as there; print(there.shown())"
+    script = "from tests.unit.core.values import test_tensor_rules as there; print(there.shown())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == shown()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint, fingerprint
-from tests.unit.core.edit_rows import KEPT_HERE, RECOMPUTED_HERE
+from tests.unit.core.fingerprint.edit_rows import KEPT_HERE, RECOMPUTED_HERE
 
 _numbers = itertools.count()
 PRELUDE = "from pydantic import *\nimport functools, math, dataclasses, enum, typing, collections\nimport numpy as np\n"

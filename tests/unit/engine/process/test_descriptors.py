@@ -15,7 +15,7 @@ import pytest
 
 from tensorlake_nb.engine.process.last_words import OutputFiles
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 PREPARED = """
 import asyncio, ctypes, json, logging, multiprocessing, os, subprocess, sys, time

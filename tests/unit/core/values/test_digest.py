@@ -555,7 +555,7 @@ def test_an_exception_counts_the_same_whether_its_traceback_could_travel_or_not(
 
 SCRIPT = """
 import sys, enum
-from tests.unit.core.test_digest import VALUES, _chain, _family, digest
+from tests.unit.core.values.test_digest import VALUES, _chain, _family, digest
 others = [{"a", "b", "c", None, 1, ("x",)}, _chain(9)[4], _chain(9, ring=True), _family(), max(_family().children, key=lambda child: child.name)]
 print(*(digest(value).hex() for value in VALUES), digest(others).hex(), sep="\\n")
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.core.test_reach import Project, project
+from tests.unit.core.fingerprint.test_walk import Project, project
 
 __all__ = ["project"]
 

@@ -26,7 +26,7 @@ from tensorlake_nb.engine.cluster.nanny import cause_of
 from tensorlake_nb.errors import ClusterError
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")

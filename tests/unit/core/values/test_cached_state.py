@@ -182,7 +182,7 @@ def shown() -> str:
 
 
 def test_they_are_the_same_in_the_next_process() -> None:
-    script = "from tests.unit.core import test_digest_caches as there; print(there.shown())"
+    script = "from tests.unit.core.values import test_cached_state as there; print(there.shown())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == shown().split()

@@ -56,7 +56,7 @@ def elsewhere(data: bytes, expression: str, folder: Path) -> Any:
         f"unpacked = unpack(open({str(folder / 'code')!r}, 'rb').read())\nf = unpacked.function\n"
         f"print(json.dumps({expression}))\n"
     )
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=folder, env={"PYTHONPATH": str(root)}
     )
