@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,31 @@ def pytest_collection_finish() -> None:
     """What all test modules have imported stays to the end: no garbage collection looks through it again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test that is marked ``alone`` have the machine to itself: with ``-n`` the other processes wait."""
+    run = getattr(item.config, "workerinput", {}).get("testrunuid")
+    if run is None:
+        return (yield)
+    import fcntl  # not on Windows, where nothing runs beside
+
+    at = Path(tempfile.gettempdir(), f"tensorlake-nb-tests-{run}")
+    at.mkdir(exist_ok=True)
+    with (at / "turn").open("w") as turn, (at / "machine").open("w") as machine:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # whoever waits for the machine is next
+        fcntl.flock(machine, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        fcntl.flock(turn, fcntl.LOCK_UN)
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Write output that isn't valid UTF-8 with escapes: processes that tests are spread over send it to each other."""
+    report = yield
+    report.sections = [(title, text.encode(errors="backslashreplace").decode()) for title, text in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import pickle
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +109,31 @@ def test_a_room_says_what_it_is_for_and_can_be_seen_at_once(room: Path) -> None:
     assert room.name == "testing" or len(tree.body) == 1, "a charter and nothing else"
     assert len(files) <= 12
     assert len(files) + len(rooms_within) >= 3
+
+
+def test_the_architecture_page_lists_the_rooms_as_they_describe_themselves() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    listed = re.findall(r"^\| `((?:core|store|engine|notebook)[a-z/]*)/` \| (.*) \|$", page, re.MULTILINE)
+    charters = {shown(room): ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or "" for room in ROOMS}
+
+    assert [room for room, _ in listed] == [
+        room for layer in ("core", "store", "engine", "notebook") for room in in_order(layer)
+    ]
+    assert {room: charters[room].split("\n")[0] for room, _ in listed} == dict(listed)
+
+
+def in_order(layer: str) -> list[str]:
+    return [layer, *(room for room in FLOORS if room.startswith(f"{layer}/"))]
+
+
+def test_files_that_the_docs_name_are_there() -> None:
+    root = PACKAGE.parent
+    for page in [root / "README.md", root / "CONTRIBUTING.md", *sorted((root / "docs").glob("*.md"))]:
+        for name in re.findall(
+            r"`((?:core|store|engine|notebook)/[\w/]+\.py|labextension/src/\w+\.ts)", page.read_text()
+        ):
+            place = root / name if name.startswith("labextension") else PACKAGE / name
+            assert place.is_file(), f"{page.name} names {name}"
 
 
 def test_no_two_public_classes_have_one_name() -> None:

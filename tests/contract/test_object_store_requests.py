@@ -15,6 +15,8 @@ from tensorlake_nb.store.checkpoints.opening import open_store
 from tensorlake_nb.store.checkpoints.store import Store
 from tests.support.stores import FINGERPRINT, add, again, committed, digests_of, key
 
+pytestmark = pytest.mark.alone
+
 s3fs = pytest.importorskip("s3fs")
 fsspec_config = pytest.importorskip("fsspec.config")
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.kernels import Kernel, kernel
 
+pytestmark = pytest.mark.alone
+
 SET_UP = """
 import ctypes, sys, threading, time
 from tensorlake_nb import *

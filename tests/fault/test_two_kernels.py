@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parent.parent.parent
 SHIFTED = ROOT / "tests" / "support" / "shifted"
 SIZE = 120

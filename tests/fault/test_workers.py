@@ -145,6 +145,7 @@ def test_a_dying_worker_loses_one_step_of_a_fold(connection: Connection, bench: 
     assert calls.all() == ["1", "2", "3", "3", "4"]
 
 
+@pytest.mark.alone
 def test_a_hanging_call_ends_with_its_process_and_is_told(connection: Connection, bench: Bench) -> None:
     @tensorlake_function(timeout=0.2)
     def hangs(x: int) -> int:
@@ -212,6 +213,7 @@ def test_a_worker_paused_past_the_deadline_that_goes_on_costs_a_timeout_and_noth
         assert len(bench.store.index(batch.calls[0].fingerprint, refresh=True)) == 1
 
 
+@pytest.mark.alone
 def test_cancelling_frees_a_worker_at_once(connection: Connection, bench: Bench, calls: Calls) -> None:
     @tensorlake_function
     def long(x: int) -> int:

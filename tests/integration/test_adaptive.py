@@ -15,6 +15,8 @@ from tensorlake_nb import Graph, configure, tensorlake_function
 from tests.support.notes import Notes
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.alone
+
 PATIENCE_S = 120.0
 
 

@@ -9,6 +9,8 @@ import pytest
 from tensorlake_nb import Graph, tensorlake_function
 from tests.support.notes import Notes
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize("slow", [0, 60])
 def test_everything_else_is_finished_while_one_element_takes_long(notes: Notes, slow: int) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 REPOSITORY = Path(__file__).parents[2]
 RAW_DASK = REPOSITORY / "tests" / "benchmarks" / "peers" / "raw_dask.py"
 

@@ -18,7 +18,7 @@ from tensorlake_nb.engine.cluster.session import current
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tests.support.notes import Notes
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs getrusage")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(os.name == "nt", reason="needs getrusage")]
 MIB = 2**20
 
 

@@ -38,6 +38,7 @@ def test_decorating_a_function_loads_neither_dask_nor_zarr() -> None:
     assert loaded == []
 
 
+@pytest.mark.alone
 def test_importing_the_package_takes_a_fraction_of_importing_numpy() -> None:
     """A ratio of two imports in one process, since an absolute time says more about the machine."""
     mine, numpy = map(

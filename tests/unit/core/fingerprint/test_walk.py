@@ -401,6 +401,7 @@ def test_a_hundred_functions_that_call_each_other_are_followed_once() -> None:
     assert len([label for label in fingerprint(namespace["f0"]).parts if label.startswith("helper")]) == 99
 
 
+@pytest.mark.alone
 def test_a_typical_function_is_fingerprinted_in_a_few_milliseconds(project: Project) -> None:
     project.write(tools=TOOLS)
     namespace: dict[str, Any] = {"__name__": "__main__"}

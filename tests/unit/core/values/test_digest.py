@@ -403,6 +403,7 @@ def test_where_a_cycle_is_entered_counts() -> None:
     assert len(set(map(digest, ring))) == 3
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("ring", "ways"), [(False, 1), (False, 2), (True, 1), (True, 2)])
 def test_long_chains_are_no_limit(ring: bool, ways: int) -> None:
     short, long = (_chain(n, ring=ring, ways=ways) for n in (400, 6_000))

@@ -121,6 +121,7 @@ def test_a_client_that_could_not_be_closed_is_forgotten_without_a_word(
     assert said == []
 
 
+@pytest.mark.alone
 def test_a_killed_worker_is_replaced_and_its_death_is_known(embedded: Connection) -> None:
     first = addresses(embedded)[0]
     began = time.monotonic()
@@ -357,6 +358,7 @@ def test_an_address_is_connected_to(embedded: Connection) -> None:
     assert embedded.slots() == 2
 
 
+@pytest.mark.alone
 def test_an_address_where_nobody_answers_is_a_clear_error_within_ten_seconds() -> None:
     began = time.monotonic()
 

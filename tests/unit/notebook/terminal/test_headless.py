@@ -137,7 +137,8 @@ def test_progress_of_runs_is_shown_and_the_store_can_be_asked_afterwards(
     assert main(["show", ran.out.split()[-1], "--store", "store"]) == 0
     shown = capsys.readouterr().out
 
-    assert ran.err.splitlines() == [
+    told = [line for line in ran.err.splitlines() if "waiting" not in line]  # which a slow machine has to say
+    assert told == [
         "doubles: numbers ✓ 1 computed",
         "doubles: double ✓ 3 computed",
         "doubles: succeeded",

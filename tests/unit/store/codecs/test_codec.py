@@ -66,7 +66,7 @@ PLAIN: list[Any] = [
     (1, (2, [3])),
     {"a": 1, 2: "b", (3, 4): None, None: ()},
     {3, 1, 2},
-    frozenset({(1, 2), "x"}),
+    frozenset({(1, 2), (3, 4)}),
     1 + 2j,
     range(1, 9, 3),
     slice(1, None, 2),
