@@ -168,6 +168,12 @@ class _Package:
         self._open: list[tuple[Any, str, str, str, Any]] = []
         classes = dict[int, type]()
         self._views = [_namespace(module) for _, module in modules]
+        #: What stands for a module and isn't one may have another namespace later.
+        self._stand_ins = [
+            (module, view)
+            for (_, module), view in zip(modules, self._views, strict=True)
+            if type(module) is not types.ModuleType
+        ]
         self._values = list[Any]()
         for (name, module), namespace in zip(modules, tuple(self._views), strict=True):
             for attribute, value in self._taken(namespace):
@@ -187,9 +193,9 @@ class _Package:
 
     def is_now(self, modules: list[tuple[str, Any]]) -> bool:
         """Whether it has these modules, and every name in them and their classes stands for what it did."""
-        if not _same(self._modules, modules):
+        if self._modules is not modules and not _same(self._modules, modules):
             return False
-        if not all(_namespace(module) is view for (_, module), view in zip(modules, self._views, strict=False)):
+        if not all(_namespace(stand_in) is view for stand_in, view in self._stand_ins):
             return False
         values = itertools.chain.from_iterable(map(_VALUES, self._views))
         try:
@@ -199,10 +205,13 @@ class _Package:
             return False
         return all(vars(owner).get(name) is value for owner, _, _, name, value in self._found)
 
-    def patches(self) -> Iterator[Patch]:
-        held = (each for each in self._open if self._holds_projects(each[-1]))
-        for owner, module, qualname, name, value in itertools.chain(self._found, held):
-            yield Patch(module, qualname, name, value, _is_new(owner, name, self._spaces))
+    def patches(self) -> list[Patch]:
+        """What is of the project in it now."""
+        held = [each for each in self._open if self._holds_projects(each[-1])] if self._open else []
+        return [
+            Patch(module, qualname, name, value, _is_new(owner, name, self._spaces))
+            for owner, module, qualname, name, value in (*self._found, *held)
+        ]
 
     def _taken(self, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """What stands in a namespace and isn't plain; all its values are taken note of."""
@@ -232,8 +241,12 @@ class _Package:
 
     def _holds_projects(self, value: Any) -> bool:
         """Whether code of the project is an attribute of an object, as accessors have it."""
-        held = list(object.__getattribute__(value, "__dict__").values())
-        return any(self._is_projects(each) for each in held if type(each) in (types.FunctionType, type))
+        held = [
+            each
+            for each in list(object.__getattribute__(value, "__dict__").values())
+            if type(each) in (types.FunctionType, type)
+        ]
+        return any(map(self._is_projects, held))
 
 
 def _is_new(owner: Any, name: str, spaces: Collection[int]) -> bool:
@@ -280,7 +293,9 @@ def _same(before: list[tuple[str, Any]], now: list[tuple[str, Any]]) -> bool:
     """Whether these are the very same modules, under the same names in the same order."""
     if len(before) != len(now):
         return False
-    return all(name == other and module is held for (name, module), (other, held) in zip(before, now, strict=True))
+    return all(map(operator.eq, map(_NAME, before), map(_NAME, now))) and all(
+        map(operator.is_, map(_MODULE, before), map(_MODULE, now))
+    )
 
 
 def _namespace(module: Any) -> Mapping[str, Any]:
@@ -299,6 +314,7 @@ def _may_hold(kind: type) -> bool:
 #: ``Py_TPFLAGS_HEAPTYPE``: a class that a program has made.
 _MADE_BY_A_PROGRAM = 1 << 9
 _VALUES = operator.methodcaller("values")
+_NAME, _MODULE = operator.itemgetter(0), operator.itemgetter(1)
 #: Stands behind all values, so that fewer or more of them are other ones.
 _END = object()
 _NOTHING: dict[str, Any] = {}
