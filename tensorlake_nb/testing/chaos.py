@@ -27,7 +27,7 @@ from tensorlake_nb.store.checkpoints.opening import open_store
 from tensorlake_nb.store.checkpoints.run_log import RunLog
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.filesystems.retrying import Patience, patient
-from tensorlake_nb.store.writing.spool import read_spool
+from tensorlake_nb.store.format.spool_frames import read_spool
 from tensorlake_nb.testing.evidence import committed_twice
 from tensorlake_nb.testing.faults import Faults
 from tensorlake_nb.testing.store import faulty_url

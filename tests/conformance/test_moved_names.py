@@ -11,7 +11,7 @@ import pytest
 
 from tensorlake_nb import File
 from tensorlake_nb.core.values.digest import digest
-from tensorlake_nb.engine.travel import pickler
+from tensorlake_nb.engine.travel import unpickler
 from tensorlake_nb.store.codecs.classes import ModuleResolver
 from tensorlake_nb.store.codecs.codec import decode, encode
 from tensorlake_nb.store.codecs.pickles import unpickled
@@ -73,5 +73,5 @@ def test_every_name_that_stores_hold_leads_somewhere(name: str) -> None:
     module, _, attribute = name.partition(":")
     pickled = f"c{module}\n{attribute}\n.".encode()
 
-    assert callable(pickler.loads(pickled))
-    assert pickler.loads(pickled) is unpickled(pickled, ModuleResolver())
+    assert callable(unpickler.loads(pickled))
+    assert unpickler.loads(pickled) is unpickled(pickled, ModuleResolver())

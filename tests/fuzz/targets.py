@@ -28,9 +28,9 @@ from tensorlake_nb.store.format.compression import compress
 from tensorlake_nb.store.format.record import base64_of, read_record, unfolded, write_record
 from tensorlake_nb.store.format.sealing import seal, unseal
 from tensorlake_nb.store.format.segment import Segment
+from tensorlake_nb.store.format.spool_frames import _HEAD, MAGIC, frame_of, read_spool
 from tensorlake_nb.store.format.stream_record import StreamRecord
 from tensorlake_nb.store.format.trust import keys_of
-from tensorlake_nb.store.writing.spool import _HEAD, MAGIC, _frame, read_spool
 from tests.conformance.v1.write_store import TASKS
 from tests.fuzz.mutations import mutated_bytes, mutated_data
 from tests.support.stores import FINGERPRINT, OTHER
@@ -100,7 +100,7 @@ class Fuzz:
         else:
             body = mutated_bytes(body, chance)
         frames[at] = (chance.choice((kind, kind, chance.randrange(256))), body)
-        raw = MAGIC + b"".join(_frame(*frame) for frame in frames)
+        raw = MAGIC + b"".join(frame_of(*frame) for frame in frames)
         if chance.random() < 0.2:
             raw = mutated_bytes(raw, chance)
         read_spool(raw, STRANGER)

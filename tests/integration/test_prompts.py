@@ -12,6 +12,7 @@ from tensorlake_nb import Graph, tensorlake_function
 from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
 from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.engine.travel import pickler as travel
+from tensorlake_nb.engine.travel import unpickler
 from tensorlake_nb.store.codecs.classes import ModuleResolver
 from tensorlake_nb.store.codecs.pickles import pickled, unpickled
 from tests.support.notes import Notes
@@ -59,7 +60,7 @@ def test_a_loaders_template_and_an_environment_that_has_rendered_travel() -> Non
         rendered = made.get_template("page").render(y="q")
         for held in (made, made.get_template("page")):
             for back in (
-                travel.loads(travel.dumps(held)[0]),
+                unpickler.loads(travel.dumps(held)[0]),
                 unpickled(pickled(held, ModuleResolver()), ModuleResolver()),
             ):
                 template = back.get_template("page") if isinstance(back, jinja2.Environment) else back
@@ -94,4 +95,4 @@ def test_templates_of_one_text_are_one_and_nothing_of_them_is_unseen(source: str
 
     assert digest(template) == digest(jinja2.Template(source)) != digest(jinja2.Template(source + " "))
     assert fingerprint(f).opaque == ()
-    assert travel.loads(travel.dumps(template)[0]).render(x=2) == template.render(x=2)
+    assert unpickler.loads(travel.dumps(template)[0]).render(x=2) == template.render(x=2)

@@ -22,8 +22,8 @@ from tensorlake_nb.store.format.record import read_record, write_record
 from tensorlake_nb.store.format.sealing import seal, unseal
 from tensorlake_nb.store.format.segment import Segment
 from tensorlake_nb.store.format.segment_builder import SegmentBuilder
+from tensorlake_nb.store.format.spool_frames import MAGIC, read_spool
 from tensorlake_nb.store.format.zarr_arrays import Layout, chunks_of, cut, large_rows, stacked
-from tensorlake_nb.store.writing.spool import MAGIC, read_spool
 from tests.support.stores import FINGERPRINT, Colour, Page, Pair, Point, Size, encoded
 
 leaves = (

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from tensorlake_nb.store.writing.spool import read_spool
+from tensorlake_nb.store.format.spool_frames import read_spool
 from tests.support.leftovers import Mark, marked
 
 HERE = Path(__file__).parent

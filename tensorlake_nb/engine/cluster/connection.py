@@ -6,14 +6,11 @@ import atexit
 import logging
 import multiprocessing
 import os
-import platform
-import re
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import dask
@@ -21,7 +18,6 @@ from distributed import Client, KilledWorker, Nanny, Security, SpecCluster, Work
 from distributed.comm.addressing import parse_address
 from distributed.comm.registry import get_backend
 
-import tensorlake_nb
 from tensorlake_nb.engine.cluster import backlog
 from tensorlake_nb.engine.cluster.nanny import (
     Births,
@@ -35,6 +31,7 @@ from tensorlake_nb.engine.cluster.nanny import (
     end_left,
     silencing_only_its_own,
 )
+from tensorlake_nb.engine.cluster.versions import disagreements, versions_here, versions_there
 from tensorlake_nb.engine.cluster.worker_deaths import BegunBeforeError, attempt_once, ending_of
 from tensorlake_nb.engine.process.children import kill_tree
 from tensorlake_nb.engine.process.surroundings import Followed, Surroundings
@@ -47,8 +44,6 @@ _SpecCluster: Any = SpecCluster
 _Client: Any = MuteClient
 _LOOPBACK = "127.0.0.1"
 _DEATH_NOTICE_S = 1.0
-#: In another version of these, what one side sends can't be understood by the other.
-_MUST_AGREE = ("dask", "distributed", "cloudpickle")
 
 #: How Dask calls the processes of its workers.
 _WORKER = "Dask Worker process"
@@ -154,7 +149,7 @@ class Connection:
         ClusterError
             Says what is in another version there, or missing.
         """
-        problems = _disagreements(_versions(), _versions_there(self.client, workers))
+        problems = disagreements(versions_here(), versions_there(self.client, workers))
         if problems:
             raise ClusterError(
                 f"the workers of {self.address} can't work for this kernel: {'; '.join(problems)}. "
@@ -368,45 +363,6 @@ def _checked(connection: Connection) -> Connection:
         connection.close()
         raise
     return connection
-
-
-def _versions_there(client: Any, workers: Sequence[str] | None = None) -> dict[str, dict[str, str]]:
-    told: dict[str, dict[str, str] | Exception] = client.run(_versions_on_worker, workers=workers, on_error="return")
-    found: dict[str, dict[str, str]] = {}
-    for worker, versions in told.items():
-        if isinstance(versions, OSError):
-            continue  # it is just leaving
-        if isinstance(versions, Exception):  # the very function that was to tell can't be imported there
-            missing = re.search(r"No module named \W*([\w.]+)", str(versions))
-            if missing is None:
-                raise versions
-            versions = {**_versions(), missing[1]: "missing"}
-        found[worker] = versions
-    return found
-
-
-def _versions_on_worker() -> dict[str, str]:
-    return _versions()
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": ".".join(platform.python_version_tuple()[:2])}
-    for package in _MUST_AGREE:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "missing"
-    return {**found, "tensorlake_nb": tensorlake_nb.__version__}
-
-
-def _disagreements(mine: Mapping[str, str], theirs: Mapping[str, Mapping[str, str]]) -> list[str]:
-    problems: list[str] = []
-    for name in dict.fromkeys(each for versions in (mine, *theirs.values()) for each in versions):
-        here = mine.get(name, "installed")
-        others = sorted({versions.get(name, here) for versions in theirs.values()} - {here})
-        if others:
-            problems.append(f"{name} is {here} here and {', '.join(others)} there")
-    return problems
 
 
 def _has_processes(client: Client) -> bool:

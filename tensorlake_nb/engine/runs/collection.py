@@ -16,9 +16,10 @@ from tensorlake_nb.engine.runs import detached
 from tensorlake_nb.errors import OptionError
 from tensorlake_nb.store.claims import meeting as sharing
 from tensorlake_nb.store.claims.lease import Lease, leases
-from tensorlake_nb.store.collecting.removal import Collection, Tally
+from tensorlake_nb.store.collecting.removal import Collection
 from tensorlake_nb.store.collecting.retention import GRACE_S, Retention
 from tensorlake_nb.store.collecting.survey import SurveyedRun
+from tensorlake_nb.store.collecting.tally import Tally
 from tensorlake_nb.store.owner import is_alive, this_process
 
 #: What each kind of thing is called, in the order of the table.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from tensorlake_nb.core.code.late_modules import locate, module_text
 from tensorlake_nb.core.origin import Origin
-from tensorlake_nb.engine.travel.pickler import PROCESS
+from tensorlake_nb.engine.travel.unpickler import PROCESS
 
 
 @dataclass(frozen=True, slots=True)

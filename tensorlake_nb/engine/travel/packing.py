@@ -17,9 +17,8 @@ from tensorlake_nb.core.code.source import nested_codes
 from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint
 from tensorlake_nb.core.functions.annotations import Unresolved, parameter_hints
 from tensorlake_nb.core.functions.function import Function
-from tensorlake_nb.engine.travel import main_module
+from tensorlake_nb.engine.travel import main_module, pickler, unpickler
 from tensorlake_nb.engine.travel import patches as patching
-from tensorlake_nb.engine.travel import pickler as travel
 from tensorlake_nb.engine.travel.culprit import culprit
 from tensorlake_nb.engine.travel.module_texts import Shipment, shipment
 from tensorlake_nb.errors import SerializationError
@@ -56,7 +55,7 @@ class Unpacked:
     def install(self) -> None:
         """Have imports and pickles in this process find what travelled; in the kernel they find the author's own."""
         self.shipped.install()
-        if self.shipped.process != travel.PROCESS:
+        if self.shipped.process != unpickler.PROCESS:
             main_module.place(self.named)
             patching.place(self.patches, self.gone)
 
@@ -74,7 +73,7 @@ def pack(function_print: FunctionPrint, function: Function) -> bytes:
     patches = [((each.module, each.owner, each.name), each.value) for each in function_print.patches]
     more = (patches, patching.gone()) if patches or patching.gone() else ()
     try:
-        data, sources = travel.dumps(
+        data, sources = pickler.dumps(
             (function, classes, *more),
             versions=function_print.versions,
             resolved=_annotations(function),
@@ -95,7 +94,7 @@ def unpack(data: bytes) -> Unpacked:
     shipped = Shipment(process, modules)
     shipped.install()
     try:
-        function, classes, *more = travel.loads(inner)
+        function, classes, *more = unpickler.loads(inner)
     except ImportError as error:
         raise SerializationError(
             f"a function needs {error.name or 'a module'!r}, which this worker can't import ({error}). "

@@ -26,6 +26,7 @@ from tensorlake_nb.store.format.outcomes import Entry, StoredObject, TaskOutcome
 from tensorlake_nb.store.format.paths import RECORD, is_of_run, segment_path, segments_path, streams_path
 from tensorlake_nb.store.format.segment import LARGE_BYTES, Segment
 from tensorlake_nb.store.format.segment_builder import SealedSegment
+from tensorlake_nb.store.format.spool_frames import SpoolContents
 from tensorlake_nb.store.format.trust import Keys, own_keys
 from tensorlake_nb.store.reading.index import Index
 from tensorlake_nb.store.reading.pictures import pictures_of
@@ -33,7 +34,6 @@ from tensorlake_nb.store.reading.reader import SHARED_BYTES, Reader
 from tensorlake_nb.store.reading.recent import Recent
 from tensorlake_nb.store.writing import recovery
 from tensorlake_nb.store.writing.recovery import Recovery
-from tensorlake_nb.store.writing.spool import SpoolContents
 from tensorlake_nb.store.writing.writer import Writer
 
 _MODULES = ModuleResolver()

@@ -10,11 +10,9 @@ Nothing here knows which runs are under way: that is asked of whoever collects.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, groupby, islice
 
 from tensorlake_nb.store.checkpoints.store import Store
@@ -23,6 +21,15 @@ from tensorlake_nb.store.claims.ledger import unused
 from tensorlake_nb.store.collecting.needs import NEW, NOBODY, Names, Needs, names_of, places, union
 from tensorlake_nb.store.collecting.retention import Retention, Verdict, candidates, how_many_fit, verdict
 from tensorlake_nb.store.collecting.survey import SurveyedRun, is_left, run_names, survey, survey_run, texts
+from tensorlake_nb.store.collecting.tally import (
+    Tally,
+    _Entry,
+    _is_segment,
+    _run_of_stream,
+    _segments_of,
+    _Stream,
+    _streams_of,
+)
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tensorlake_nb.store.filesystems.protocol import Found
 from tensorlake_nb.store.format.paths import (
@@ -54,47 +61,6 @@ _NAMES_AT_ONCE = 500
 IsLive = Callable[[SurveyedRun], bool]
 #: Whether a run that has a lease may be driven.
 IsLeased = Callable[[Lease], bool]
-
-
-@dataclass(slots=True)
-class Tally:
-    """How many things of one kind go, and how many stay, with their bytes."""
-
-    freed: int = 0
-    freed_bytes: int = 0
-    kept: int = 0
-    kept_bytes: int = 0
-
-    def add(self, size_bytes: int, *, is_freed: bool, n: int = 1) -> None:
-        """Count something."""
-        if is_freed:
-            self.freed, self.freed_bytes = self.freed + n, self.freed_bytes + size_bytes
-        else:
-            self.kept, self.kept_bytes = self.kept + n, self.kept_bytes + size_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A segment, or what is left of one: all that lies under its name."""
-
-    name: str
-    objects: tuple[Found, ...]
-    is_marked: bool
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(each.size_bytes for each in self.objects)
-
-    @property
-    def is_committed(self) -> bool:
-        return any(each.name == RECORD for each in self.objects)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    path: str
-    size_bytes: int
-    is_freed: bool
 
 
 class Collection:
@@ -394,26 +360,3 @@ class Collection:
         """Remove what a local disk has of directories without objects."""
         if isinstance(self._files, LocalFilesystem):
             self._files.prune(directories)
-
-
-def _is_segment(name: str) -> bool:
-    return is_part(name) and made_at(name) is not None
-
-
-def _streams_of(fingerprint: str) -> str:
-    return f"{STREAMS}/{fingerprint[:2]}/{fingerprint}"
-
-
-def _segments_of(text: bytes) -> list[str]:
-    """The segments that a stream's record names; none for something else."""
-    try:
-        return [str(name) for name in json.loads(text)["segments"]]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return []
-
-
-def _run_of_stream(text: bytes) -> str:
-    try:
-        return str(json.loads(text)["run"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""

@@ -14,7 +14,7 @@ from tensorlake_nb.errors import CheckpointNotFoundError, InternalError
 from tensorlake_nb.store.format.outcomes import TaskBlock, TaskOutcome
 from tensorlake_nb.store.format.paths import age_of
 from tensorlake_nb.store.format.segment import Segment
-from tensorlake_nb.store.writing.spool import SpoolContents
+from tensorlake_nb.store.format.spool_frames import SpoolContents
 
 #: Copies what a live writer's spool holds into a segment of our own, and gives the outcomes of that writer.
 Copy = Callable[[SpoolContents], Mapping[TaskKey, TaskOutcome]]

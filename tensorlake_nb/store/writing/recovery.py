@@ -24,9 +24,10 @@ from tensorlake_nb.store.format.paths import (
     writer_of,
 )
 from tensorlake_nb.store.format.segment import Segment
+from tensorlake_nb.store.format.spool_frames import SpoolContents, read_spool
 from tensorlake_nb.store.format.zarr_arrays import Layout, chunks_of
+from tensorlake_nb.store.writing.abandoned_spools import take_over
 from tensorlake_nb.store.writing.segment_store import SegmentStore
-from tensorlake_nb.store.writing.spool import SpoolContents, read_spool, take_over
 
 logger = logging.getLogger(__name__)
 

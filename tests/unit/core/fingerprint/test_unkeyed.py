@@ -17,7 +17,7 @@ import pytest
 from tensorlake_nb import tensorlake_function
 from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint, fingerprint
 from tensorlake_nb.core.values.digest import digest
-from tensorlake_nb.engine.travel import pickler as travel
+from tensorlake_nb.engine.travel import pickler
 from tensorlake_nb.errors import UnhashableInputError
 
 PACKAGE = """
@@ -123,7 +123,7 @@ def test_a_modules_global_that_cant_be_sent_counts_by_the_text_that_makes_it(
 ) -> None:
     """A worker gets it by importing the module."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert travel.PROCESS  # the rule of what can be sent is there
+    assert callable(pickler.dumps)  # the rule of what can be sent is there
 
     first, same, edited = (print_of_module(tmp_path, *given) for given in (("one", 1), ("one", 1), ("two", 1)))
 

@@ -23,6 +23,7 @@ from tensorlake_nb.engine.cluster import connection as cluster
 from tensorlake_nb.engine.cluster import nanny as nannies
 from tensorlake_nb.engine.cluster.connection import Connection, connect, death_of
 from tensorlake_nb.engine.cluster.nanny import cause_of
+from tensorlake_nb.engine.cluster.versions import versions_here
 from tensorlake_nb.errors import ClusterError
 from tests.support.waiting import wait_until
 
@@ -383,7 +384,7 @@ def test_something_else_than_a_cluster_is_refused() -> None:
 
 
 def test_other_versions_on_the_workers_are_named(embedded: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_versions_there", lambda *_: {"a": {**cluster._versions(), "cloudpickle": "1.0"}})
+    monkeypatch.setattr(cluster, "versions_there", lambda *_: {"a": {**versions_here(), "cloudpickle": "1.0"}})
 
     with pytest.raises(ClusterError, match=r"cloudpickle is [\d.]+ here and 1\.0 there"):
         connect(embedded.address)

@@ -20,6 +20,7 @@ from tensorlake_nb.core.code.patches import find_patches
 from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
 from tensorlake_nb.engine.travel import patches as patching
 from tensorlake_nb.engine.travel import pickler as travel
+from tensorlake_nb.engine.travel import unpickler
 from tensorlake_nb.engine.travel.packing import Unpacked, pack, unpack
 from tensorlake_nb.errors import SerializationError
 
@@ -49,7 +50,7 @@ def packed() -> bytes:
 
 def arrived(data: bytes, monkeypatch: pytest.MonkeyPatch) -> Unpacked:
     """Bring it to life as a process does that isn't the kernel."""
-    monkeypatch.setattr(travel, "PROCESS", "another")
+    monkeypatch.setattr(unpickler, "PROCESS", "another")
     unpacked = unpack(data)
     unpacked.install()
     monkeypatch.undo()
@@ -85,7 +86,7 @@ def test_functions_of_numpy_and_of_c_are_there_below_what_replaces_them(
         kernel.setattr(owner, name, lambda value: plain(value) + 1)
         found = tuple(patch for patch in find_patches() if patch.path == f"{owner.__name__}.{name}")
         data = travel.dumps(found[0].value)[0]
-    replacing = travel.loads(data)
+    replacing = unpickler.loads(data)
 
     assert replacing(4) == plain(4) + 1
 

@@ -14,6 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from tensorlake_nb import tensorlake_function
 from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
 from tensorlake_nb.engine.travel import pickler as travel
+from tensorlake_nb.engine.travel import unpickler
 from tensorlake_nb.engine.travel.packing import pack
 from tensorlake_nb.errors import SerializationError
 
@@ -69,7 +70,7 @@ class Open(Plain):
 
 
 def there(value: Any) -> Any:
-    return travel.loads(travel.dumps(value)[0])
+    return unpickler.loads(travel.dumps(value)[0])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from tensorlake_nb.store.checkpoints.run_log import RunLog
 from tensorlake_nb.store.filesystems import retrying as patience_module
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tensorlake_nb.store.filesystems.retrying import Patience, expected, listed, patient, persistently
-from tensorlake_nb.store.writing.spool import Spool, read_spool
+from tensorlake_nb.store.format.spool_frames import read_spool
+from tensorlake_nb.store.writing.spool import Spool
 from tests.support.stores import FINGERPRINT, add, key, local_store
 
 FULL = errno.ENOSPC

@@ -30,8 +30,8 @@ from tensorlake_nb.store.format.paths import ledger_path
 from tensorlake_nb.store.format.record import base64_of, folded, read_record, write_record
 from tensorlake_nb.store.format.sealing import seal
 from tensorlake_nb.store.format.segment import Segment
+from tensorlake_nb.store.format.spool_frames import ENTRY, MAGIC, frame_of, read_spool
 from tensorlake_nb.store.format.trust import keys_of
-from tensorlake_nb.store.writing.spool import _ENTRY, MAGIC, _frame, read_spool
 from tests.support.stores import FINGERPRINT, committed, key, outcome_of, segment_directory
 
 MINE, THEIRS = keys_of("m" * 64), keys_of("t" * 64)
@@ -212,7 +212,7 @@ def test_a_forged_spool_entry_is_left_out(value: list[Any]) -> None:
     entry = msgpack.packb([key(1), -1, [value], None, None, 0.0, None])
 
     with little_memory():
-        contents = read_spool(MAGIC + _frame(1, header) + _frame(_ENTRY, entry))
+        contents = read_spool(MAGIC + frame_of(1, header) + frame_of(ENTRY, entry))
 
     assert contents.entries == {}
     assert "makes no sense" in str(contents.damage)
@@ -233,7 +233,7 @@ def test_a_spool_whose_large_value_lies_elsewhere_is_left_out_of_recovery(tmp_pa
     value = ["msgpack", b"d" * 32, None, [f"{FINGERPRINT}/w~1", "large", layout, 0, objects]]
     header = msgpack.packb({"fingerprint": FINGERPRINT, "writer": "w", "host": "", "locked": True})
     entry = msgpack.packb([key(1), -1, [value], None, None, 0.0, None])
-    store.filesystem.put(f"spool/{FINGERPRINT}/w~1.spool", MAGIC + _frame(1, header) + _frame(_ENTRY, entry))
+    store.filesystem.put(f"spool/{FINGERPRINT}/w~1.spool", MAGIC + frame_of(1, header) + frame_of(ENTRY, entry))
 
     store.recover()
 
@@ -248,7 +248,7 @@ def test_senseless_effects_are_damage(content: Any) -> None:
 
 @pytest.mark.parametrize("header", [None, [], [1], "text", {1: 2}])
 def test_a_spool_whose_header_is_no_header_is_damage(header: Any) -> None:
-    contents = read_spool(MAGIC + _frame(1, msgpack.packb(header)))
+    contents = read_spool(MAGIC + frame_of(1, msgpack.packb(header)))
 
     assert (contents.writer, contents.entries) == ("", {})
     assert contents.damage

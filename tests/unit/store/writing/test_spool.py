@@ -10,7 +10,9 @@ import numpy as np
 from tensorlake_nb.core.batches.batch import BARE, Span
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tensorlake_nb.store.format.outcomes import Entry
-from tensorlake_nb.store.writing.spool import Spool, read_spool, take_over
+from tensorlake_nb.store.format.spool_frames import read_spool
+from tensorlake_nb.store.writing.abandoned_spools import take_over
+from tensorlake_nb.store.writing.spool import Spool
 from tests.support.stores import FINGERPRINT, Odd, digests_of, encoded, key
 
 
