@@ -26,7 +26,7 @@ def notes(tmp_path: Path) -> Notes:
     return Notes(str(tmp_path / "notes"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster of processes of their own, over TLS: two workers, one of which says that it has a GPU."""
     made = Cluster(tmp_path_factory.mktemp("cluster"))
@@ -38,7 +38,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         made.close()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _cluster() -> Iterator[None]:
     yield
     from tensorlake_nb.engine.cluster import session
