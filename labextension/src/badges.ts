@@ -18,10 +18,10 @@ export function graphNameIn(source: string): string | null {
 export function badgeTitle(graph: GraphSummary): string {
   const words: Readonly<Record<GraphSummary['state'], string>> = {
     fresh: 'The last run has everything as the code is now.',
-    stale: `The code changed since the last run: ${graph.stale.map(name => oneLine(name, 40)).join(', ')}.`,
+    stale: `The code changed since the last run: ${graph.stale.map((name) => oneLine(name, 40)).join(', ')}.`,
     failed: 'The last run did not succeed.',
     running: 'It is running.',
-    new: 'It was not run in this store yet.'
+    new: 'It was not run in this store yet.',
   };
   return `${oneLine(graph.name, 80)}: ${words[graph.state]}`;
 }
@@ -33,14 +33,22 @@ export function showBadges(panel: NotebookPanel, graphs: readonly GraphSummary[]
     prompt?.querySelector('.tlk-badge')?.remove();
     if (cell.model.type !== 'code' || prompt === null) continue;
     const name = graphNameIn(cell.model.sharedModel.getSource());
-    const graph = name === null ? undefined : graphs.find(each => each.name === name);
+    const graph = name === null ? undefined : graphs.find((each) => each.name === name);
     if (graph === undefined) continue;
     const title = badgeTitle(graph);
-    prompt.append(h('span', { class: 'tlk-badge', role: 'img', 'data-state': graph.state, title, 'aria-label': title }, `${GRAPH_GLYPHS[graph.state]} ${graph.state}`));
+    prompt.append(
+      h(
+        'span',
+        { class: 'tlk-badge', role: 'img', 'data-state': graph.state, title, 'aria-label': title },
+        `${GRAPH_GLYPHS[graph.state]} ${graph.state}`,
+      ),
+    );
   }
 }
 
 /** Whether a notebook is any of our business: nothing is asked of the kernels of others. */
 export function usesTensorlake(panel: NotebookPanel): boolean {
-  return panel.content.widgets.some(cell => cell.model.type === 'code' && cell.model.sharedModel.getSource().includes('tensorlake'));
+  return panel.content.widgets.some(
+    (cell) => cell.model.type === 'code' && cell.model.sharedModel.getSource().includes('tensorlake'),
+  );
 }

@@ -36,7 +36,7 @@ export class BoxView {
       'g',
       { class: 'tlk-note', transform: `translate(${right - 6} ${y + 16})` },
       svg('circle', { r: 6 }),
-      svg('text', { y: 3.5, 'text-anchor': 'middle' }, 'i')
+      svg('text', { y: 3.5, 'text-anchor': 'middle' }, 'i'),
     );
     this.bar = svg('g', { class: 'tlk-bar', transform: `translate(${x} ${y + 55.5})` });
     this.element = svg(
@@ -47,7 +47,7 @@ export class BoxView {
         tabindex: -1,
         transform: `translate(${place.x} ${place.y})`,
         'data-node': box.name,
-        'data-kind': box.node.kind
+        'data-kind': box.node.kind,
       },
       this.title,
       svg('path', { d: outline(box.node.kind), class: 'tlk-ring' }),
@@ -57,7 +57,7 @@ export class BoxView {
       this.time,
       this.numbers,
       this.note,
-      this.bar
+      this.bar,
     );
     this.update(box);
   }
@@ -71,7 +71,7 @@ export class BoxView {
     setText(this.time, box.time);
     setText(this.numbers, box.numbers);
     setAttribute(this.note, 'display', box.notes.length && !box.retries ? null : 'none'); // ticks of retries stand there
-    const told = [box.name, box.node.about, ...box.notes].map(text => plain(text).slice(0, 400));
+    const told = [box.name, box.node.about, ...box.notes].map((text) => plain(text).slice(0, 400));
     setText(this.title, told.filter(Boolean).join('\n'));
     this.drawBar(box);
   }
@@ -93,7 +93,9 @@ export class BoxView {
     for (const { state, fraction } of pieces) {
       const size = fraction * width;
       if (state !== 'waiting')
-        parts.push(svg('rect', { x, width: Math.max(size, 1), height: BAR_HEIGHT, class: 'tlk-segment', 'data-state': state }));
+        parts.push(
+          svg('rect', { x, width: Math.max(size, 1), height: BAR_HEIGHT, class: 'tlk-segment', 'data-state': state }),
+        );
       x += size;
     }
     const ticks = Math.min(box.retries, MOST_TICKS);
@@ -109,8 +111,7 @@ export class BoxView {
 /** A function is a rounded box, a router a hexagon, a reducer a funnel that narrows to the right. */
 function outline(kind: NodeKind): string {
   const [x0, x1, y0, y1] = [-BOX_WIDTH / 2, BOX_WIDTH / 2, -BOX_HEIGHT / 2, BOX_HEIGHT / 2];
-  if (kind === 'router')
-    return `M${x0 + SLANT} ${y0}H${x1 - SLANT}L${x1} 0L${x1 - SLANT} ${y1}H${x0 + SLANT}L${x0} 0Z`;
+  if (kind === 'router') return `M${x0 + SLANT} ${y0}H${x1 - SLANT}L${x1} 0L${x1 - SLANT} ${y1}H${x0 + SLANT}L${x0} 0Z`;
   if (kind === 'reducer')
     return `M${x0} ${y0}L${x1 - SLANT} ${y0 + 6}L${x1} ${y0 + 6 + SLANT}V${y1 - 6 - SLANT}L${x1 - SLANT} ${y1 - 6}L${x0} ${y1}Z`;
   const r = 8;

@@ -6,7 +6,16 @@
  * thread of its own. Where there is none, a blocked kernel still hears an interrupt, which cancels the run.
  */
 
-import { CONTROL_TARGET, type Replies, type Reply, type Request, type RequestKind, VERSION, VersionMismatch, parseReply } from './messages';
+import {
+  CONTROL_TARGET,
+  parseReply,
+  type Replies,
+  type Reply,
+  type Request,
+  type RequestKind,
+  VERSION,
+  VersionMismatch,
+} from './messages';
 import type { Channel } from './panes';
 
 /** What is used of JupyterLab's kernel connection; a widget manager hands it over untyped. */
@@ -16,7 +25,9 @@ export interface Kernel {
   readonly statusChanged?: Signal<string>;
   createComm(target: string): Comm;
   interrupt(): Promise<void>;
-  requestExecute?(content: { code: string; silent: boolean; store_history: boolean }): { readonly done: Promise<unknown> };
+  requestExecute?(content: { code: string; silent: boolean; store_history: boolean }): {
+    readonly done: Promise<unknown>;
+  };
 }
 
 interface Signal<T> {
@@ -62,18 +73,30 @@ class Pending {
   private readonly prefix = Math.random().toString(36).slice(2, 10);
 
   /** Send and wait for the reply with the same id. */
-  async ask<K extends RequestKind>(request: Extract<Request, { kind: K }>, send: (message: object) => void, signal?: AbortSignal): Promise<Replies[K]> {
+  async ask<K extends RequestKind>(
+    request: Extract<Request, { kind: K }>,
+    send: (message: object) => void,
+    signal?: AbortSignal,
+  ): Promise<Replies[K]> {
     this.made += 1;
     const id = `${this.prefix}-${this.made}`;
     const reply = await new Promise<Reply<RequestKind>>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`No answer from the kernel within ${PATIENCE_MS / 1000} s.`)), PATIENCE_MS);
+      const timer = setTimeout(
+        () => reject(new Error(`No answer from the kernel within ${PATIENCE_MS / 1000} s.`)),
+        PATIENCE_MS,
+      );
       const settle = (act: () => void): void => {
         clearTimeout(timer);
         this.waiting.delete(id);
         act();
       };
-      this.waiting.set(id, { resolve: found => settle(() => resolve(found)), reject: error => settle(() => reject(error)) });
-      signal?.addEventListener('abort', () => this.waiting.get(id)?.reject(new DOMException('not wanted any more', 'AbortError')));
+      this.waiting.set(id, {
+        resolve: (found) => settle(() => resolve(found)),
+        reject: (error) => settle(() => reject(error)),
+      });
+      signal?.addEventListener('abort', () =>
+        this.waiting.get(id)?.reject(new DOMException('not wanted any more', 'AbortError')),
+      );
       send({ version: VERSION, id, ...request });
     });
     if (reply.version !== VERSION) throw new VersionMismatch(reply.version);
@@ -108,12 +131,15 @@ export class KernelChannel implements Channel {
     private readonly isBlocked: () => boolean,
     signal: AbortSignal,
     /** The model that draws the panel, if one does: what a click begins is then shown by it. */
-    private readonly modelId: () => string | null = () => null
+    private readonly modelId: () => string | null = () => null,
   ) {
     this.use(kernel);
     signal.addEventListener('abort', () => {
       this.kernel?.statusChanged?.disconnect(this.onStatus);
-      void this.comm?.then(comm => quietly(() => comm.close()), () => undefined);
+      void this.comm?.then(
+        (comm) => quietly(() => comm.close()),
+        () => undefined,
+      );
       this.pending.rejectAll('the panel was closed');
     });
   }
@@ -139,7 +165,8 @@ export class KernelChannel implements Channel {
 
   get connect(): (() => Promise<void>) | null {
     const kernel = this.kernel;
-    if (kernel === null || kernel.status === 'dead' || (this.trouble !== GONE && this.trouble !== NOT_LOADED)) return null;
+    if (kernel === null || kernel.status === 'dead' || (this.trouble !== GONE && this.trouble !== NOT_LOADED))
+      return null;
     return async () => {
       await kernel.requestExecute?.({ code: 'import tensorlake_nb', silent: true, store_history: false }).done;
       this.comm = null;
@@ -168,10 +195,14 @@ export class KernelChannel implements Channel {
     }
   }
 
-  private async put<K extends RequestKind>(kernel: Kernel, request: Extract<Request, { kind: K }>, signal?: AbortSignal): Promise<Replies[K]> {
+  private async put<K extends RequestKind>(
+    kernel: Kernel,
+    request: Extract<Request, { kind: K }>,
+    signal?: AbortSignal,
+  ): Promise<Replies[K]> {
     const comm = await this.open(kernel);
     if (this.obstacle !== null) throw new Error(this.obstacle);
-    return this.pending.ask<K>(request, message => this.post(comm, message), signal);
+    return this.pending.ask<K>(request, (message) => this.post(comm, message), signal);
   }
 
   private post(comm: Comm, message: object): void {
@@ -179,12 +210,16 @@ export class KernelChannel implements Channel {
   }
 
   /** By request if the kernel can hear it, else, or if it doesn't answer, by an interrupt. */
-  private async cancel<K extends RequestKind>(kernel: Kernel, request: Extract<Request, { kind: K }>, signal?: AbortSignal): Promise<Replies[K]> {
+  private async cancel<K extends RequestKind>(
+    kernel: Kernel,
+    request: Extract<Request, { kind: K }>,
+    signal?: AbortSignal,
+  ): Promise<Replies[K]> {
     const wasBlocked = this.isBlocked();
     const comm = await this.open(kernel);
-    if (!wasBlocked) return this.pending.ask<K>(request, message => this.post(comm, message), signal);
+    if (!wasBlocked) return this.pending.ask<K>(request, (message) => this.post(comm, message), signal);
     if (this.canBeHeard()) {
-      const asked = this.pending.ask<K>(request, message => this.post(comm, message), signal);
+      const asked = this.pending.ask<K>(request, (message) => this.post(comm, message), signal);
       const isHeard = await Promise.race([asked.then(() => true), sleep(CANCEL_MS).then(() => false)]);
       if (isHeard) return asked;
       asked.catch(() => undefined);
@@ -207,7 +242,7 @@ export class KernelChannel implements Channel {
 
   private async start(kernel: Kernel): Promise<Comm> {
     const comm = attempt(() => kernel.createComm(CONTROL_TARGET));
-    comm.onMsg = message => this.pending.take(message.content.data);
+    comm.onMsg = (message) => this.pending.take(message.content.data);
     comm.onClose = () => this.lose(NOT_LOADED);
     if (kernel.supportsSubshells === true && comm.subshellStarted !== undefined)
       await Promise.race([comm.subshellStarted, sleep(SUBSHELL_MS)]);
@@ -245,7 +280,7 @@ export class ModelChannel implements Channel {
   constructor(
     private readonly model: CustomMessages,
     private readonly isBlocked: () => boolean,
-    signal: AbortSignal
+    signal: AbortSignal,
   ) {
     const take = (message: unknown): void => this.pending.take(message);
     model.on('msg:custom', take);
@@ -266,12 +301,12 @@ export class ModelChannel implements Channel {
 
   async ask<K extends RequestKind>(request: Extract<Request, { kind: K }>, signal?: AbortSignal): Promise<Replies[K]> {
     if (this.obstacle !== null) throw new Error(this.obstacle);
-    return this.pending.ask<K>(request, message => this.model.send(message), signal);
+    return this.pending.ask<K>(request, (message) => this.model.send(message), signal);
   }
 }
 
 function sleep(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms));
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** JupyterLab throws where a kernel is gone; a person should read why. */

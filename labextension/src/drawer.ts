@@ -3,11 +3,21 @@
 import { diffView } from './diffView';
 import { copy, h, isBlocked, setAttribute, setObstacle, setText } from './dom';
 import { ElementList } from './elementList';
-import type { Action, ElementFilter, FailureDetail, NodeDetail, PanelState, Replies, Request, RequestKind, Standing } from './messages';
-import { type Pane, type PaneContext, hasNotebook, tell } from './panes';
+import type {
+  Action,
+  ElementFilter,
+  FailureDetail,
+  NodeDetail,
+  PanelState,
+  Replies,
+  Request,
+  RequestKind,
+  Standing,
+} from './messages';
 import { Pager } from './pager';
+import { hasNotebook, type Pane, type PaneContext, tell } from './panes';
 import { MOST_NOTES } from './viewModel';
-import { GLYPHS, bounded, count, duration, oneLine, plain, plural } from './words';
+import { bounded, count, duration, GLYPHS, oneLine, plain, plural } from './words';
 
 const AFRESH_MS = 1_000;
 const MOST_TRACEBACK = 20_000;
@@ -20,7 +30,11 @@ class Drawer implements Pane {
   readonly element: HTMLElement;
   private readonly gone = new AbortController();
   private readonly state = h('span', { class: 'tlk-drawer-state' });
-  private readonly buttons: readonly { readonly action: Action; readonly element: HTMLButtonElement; readonly hint: string }[];
+  private readonly buttons: readonly {
+    readonly action: Action;
+    readonly element: HTMLButtonElement;
+    readonly hint: string;
+  }[];
   private readonly jump = h('button', { type: 'button', class: 'tlk-button' }, 'Go to its cell');
   private readonly facts = h('dl', { class: 'tlk-node-facts' });
   private readonly failures = section('failures', 'Failed');
@@ -45,25 +59,33 @@ class Drawer implements Pane {
   constructor(
     private readonly context: PaneContext,
     private readonly node: string,
-    filter: ElementFilter
+    filter: ElementFilter,
   ) {
     this.filter = filter;
     const { signal } = this.gone;
-    const close = h('button', { type: 'button', class: 'tlk-close', 'aria-label': 'Close details', title: 'Close (Esc)' }, '✕');
+    const close = h(
+      'button',
+      { type: 'button', class: 'tlk-close', 'aria-label': 'Close details', title: 'Close (Esc)' },
+      '✕',
+    );
     close.addEventListener('click', () => context.select(null), { signal });
     const button = (action: Action, label: string, hint: string) => {
       const element = h('button', { type: 'button', class: 'tlk-button', 'data-action': action }, label);
-      element.addEventListener('click', () => {
-        if (!isBlocked(element)) context.act(action, node);
-      }, { signal });
+      element.addEventListener(
+        'click',
+        () => {
+          if (!isBlocked(element)) context.act(action, node);
+        },
+        { signal },
+      );
       return { action, element, hint };
     };
     this.buttons = [
       button('refresh', '↻ Refresh', 'Compute this node again; what follows only where its outputs differ'),
-      button('again', '↻ From here', 'Compute this node and all that follows again')
+      button('again', '↻ From here', 'Compute this node and all that follows again'),
     ];
     this.jump.addEventListener('click', () => this.goToCell(), { signal });
-    const shape = context.state().graph.nodes.find(each => each.name === node);
+    const shape = context.state().graph.nodes.find((each) => each.name === node);
     this.outputPager = new Pager(context, node, 'output', signal);
     this.inputPager = new Pager(context, node, 'input', signal);
     this.outputs.body.append(this.outputPager.element);
@@ -81,7 +103,7 @@ class Drawer implements Pane {
       this.elements.element,
       this.inputs.element,
       this.logs.element,
-      this.more.element
+      this.more.element,
     );
     this.logs.body.append(h('pre', { class: 'tlk-logs', tabindex: 0, 'aria-label': 'Output and logs' }));
     this.logs.onOpen(() => void this.loadLogs());
@@ -98,16 +120,26 @@ class Drawer implements Pane {
       element.hidden = runId === null;
       setObstacle(element, state.actions[action] ?? this.context.channel.obstacle, hint);
     }
-    setObstacle(this.jump, hasNotebook() ? null : 'This needs the JupyterLab extension of tensorlake_nb.', 'Go to the cell that defines it');
+    setObstacle(
+      this.jump,
+      hasNotebook() ? null : 'This needs the JupyterLab extension of tensorlake_nb.',
+      'Go to the cell that defines it',
+    );
     this.showFacts(state, standing);
-    for (const each of [this.failures, this.outputs, this.why, this.elements, this.inputs, this.logs]) each.element.hidden = runId === null;
+    for (const each of [this.failures, this.outputs, this.why, this.elements, this.inputs, this.logs])
+      each.element.hidden = runId === null;
     if (runId === null) {
       this.showStale(standing);
       return;
     }
     if (runId !== this.runId) this.reset(runId);
     this.list?.update(state);
-    const stamp = JSON.stringify([standing?.counts, standing?.outputs, standing?.state, this.context.channel.obstacle === null]);
+    const stamp = JSON.stringify([
+      standing?.counts,
+      standing?.outputs,
+      standing?.state,
+      this.context.channel.obstacle === null,
+    ]);
     if (stamp === this.stamp) return;
     this.stamp = stamp;
     this.schedule();
@@ -154,7 +186,7 @@ class Drawer implements Pane {
     try {
       const [detail, why] = await Promise.all([
         this.ask<'node'>({ kind: 'node', run, node: this.node }),
-        this.ask<'why'>({ kind: 'why', run, node: this.node })
+        this.ask<'why'>({ kind: 'why', run, node: this.node }),
       ]);
       if (run !== this.runId) return;
       this.detail = detail;
@@ -185,14 +217,25 @@ class Drawer implements Pane {
       }
       if (standing.retries) facts.push(['retries', count(standing.retries)]);
       if (standing.savedBy || standing.savedSeconds >= 0.001)
-        facts.push(['replayed', [standing.savedBy ? `from run ${standing.savedBy}` : '', standing.savedSeconds >= 0.001 ? `saved ${duration(standing.savedSeconds)}` : ''].filter(Boolean).join(', ')]);
-      if (standing.progress) facts.push(['this call', `${count(standing.progress.current)} of ${count(standing.progress.total)}`]);
+        facts.push([
+          'replayed',
+          [
+            standing.savedBy ? `from run ${standing.savedBy}` : '',
+            standing.savedSeconds >= 0.001 ? `saved ${duration(standing.savedSeconds)}` : '',
+          ]
+            .filter(Boolean)
+            .join(', '),
+        ]);
+      if (standing.progress)
+        facts.push(['this call', `${count(standing.progress.current)} of ${count(standing.progress.total)}`]);
       for (const note of standing.notes.slice(0, MOST_NOTES)) facts.push(['note', note]);
     }
     const key = JSON.stringify(facts);
     if (this.facts.dataset['key'] === key) return;
     this.facts.dataset['key'] = key;
-    this.facts.replaceChildren(...facts.flatMap(([name, text]) => [h('dt', {}, name), h('dd', {}, oneLine(text, 300))]));
+    this.facts.replaceChildren(
+      ...facts.flatMap(([name, text]) => [h('dt', {}, name), h('dd', {}, oneLine(text, 300))]),
+    );
   }
 
   private showStale(standing: Standing | undefined): void {
@@ -206,13 +249,15 @@ class Drawer implements Pane {
 
   private showFailures(detail: NodeDetail): void {
     this.failures.element.hidden = detail.nFailed === 0;
-    const key = JSON.stringify([detail.nFailed, detail.failures.map(each => each.index)]);
+    const key = JSON.stringify([detail.nFailed, detail.failures.map((each) => each.index)]);
     if (key === this.shownFailures) return;
     this.shownFailures = key;
     setText(this.failures.note, count(detail.nFailed));
     this.failures.body.replaceChildren(
       ...detail.failures.map(failureView),
-      ...(detail.nFailed > detail.failures.length ? [h('p', {}, `and ${count(detail.nFailed - detail.failures.length)} more: see the elements`)] : [])
+      ...(detail.nFailed > detail.failures.length
+        ? [h('p', {}, `and ${count(detail.nFailed - detail.failures.length)} more: see the elements`)]
+        : []),
     );
     if (detail.nFailed) this.failures.open();
   }
@@ -220,7 +265,10 @@ class Drawer implements Pane {
   private showWhy(why: Replies['why']): void {
     setText(this.why.title, 'Why');
     const cause = why.cause;
-    const link = cause !== null && cause !== this.node ? h('button', { type: 'button', class: 'tlk-link' }, `Show ${oneLine(cause, 60)}`) : null;
+    const link =
+      cause !== null && cause !== this.node
+        ? h('button', { type: 'button', class: 'tlk-link' }, `Show ${oneLine(cause, 60)}`)
+        : null;
     link?.addEventListener('click', () => this.context.select(cause), { signal: this.gone.signal });
     const key = JSON.stringify(why);
     if (this.why.body.dataset['key'] === key) return;
@@ -229,30 +277,41 @@ class Drawer implements Pane {
       h('p', {}, bounded(why.summary, 2000)),
       ...(link ? [link] : []),
       ...why.changes.slice(0, 20).map(diffView),
-      ...why.opaque.slice(0, 10).map(each => h('p', { class: 'tlk-note' }, `not seen: ${oneLine(each, 300)}`))
+      ...why.opaque.slice(0, 10).map((each) => h('p', { class: 'tlk-note' }, `not seen: ${oneLine(each, 300)}`)),
     );
     this.why.open();
   }
 
   private showElements(): void {
     if (this.list === null) {
-      const filters = (['all', 'failed', 'running', 'waiting', 'computed', 'replayed'] as const).map(name => {
-        const button = h('button', { type: 'button', class: 'tlk-filter', 'aria-pressed': String(name === this.filter) }, name);
-        button.addEventListener('click', () => {
-          this.filter = name;
-          this.list?.dispose();
-          this.list = null;
-          this.showElements();
-          (this.elements.body.querySelector('.tlk-filter[aria-pressed=true]') as HTMLElement | null)?.focus();
-        }, { signal: this.gone.signal });
+      const filters = (['all', 'failed', 'running', 'waiting', 'computed', 'replayed'] as const).map((name) => {
+        const button = h(
+          'button',
+          { type: 'button', class: 'tlk-filter', 'aria-pressed': String(name === this.filter) },
+          name,
+        );
+        button.addEventListener(
+          'click',
+          () => {
+            this.filter = name;
+            this.list?.dispose();
+            this.list = null;
+            this.showElements();
+            (this.elements.body.querySelector('.tlk-filter[aria-pressed=true]') as HTMLElement | null)?.focus();
+          },
+          { signal: this.gone.signal },
+        );
         return button;
       });
-      this.list = new ElementList(this.context, this.node, this.filter, row => {
+      this.list = new ElementList(this.context, this.node, this.filter, (row) => {
         if (row.output !== null) this.outputPager.go(row.output);
         else this.inputPager.go(row.index);
         (row.output !== null ? this.outputs : this.inputs).open();
       });
-      this.elements.body.replaceChildren(h('div', { class: 'tlk-filters', role: 'group', 'aria-label': 'Which elements' }, ...filters), this.list.element);
+      this.elements.body.replaceChildren(
+        h('div', { class: 'tlk-filters', role: 'group', 'aria-label': 'Which elements' }, ...filters),
+        this.list.element,
+      );
       this.list.update(this.context.state());
     }
   }
@@ -265,20 +324,27 @@ class Drawer implements Pane {
       this.nextLog = page.next;
       const isAtEnd = pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 8;
       for (const { stream, text } of page.lines)
-        pre.append(h('span', { class: 'tlk-log', 'data-stream': stream }, `${stream === 'stdout' ? '' : `${stream}: `}${bounded(text, 4000)}${text.endsWith('\n') ? '' : '\n'}`));
+        pre.append(
+          h(
+            'span',
+            { class: 'tlk-log', 'data-stream': stream },
+            `${stream === 'stdout' ? '' : `${stream}: `}${bounded(text, 4000)}${text.endsWith('\n') ? '' : '\n'}`,
+          ),
+        );
       while (pre.childElementCount > 2000) pre.firstElementChild?.remove();
       if (isAtEnd) pre.scrollTop = pre.scrollHeight; // follow, unless somebody reads further up
     } catch (error) {
-      if (!this.gone.signal.aborted && pre.childElementCount === 0) setText(pre, error instanceof Error ? error.message : String(error));
+      if (!this.gone.signal.aborted && pre.childElementCount === 0)
+        setText(pre, error instanceof Error ? error.message : String(error));
     }
   }
 
   private showMore(detail: NodeDetail): void {
-    const options = this.context.state().graph.nodes.find(each => each.name === this.node)?.options ?? {};
+    const options = this.context.state().graph.nodes.find((each) => each.name === this.node)?.options ?? {};
     const rows: [string, string][] = [
       ...Object.entries(options),
       ...Object.entries(detail.timers).map(([name, seconds]): [string, string] => [`timer ${name}`, duration(seconds)]),
-      ...Object.entries(detail.counters).map(([name, n]): [string, string] => [`counter ${name}`, count(n)])
+      ...Object.entries(detail.counters).map(([name, n]): [string, string] => [`counter ${name}`, count(n)]),
     ];
     const insert = h('button', { type: 'button', class: 'tlk-button' }, 'All outputs in a cell');
     insert.addEventListener('click', () => void this.insert(detail.snippet, insert), { signal: this.gone.signal });
@@ -286,8 +352,12 @@ class Drawer implements Pane {
     if (this.more.body.dataset['key'] === key) return;
     this.more.body.dataset['key'] = key;
     this.more.body.replaceChildren(
-      h('dl', { class: 'tlk-node-facts' }, ...rows.flatMap(([name, text]) => [h('dt', {}, oneLine(name, 60)), h('dd', {}, oneLine(text, 200))])),
-      insert
+      h(
+        'dl',
+        { class: 'tlk-node-facts' },
+        ...rows.flatMap(([name, text]) => [h('dt', {}, oneLine(name, 60)), h('dd', {}, oneLine(text, 200))]),
+      ),
+      insert,
     );
   }
 
@@ -310,11 +380,22 @@ function failureView(failure: FailureDetail): HTMLElement {
     'article',
     { class: 'tlk-failure' },
     h('div', { class: 'tlk-failure-error' }, `✕ ${bounded(failure.error, 2000)}`),
-    h('div', { class: 'tlk-note' }, `${kind}element ${count(failure.index)}${attempts} · given ${oneLine(failure.input, 300)}`),
-    failure.userTraceback ? h('pre', { class: 'tlk-traceback', tabindex: 0 }, bounded(failure.userTraceback, MOST_TRACEBACK)) : null,
+    h(
+      'div',
+      { class: 'tlk-note' },
+      `${kind}element ${count(failure.index)}${attempts} · given ${oneLine(failure.input, 300)}`,
+    ),
+    failure.userTraceback
+      ? h('pre', { class: 'tlk-traceback', tabindex: 0 }, bounded(failure.userTraceback, MOST_TRACEBACK))
+      : null,
     failure.traceback && plain(failure.traceback) !== plain(failure.userTraceback)
-      ? h('details', {}, h('summary', {}, 'Whole traceback'), h('pre', { class: 'tlk-traceback', tabindex: 0 }, bounded(failure.traceback, MOST_TRACEBACK)))
-      : null
+      ? h(
+          'details',
+          {},
+          h('summary', {}, 'Whole traceback'),
+          h('pre', { class: 'tlk-traceback', tabindex: 0 }, bounded(failure.traceback, MOST_TRACEBACK)),
+        )
+      : null,
   );
 }
 
@@ -352,6 +433,6 @@ function section(name: string, words: string): Section {
       element.addEventListener('toggle', () => {
         if (element.open) act();
       });
-    }
+    },
   };
 }

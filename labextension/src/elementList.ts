@@ -3,7 +3,7 @@
 import { h, setAttribute, setText } from './dom';
 import type { ElementFilter, ElementPage, ElementRow, PanelState } from './messages';
 import type { Pane, PaneContext } from './panes';
-import { GLYPHS, count, duration, oneLine, plural } from './words';
+import { count, duration, GLYPHS, oneLine, plural } from './words';
 
 export const ROW_HEIGHT = 26;
 const PAGE = 100;
@@ -14,7 +14,11 @@ const MOST_PAGES = 40;
 const AFRESH_MS = 1_000;
 
 /** Which rows are in sight, when a list may be taller than a browser's tallest element. */
-export function windowAt(scrollTop: number, viewHeight: number, total: number): { readonly first: number; readonly last: number } {
+export function windowAt(
+  scrollTop: number,
+  viewHeight: number,
+  total: number,
+): { readonly first: number; readonly last: number } {
   const tall = total * ROW_HEIGHT;
   const height = Math.min(tall, TALLEST);
   const rows = Math.ceil(viewHeight / ROW_HEIGHT);
@@ -34,7 +38,12 @@ export function scrollTopOf(row: number, viewHeight: number, total: number): num
 
 export class ElementList implements Pane {
   readonly element: HTMLElement;
-  private readonly scroller = h('div', { class: 'tlk-elements', role: 'listbox', 'aria-label': 'Elements', tabindex: 0 });
+  private readonly scroller = h('div', {
+    class: 'tlk-elements',
+    role: 'listbox',
+    'aria-label': 'Elements',
+    tabindex: 0,
+  });
   private readonly spacer = h('div', { class: 'tlk-spacer' });
   private readonly rows = h('div', { class: 'tlk-rows' });
   private readonly note = h('div', { class: 'tlk-note' });
@@ -51,14 +60,14 @@ export class ElementList implements Pane {
     private readonly context: PaneContext,
     private readonly node: string,
     private readonly filter: ElementFilter,
-    private readonly open: (row: ElementRow) => void
+    private readonly open: (row: ElementRow) => void,
   ) {
     this.scroller.append(this.spacer, this.rows);
     this.element = h('div', {}, this.note, this.scroller);
     const { signal } = this.gone;
     this.scroller.addEventListener('scroll', () => this.draw(), { signal });
-    this.scroller.addEventListener('keydown', event => this.onKey(event), { signal });
-    this.scroller.addEventListener('click', event => this.onClick(event), { signal });
+    this.scroller.addEventListener('keydown', (event) => this.onKey(event), { signal });
+    this.scroller.addEventListener('click', (event) => this.onClick(event), { signal });
     void this.load(0);
   }
 
@@ -95,12 +104,12 @@ export class ElementList implements Pane {
     try {
       const found: ElementPage = await this.context.channel.ask<'elements'>(
         { kind: 'elements', run: run.id, node: this.node, filter: this.filter, start: page * PAGE, count: PAGE },
-        this.gone.signal
+        this.gone.signal,
       );
       this.loadedAt = Date.now();
       this.total = found.total;
       this.pages.set(page, found.rows);
-      if (this.pages.size > MOST_PAGES) this.pages.delete([...this.pages.keys()].find(each => each !== page) ?? page);
+      if (this.pages.size > MOST_PAGES) this.pages.delete([...this.pages.keys()].find((each) => each !== page) ?? page);
       this.draw();
     } catch (error) {
       this.asked.delete(page);
@@ -122,7 +131,7 @@ export class ElementList implements Pane {
       shown.push(this.row(position, row));
     }
     this.rows.replaceChildren(...shown);
-    const active = shown.find(each => each.dataset['position'] === String(this.current));
+    const active = shown.find((each) => each.dataset['position'] === String(this.current));
     setAttribute(this.scroller, 'aria-activedescendant', active?.id ?? null);
   }
 
@@ -134,20 +143,20 @@ export class ElementList implements Pane {
       'aria-setsize': this.total,
       'aria-posinset': position + 1,
       'aria-selected': String(position === this.current),
-      'data-position': position
+      'data-position': position,
     };
     if (row === undefined) return h('div', attributes, '…');
     const words = [
       row.seconds === null ? '' : duration(row.seconds),
       row.attempts > 1 ? `attempt ${row.attempts}` : '',
-      row.error === null ? '' : oneLine(row.error, 160)
+      row.error === null ? '' : oneLine(row.error, 160),
     ].filter(Boolean);
     return h(
       'div',
       { ...attributes, 'data-index': row.index, 'data-state': row.state },
       h('span', { class: 'tlk-element-index' }, `#${count(row.index)}`),
       h('span', { class: 'tlk-element-state', 'data-state': row.state }, `${GLYPHS[row.state]} ${row.state}`),
-      h('span', { class: 'tlk-element-words' }, words.join(' · '))
+      h('span', { class: 'tlk-element-words' }, words.join(' · ')),
     );
   }
 
@@ -161,7 +170,14 @@ export class ElementList implements Pane {
   }
 
   private onKey(event: KeyboardEvent): void {
-    const steps: Readonly<Record<string, number>> = { ArrowDown: 1, ArrowUp: -1, PageDown: SHOWN_ROWS, PageUp: -SHOWN_ROWS, Home: -Infinity, End: Infinity };
+    const steps: Readonly<Record<string, number>> = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: SHOWN_ROWS,
+      PageUp: -SHOWN_ROWS,
+      Home: -Infinity,
+      End: Infinity,
+    };
     const step = steps[event.key];
     if (event.key === 'Enter') this.openCurrent();
     else if (step === undefined) return;

@@ -14,7 +14,7 @@ export class Following {
   constructor(
     private readonly channel: Channel,
     private readonly signal: AbortSignal,
-    private readonly update: (state: PanelState) => void
+    private readonly update: (state: PanelState) => void,
   ) {
     signal.addEventListener('abort', () => this.stop());
   }

@@ -4,8 +4,8 @@ import { BoxView } from './boxView';
 import { h, setAttribute, svg } from './dom';
 import { BOX_HEIGHT, BOX_WIDTH, ENTRY, type Layout, type Point, place, shapeKey } from './layout';
 import type { GraphEdge, PanelState, Plan, State } from './messages';
-import { Viewport } from './viewport';
 import { hasState, isTaken, related, toBoxes } from './viewModel';
+import { Viewport } from './viewport';
 import { oneLine, plural } from './words';
 
 const ARROW = 7;
@@ -21,7 +21,12 @@ export class GraphView {
   readonly element: HTMLElement;
   private readonly drawing = svg('svg', { class: 'tlk-drawing', role: 'group' });
   private readonly content = svg('g');
-  private readonly search = h('input', { type: 'search', class: 'tlk-search', placeholder: 'Find a function', 'aria-label': 'Find a function' });
+  private readonly search = h('input', {
+    type: 'search',
+    class: 'tlk-search',
+    placeholder: 'Find a function',
+    'aria-label': 'Find a function',
+  });
   private readonly viewport: Viewport;
   private boxes = new Map<string, BoxView>();
   private wires: { readonly edge: GraphEdge; readonly element: SVGGElement }[] = [];
@@ -38,10 +43,10 @@ export class GraphView {
     this.element = h('div', { class: 'tlk-graph' }, this.drawing);
     this.viewport = new Viewport(this.element, this.drawing, this.content, signal);
     this.element.append(this.viewport.controls, this.search);
-    this.drawing.addEventListener('click', event => this.onClick(event), { signal });
-    this.drawing.addEventListener('keydown', event => this.onKey(event), { signal });
-    this.drawing.addEventListener('focusin', event => this.onFocus(event), { signal });
-    this.drawing.addEventListener('pointerover', event => this.trace(nodeAt(event)), { signal });
+    this.drawing.addEventListener('click', (event) => this.onClick(event), { signal });
+    this.drawing.addEventListener('keydown', (event) => this.onKey(event), { signal });
+    this.drawing.addEventListener('focusin', (event) => this.onFocus(event), { signal });
+    this.drawing.addEventListener('pointerover', (event) => this.trace(nodeAt(event)), { signal });
     this.drawing.addEventListener('pointerleave', () => this.trace(null), { signal });
     this.search.addEventListener('input', () => this.dim(), { signal });
   }
@@ -53,10 +58,14 @@ export class GraphView {
     if (key !== this.shape) {
       this.shape = key;
       this.layout = place(state.graph);
-      this.draw(state, boxes.map(box => box.name), name => {
-        const box = boxes.find(each => each.name === name);
-        return new BoxView(box as (typeof boxes)[number], this.layout?.places.get(name) ?? { x: 0, y: 0 });
-      });
+      this.draw(
+        state,
+        boxes.map((box) => box.name),
+        (name) => {
+          const box = boxes.find((each) => each.name === name);
+          return new BoxView(box as (typeof boxes)[number], this.layout?.places.get(name) ?? { x: 0, y: 0 });
+        },
+      );
     } else for (const box of boxes) this.boxes.get(box.name)?.update(box);
     for (const { edge, element } of this.wires) {
       setAttribute(element, 'data-taken', String(isTaken(state, edge)));
@@ -87,24 +96,33 @@ export class GraphView {
 
   private draw(state: PanelState, names: readonly string[], make: (name: string) => BoxView): void {
     const layout = this.layout as Layout;
-    this.boxes = new Map(names.map(name => [name, make(name)]));
+    this.boxes = new Map(names.map((name) => [name, make(name)]));
     this.wires = layout.wires.map(({ index, points }) => {
       const edge = state.graph.edges[index] as GraphEdge;
       return { edge, element: wire(points, edge) };
     });
     const entry = layout.places.get(state.graph.start);
-    const first = entry && wire(
-      [{ x: entry.x - BOX_WIDTH / 2 - ENTRY, y: entry.y }, { x: entry.x - BOX_WIDTH / 2, y: entry.y }],
-      { source: '', target: state.graph.start, into: null, routed: false }
-    );
+    const first =
+      entry &&
+      wire(
+        [
+          { x: entry.x - BOX_WIDTH / 2 - ENTRY, y: entry.y },
+          { x: entry.x - BOX_WIDTH / 2, y: entry.y },
+        ],
+        { source: '', target: state.graph.start, into: null, routed: false },
+      );
     this.content.replaceChildren(
       ...(first ? [first] : []),
       ...this.wires.map(({ element }) => element),
-      ...[...this.boxes.values()].map(({ element }) => element)
+      ...[...this.boxes.values()].map(({ element }) => element),
     );
     this.viewport.resize(layout.width, layout.height);
     this.search.hidden = names.length < SEARCHED_FROM;
-    this.current = names.includes(this.current) ? this.current : state.graph.start in state.nodes || names.includes(state.graph.start) ? state.graph.start : (names[0] ?? '');
+    this.current = names.includes(this.current)
+      ? this.current
+      : state.graph.start in state.nodes || names.includes(state.graph.start)
+        ? state.graph.start
+        : (names[0] ?? '');
     this.rove(this.current);
     this.setSelected(this.selected);
   }
@@ -121,9 +139,14 @@ export class GraphView {
   private trace(node: string | null): void {
     const state = this.state;
     const near = node === null || state === null ? null : related(state, node);
-    for (const [name, box] of this.boxes) setAttribute(box.element, 'data-far', near === null || near.has(name) ? null : 'true');
+    for (const [name, box] of this.boxes)
+      setAttribute(box.element, 'data-far', near === null || near.has(name) ? null : 'true');
     for (const { edge, element } of this.wires)
-      setAttribute(element, 'data-far', near === null || (near.has(edge.source) && near.has(edge.target)) ? null : 'true');
+      setAttribute(
+        element,
+        'data-far',
+        near === null || (near.has(edge.source) && near.has(edge.target)) ? null : 'true',
+      );
   }
 
   private onClick(event: Event): void {
@@ -157,7 +180,7 @@ export class GraphView {
       '+': () => this.viewport.zoom(1.25),
       '=': () => this.viewport.zoom(1.25),
       '-': () => this.viewport.zoom(0.8),
-      '0': () => this.viewport.fit()
+      '0': () => this.viewport.fit(),
     };
     const step = steps[event.key];
     if (step === undefined) return;
@@ -174,7 +197,7 @@ export class GraphView {
   /** The first box that an edge leads to, the one nearest in height. */
   private alongEdge(node: string, from: 'source' | 'target', to: 'source' | 'target'): string | null {
     const y = this.layout?.places.get(node)?.y ?? 0;
-    const ends = (this.state?.graph.edges ?? []).filter(edge => edge[from] === node).map(edge => edge[to]);
+    const ends = (this.state?.graph.edges ?? []).filter((edge) => edge[from] === node).map((edge) => edge[to]);
     const far = (name: string): number => Math.abs((this.layout?.places.get(name)?.y ?? 0) - y);
     return ends.sort((a, b) => far(a) - far(b))[0] ?? null;
   }
@@ -233,6 +256,10 @@ function wire(points: readonly Point[], edge: GraphEdge): SVGGElement {
     svg('path', { d: `M${end.x} ${end.y - half}L${last.x} ${last.y}L${end.x} ${end.y + half}Z`, class: 'tlk-head' }),
     edge.into === null
       ? null
-      : svg('text', { x: last.x - ARROW - 5, y: last.y - 4, 'text-anchor': 'end', class: 'tlk-into' }, oneLine(edge.into, 12))
+      : svg(
+          'text',
+          { x: last.x - ARROW - 5, y: last.y - 4, 'text-anchor': 'end', class: 'tlk-into' },
+          oneLine(edge.into, 12),
+        ),
   );
 }

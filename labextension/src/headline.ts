@@ -3,7 +3,7 @@
 import { copy, h, isBlocked, setAttribute, setObstacle, setText } from './dom';
 import type { Action, PanelState, State } from './messages';
 import { paceWords, progressWords, tallies } from './viewModel';
-import { GLYPHS, RUN_GLYPHS, count, duration, oneLine, plain } from './words';
+import { count, duration, GLYPHS, oneLine, plain, RUN_GLYPHS } from './words';
 
 export type View = 'graph' | 'table' | 'timeline';
 
@@ -23,7 +23,7 @@ const BUTTONS: readonly { readonly action: Action; readonly label: string; reado
   { action: 'cancel', label: '■ Cancel', hint: 'Stop the run; what is finished is kept' },
   { action: 'force', label: '■ Force', hint: 'End the workers that still compute' },
   { action: 'resume', label: '▶ Resume', hint: 'Go on: only what is missing is computed' },
-  { action: 'rerunFailed', label: '↻ Rerun failed', hint: 'Compute the failed elements again' }
+  { action: 'rerunFailed', label: '↻ Rerun failed', hint: 'Compute the failed elements again' },
 ];
 
 export class Headline {
@@ -43,7 +43,10 @@ export class Headline {
   /** The kernel's clock minus this page's (s), so that elapsed time ticks between messages. */
   private skew = 0;
 
-  constructor(state: PanelState, private readonly options: HeadlineOptions) {
+  constructor(
+    state: PanelState,
+    private readonly options: HeadlineOptions,
+  ) {
     const { signal } = options;
     this.state = state;
     for (const { action, label, hint } of BUTTONS) {
@@ -53,15 +56,23 @@ export class Headline {
         () => {
           if (!isBlocked(button)) options.act(action);
         },
-        { signal }
+        { signal },
       );
       setObstacle(button, null, hint);
       this.buttons.set(action, button);
     }
     this.connect.addEventListener('click', () => options.connect(), { signal });
     const views = h('div', { class: 'tlk-views', role: 'group', 'aria-label': 'View' });
-    for (const [view, label] of [['graph', 'Graph'], ['table', 'Table'], ['timeline', 'Timeline']] as const) {
-      const button = h('button', { type: 'button', class: 'tlk-view', 'data-view': view, 'aria-pressed': String(view === 'graph') }, label);
+    for (const [view, label] of [
+      ['graph', 'Graph'],
+      ['table', 'Table'],
+      ['timeline', 'Timeline'],
+    ] as const) {
+      const button = h(
+        'button',
+        { type: 'button', class: 'tlk-view', 'data-view': view, 'aria-pressed': String(view === 'graph') },
+        label,
+      );
       button.addEventListener('click', () => options.view(view), { signal });
       this.views.set(view, button);
       views.append(button);
@@ -70,8 +81,22 @@ export class Headline {
     this.element = h(
       'div',
       { class: 'tlk-headline' },
-      h('div', { class: 'tlk-line' }, h('div', { class: 'tlk-facts', role: 'status' }, this.title, this.status), this.id, this.elapsed, this.progress, this.pace),
-      h('div', { class: 'tlk-line tlk-tools' }, this.counts, h('div', { class: 'tlk-actions' }, ...this.buttons.values(), this.connect), views)
+      h(
+        'div',
+        { class: 'tlk-line' },
+        h('div', { class: 'tlk-facts', role: 'status' }, this.title, this.status),
+        this.id,
+        this.elapsed,
+        this.progress,
+        this.pace,
+      ),
+      h(
+        'div',
+        { class: 'tlk-line tlk-tools' },
+        this.counts,
+        h('div', { class: 'tlk-actions' }, ...this.buttons.values(), this.connect),
+        views,
+      ),
     );
     const timer = setInterval(() => this.tick(), 1000);
     signal.addEventListener('abort', () => clearInterval(timer));
@@ -117,23 +142,31 @@ export class Headline {
 
   private showCounts(): void {
     const wanted = tallies(this.state);
-    const old = new Map([...this.counts.querySelectorAll('button')].map(button => [button.dataset['state'], button]));
+    const old = new Map([...this.counts.querySelectorAll('button')].map((button) => [button.dataset['state'], button]));
     const shown = wanted.map(({ state, n }) => {
       const button = old.get(state) ?? this.countButton(state);
       setText(button, `${GLYPHS[state]} ${count(n)} ${state}`);
       return button;
     });
-    const isSame = shown.length === this.counts.children.length && shown.every((button, i) => this.counts.children[i] === button);
+    const isSame =
+      shown.length === this.counts.children.length && shown.every((button, i) => this.counts.children[i] === button);
     if (isSame) return;
-    const focused = shown.find(button => button === document.activeElement);
+    const focused = shown.find((button) => button === document.activeElement);
     this.counts.replaceChildren(...shown);
     focused?.focus(); // moving an element takes the focus away
     if (this.filter !== null && !wanted.some(({ state }) => state === this.filter)) this.options.filter(null);
   }
 
   private countButton(state: State): HTMLButtonElement {
-    const button = h('button', { type: 'button', class: 'tlk-count', 'data-state': state, 'aria-pressed': String(this.filter === state) });
-    button.addEventListener('click', () => this.options.filter(this.filter === state ? null : state), { signal: this.options.signal });
+    const button = h('button', {
+      type: 'button',
+      class: 'tlk-count',
+      'data-state': state,
+      'aria-pressed': String(this.filter === state),
+    });
+    button.addEventListener('click', () => this.options.filter(this.filter === state ? null : state), {
+      signal: this.options.signal,
+    });
     return button;
   }
 
@@ -158,7 +191,11 @@ export class Headline {
   /** A click removes the obstacle, if a click can. */
   setConnectable(isConnectable: boolean): void {
     this.connect.hidden = !isConnectable;
-    setAttribute(this.connect, 'title', isConnectable ? `${this.options.obstacle() ?? ''}: import tensorlake_nb in this kernel` : null);
+    setAttribute(
+      this.connect,
+      'title',
+      isConnectable ? `${this.options.obstacle() ?? ''}: import tensorlake_nb in this kernel` : null,
+    );
   }
 
   private tick(): void {

@@ -13,7 +13,7 @@ import { KernelPanel } from './kernelPanel';
 import type { GraphSummary, PanelState } from './messages';
 import { listenToPanels } from './notebookActions';
 import { RANK, rendererFactory } from './renderer';
-import { Sidebar, icon } from './sidebar';
+import { icon, Sidebar } from './sidebar';
 import { comparisonView } from './sidebarView';
 import { oneLine } from './words';
 
@@ -48,7 +48,7 @@ const plugin: JupyterFrontEndPlugin<void> = {
   autoStart: true,
   requires: [IRenderMimeRegistry],
   optional: [INotebookTracker, ISettingRegistry, ICommandPalette],
-  activate
+  activate,
 };
 
 function activate(
@@ -56,10 +56,10 @@ function activate(
   rendermime: IRenderMimeRegistry,
   tracker: INotebookTracker | null,
   registry: ISettingRegistry | null,
-  palette: ICommandPalette | null
+  palette: ICommandPalette | null,
 ): void {
   const settings = new Settings();
-  void registry?.load(PLUGIN).then(loaded => {
+  void registry?.load(PLUGIN).then((loaded) => {
     const take = (): void => settings.take(loaded.composite);
     take();
     loaded.changed.connect(take);
@@ -95,10 +95,10 @@ function addSidebar(app: JupyterFrontEnd, tracker: INotebookTracker, settings: S
     every: () => settings.refreshSeconds,
     openState,
     openComparison: (left, right, channel) => {
-      void channel.ask<'compare'>({ kind: 'compare', left, right }).then(found => {
+      void channel.ask<'compare'>({ kind: 'compare', left, right }).then((found) => {
         open(`${found.left.short} and ${found.right.short}`, comparisonView(found), () => undefined);
       });
-    }
+    },
   });
   app.shell.add(sidebar, 'left', { rank: 601 });
   return sidebar;
@@ -121,7 +121,7 @@ function addBadges(tracker: INotebookTracker, settings: Settings, sidebar: Sideb
     if (!panel.isDisposed) showBadges(panel, graphs);
   };
   NotebookActions.executed.connect((_, { notebook }) => {
-    const panel = tracker.find(each => each.content === notebook);
+    const panel = tracker.find((each) => each.content === notebook);
     if (panel) void look(panel);
     sidebar.changed();
   });
@@ -137,7 +137,11 @@ function addCommands(app: JupyterFrontEnd, sidebar: Sidebar, palette: ICommandPa
   };
   /** Press a button of the run that is nearest: in the sidebar's list, else in the last panel of the page. */
   const press = (action: string): void => {
-    const found = [...document.querySelectorAll<HTMLButtonElement>(`.tlk-panel button[data-action="${action}"]:not([aria-disabled])`)].filter(button => !button.hidden);
+    const found = [
+      ...document.querySelectorAll<HTMLButtonElement>(
+        `.tlk-panel button[data-action="${action}"]:not([aria-disabled])`,
+      ),
+    ].filter((button) => !button.hidden);
     found[found.length - 1]?.click();
   };
   const commands: readonly { readonly id: string; readonly label: string; execute(): unknown }[] = [
@@ -149,7 +153,7 @@ function addCommands(app: JupyterFrontEnd, sidebar: Sidebar, palette: ICommandPa
         show();
         await sidebar.look();
         sidebar.node.querySelector<HTMLElement>('.tlk-run-row .tlk-row-title')?.click();
-      }
+      },
     },
     { id: CommandIDs.runGraph, label: 'Run the Graph in View', execute: () => press('run') },
     { id: CommandIDs.cancel, label: 'Cancel the Run', execute: () => press('cancel') },
@@ -165,8 +169,8 @@ function addCommands(app: JupyterFrontEnd, sidebar: Sidebar, palette: ICommandPa
           if (box.checked !== i < 2) box.click();
         });
         sidebar.node.querySelector<HTMLElement>('[data-action=compare]')?.click();
-      }
-    }
+      },
+    },
   ];
   for (const { id, label, execute } of commands) {
     app.commands.addCommand(id, { label, execute });

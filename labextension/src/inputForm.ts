@@ -29,10 +29,14 @@ class Form implements Pane {
 
   constructor(private readonly context: PaneContext) {
     const { signal } = this.gone;
-    this.element.addEventListener('submit', event => {
-      event.preventDefault();
-      void this.run();
-    }, { signal });
+    this.element.addEventListener(
+      'submit',
+      (event) => {
+        event.preventDefault();
+        void this.run();
+      },
+      { signal },
+    );
     this.element.addEventListener('tlk-run', () => void this.run(), { signal });
     this.element.addEventListener('tlk-plan', () => void this.plan(), { signal });
     this.element.addEventListener('input', () => this.checkSoon(), { signal });
@@ -54,20 +58,25 @@ class Form implements Pane {
   /** Made once per signature; what was typed into a field that stays is kept. */
   private draw(form: InputForm): void {
     const typed = new Map(this.shown.map(({ field, input }) => [field.name, read(input)]));
-    this.shown = toFields(form.schema, form.values).map(field => this.field(field, typed.get(field.name)));
+    this.shown = toFields(form.schema, form.values).map((field) => this.field(field, typed.get(field.name)));
     this.element.hidden = this.shown.length === 0;
     this.element.replaceChildren(
       ...this.shown.map(({ field, input, error }) =>
         h(
           'div',
           { class: 'tlk-field', 'data-field': field.name },
-          h('label', { for: input.id }, oneLine(field.name, 60), field.isRequired ? h('span', { class: 'tlk-required', title: 'required' }, ' *') : null),
+          h(
+            'label',
+            { for: input.id },
+            oneLine(field.name, 60),
+            field.isRequired ? h('span', { class: 'tlk-required', title: 'required' }, ' *') : null,
+          ),
           input,
           field.help ? h('div', { class: 'tlk-help', id: `${input.id}-help` }, bounded(field.help, 400)) : null,
-          error
-        )
+          error,
+        ),
       ),
-      this.problems
+      this.problems,
     );
   }
 
@@ -75,15 +84,37 @@ class Form implements Pane {
     const id = newId();
     const error = h('div', { class: 'tlk-field-error', id: `${id}-error` });
     const text = typed ?? toText(field, field.initial);
-    const common = { id, name: field.name, autocomplete: 'off', 'aria-required': String(field.isRequired), 'aria-describedby': `${field.help ? `${id}-help ` : ''}${id}-error` };
+    const common = {
+      id,
+      name: field.name,
+      autocomplete: 'off',
+      'aria-required': String(field.isRequired),
+      'aria-describedby': `${field.help ? `${id}-help ` : ''}${id}-error`,
+    };
     let input: Shown['input'];
     if (field.kind === 'choice' || field.kind === 'boolean') {
-      const choices = field.kind === 'boolean' ? [['true', 'yes'], ['false', 'no']] : field.choices.map((each, i) => [String(i), typeof each === 'string' ? each : JSON.stringify(each)]);
+      const choices =
+        field.kind === 'boolean'
+          ? [
+              ['true', 'yes'],
+              ['false', 'no'],
+            ]
+          : field.choices.map((each, i) => [String(i), typeof each === 'string' ? each : JSON.stringify(each)]);
       const empty = field.initial === undefined || field.mayBeNull ? [['', '']] : [];
-      input = h('select', common, ...[...empty, ...choices].map(([value, words]) => h('option', { value: value ?? '' }, oneLine(words ?? '', 80))));
+      input = h(
+        'select',
+        common,
+        ...[...empty, ...choices].map(([value, words]) =>
+          h('option', { value: value ?? '' }, oneLine(words ?? '', 80)),
+        ),
+      );
       input.value = text;
     } else if (field.kind === 'json') {
-      input = h('textarea', { ...common, rows: Math.min(6, Math.max(1, Math.ceil(text.length / 60))), spellcheck: 'false' });
+      input = h('textarea', {
+        ...common,
+        rows: Math.min(6, Math.max(1, Math.ceil(text.length / 60))),
+        spellcheck: 'false',
+      });
       input.value = text;
     } else {
       const isNumber = field.kind === 'integer' || field.kind === 'number';
@@ -114,7 +145,12 @@ class Form implements Pane {
       setAttribute(input, 'aria-invalid', message === undefined ? null : 'true');
     }
     const others = Object.entries(fields).filter(([name]) => !this.shown.some(({ field }) => field.name === name));
-    setText(this.problems, [...problems, ...others.map(([name, message]) => `${name}: ${message}`)].map(each => bounded(each, 1000)).join('\n'));
+    setText(
+      this.problems,
+      [...problems, ...others.map(([name, message]) => `${name}: ${message}`)]
+        .map((each) => bounded(each, 1000))
+        .join('\n'),
+    );
     if (isFocused) this.shown.find(({ field }) => field.name in fields)?.input.focus();
   }
 
@@ -133,7 +169,10 @@ class Form implements Pane {
     const graph = this.context.state().graphKey;
     if (graph === null) return false;
     try {
-      const { fields, problems } = await this.context.channel.ask<'validate'>({ kind: 'validate', graph, inputs }, this.gone.signal);
+      const { fields, problems } = await this.context.channel.ask<'validate'>(
+        { kind: 'validate', graph, inputs },
+        this.gone.signal,
+      );
       this.explain(fields, problems, isFocused);
       return Object.keys(fields).length === 0 && problems.length === 0;
     } catch (error) {
@@ -149,7 +188,9 @@ class Form implements Pane {
     this.isBusy = true; // a second click begins no second run
     try {
       if (!(await this.check(inputs, true))) return;
-      this.context.show(parseState(await this.context.channel.ask<'run'>({ kind: 'run', graph, inputs }, this.context.signal)));
+      this.context.show(
+        parseState(await this.context.channel.ask<'run'>({ kind: 'run', graph, inputs }, this.context.signal)),
+      );
     } catch (error) {
       if (!this.gone.signal.aborted) this.explain({}, [error instanceof Error ? error.message : String(error)], false);
     } finally {

@@ -3,9 +3,9 @@
 import { type Kernel, KernelChannel } from './control';
 import { h } from './dom';
 import { Following } from './following';
+import type { View } from './headline';
 import { type PanelState, parseState } from './messages';
 import { Panel } from './panel';
-import type { View } from './headline';
 
 export interface KernelPanelOptions {
   readonly kernel: Kernel | null;
@@ -24,11 +24,14 @@ export class KernelPanel {
   private readonly following: Following;
 
   /** @param data - what a notebook holds, or the kernel answered; anything. */
-  constructor(data: unknown, private readonly options: KernelPanelOptions) {
+  constructor(
+    data: unknown,
+    private readonly options: KernelPanelOptions,
+  ) {
     const { signal } = this.gone;
     this.kernel = options.kernel;
     this.channel = new KernelChannel(options.kernel, () => false, signal);
-    this.following = new Following(this.channel, signal, state => {
+    this.following = new Following(this.channel, signal, (state) => {
       this.state = { ...state, modelId: this.state?.modelId ?? null };
       this.panel?.update(this.state);
     });
@@ -57,10 +60,16 @@ export class KernelPanel {
         channel: this.channel,
         signal,
         view: this.options.view,
-        shown: shown => this.take(shown)
+        shown: (shown) => this.take(shown),
       });
     } catch (error) {
-      this.element.replaceChildren(h('div', { class: 'tlk-panel tlk-error-line', role: 'alert' }, error instanceof Error ? error.message : String(error)));
+      this.element.replaceChildren(
+        h(
+          'div',
+          { class: 'tlk-panel tlk-error-line', role: 'alert' },
+          error instanceof Error ? error.message : String(error),
+        ),
+      );
       return null;
     }
   }

@@ -1,6 +1,6 @@
 /** Where boxes stand and wires run: left to right, boxes of one size, so nothing moves while the shape stays. */
 
-import { Graph, layout as dagre } from '@dagrejs/dagre';
+import { layout as dagre, Graph } from '@dagrejs/dagre';
 import type { GraphShape } from './messages';
 
 export const BOX_WIDTH = 180;
@@ -33,12 +33,14 @@ export interface Layout {
 
 /** What a layout depends on: two shapes with the same key are drawn alike. */
 export function shapeKey(shape: GraphShape): string {
-  return JSON.stringify([shape.nodes.map(node => node.name), shape.edges.map(edge => [edge.source, edge.target])]);
+  return JSON.stringify([shape.nodes.map((node) => node.name), shape.edges.map((edge) => [edge.source, edge.target])]);
 }
 
 export function place(shape: GraphShape): Layout {
-  const names = new Set(shape.nodes.map(node => node.name));
-  const edges = shape.edges.map((edge, index) => ({ ...edge, index })).filter(e => names.has(e.source) && names.has(e.target));
+  const names = new Set(shape.nodes.map((node) => node.name));
+  const edges = shape.edges
+    .map((edge, index) => ({ ...edge, index }))
+    .filter((e) => names.has(e.source) && names.has(e.target));
   const found = names.size > MOST_FOR_DAGRE ? layered(shape, edges) : byDagre(shape, edges);
   return found;
 }
@@ -61,11 +63,11 @@ function byDagre(shape: GraphShape, edges: readonly Link[]): Layout {
     const at = graph.node(node.name) as unknown as Point;
     places.set(node.name, { x: at.x + ENTRY, y: at.y });
   }
-  const wires = edges.map(edge => {
+  const wires = edges.map((edge) => {
     const label = graph.edge({ v: edge.source, w: edge.target, name: String(edge.index) }) as unknown as {
       points?: readonly Point[];
     };
-    const bends = (label.points ?? []).slice(1, -1).map(point => ({ x: point.x + ENTRY, y: point.y }));
+    const bends = (label.points ?? []).slice(1, -1).map((point) => ({ x: point.x + ENTRY, y: point.y }));
     return { index: edge.index, points: wire(places, edge, bends) };
   });
   return size(places, wires);
@@ -76,15 +78,15 @@ function byDagre(shape: GraphShape, edges: readonly Link[]): Layout {
  * Wires are drawn without bends; that many boxes are looked at one by one, or in the table.
  */
 function layered(shape: GraphShape, edges: readonly Link[]): Layout {
-  const parents = new Map<string, string[]>(shape.nodes.map(node => [node.name, []]));
-  const children = new Map<string, string[]>(shape.nodes.map(node => [node.name, []]));
+  const parents = new Map<string, string[]>(shape.nodes.map((node) => [node.name, []]));
+  const children = new Map<string, string[]>(shape.nodes.map((node) => [node.name, []]));
   for (const { source, target } of edges) {
     parents.get(target)?.push(source);
     children.get(source)?.push(target);
   }
   const column = new Map<string, number>();
-  const left = new Map(shape.nodes.map(node => [node.name, parents.get(node.name)?.length ?? 0]));
-  const open = shape.nodes.filter(node => left.get(node.name) === 0).map(node => node.name);
+  const left = new Map(shape.nodes.map((node) => [node.name, parents.get(node.name)?.length ?? 0]));
+  const open = shape.nodes.filter((node) => left.get(node.name) === 0).map((node) => node.name);
   for (let i = 0; i < open.length; i += 1) {
     const name = open[i] as string;
     const at = column.get(name) ?? 0;
@@ -97,27 +99,34 @@ function layered(shape: GraphShape, edges: readonly Link[]): Layout {
     }
   }
   const columns: string[][] = [];
-  for (const { name } of shape.nodes) (columns[column.get(name) ?? 0] ??= []).push(name);
+  for (const { name } of shape.nodes) {
+    const at = column.get(name) ?? 0;
+    columns[at] ??= [];
+    columns[at].push(name);
+  }
   const row = new Map<string, number>();
   for (const names of columns) {
     const wanted = (name: string): number => {
-      const rows = (parents.get(name) ?? []).map(parent => row.get(parent) ?? 0);
+      const rows = (parents.get(name) ?? []).map((parent) => row.get(parent) ?? 0);
       return rows.length ? rows.reduce((a, b) => a + b, 0) / rows.length : 0;
     };
-    const sorted = [...(names ?? [])].map(name => ({ name, at: wanted(name) })).sort((a, b) => a.at - b.at);
-    sorted.forEach(({ name }, i) => row.set(name, i));
+    const sorted = [...(names ?? [])].map((name) => ({ name, at: wanted(name) })).sort((a, b) => a.at - b.at);
+    for (const [i, { name }] of sorted.entries()) row.set(name, i);
   }
-  const tallest = Math.max(1, ...columns.map(names => names?.length ?? 0));
+  const tallest = Math.max(1, ...columns.map((names) => names?.length ?? 0));
   const places = new Map<string, Point>();
   columns.forEach((names, i) => {
     const shift = (tallest - (names?.length ?? 0)) / 2;
     for (const name of names ?? [])
       places.set(name, {
         x: ENTRY + MARGIN + BOX_WIDTH / 2 + i * (BOX_WIDTH + GAP_X),
-        y: MARGIN + BOX_HEIGHT / 2 + ((row.get(name) ?? 0) + shift) * (BOX_HEIGHT + GAP_Y)
+        y: MARGIN + BOX_HEIGHT / 2 + ((row.get(name) ?? 0) + shift) * (BOX_HEIGHT + GAP_Y),
       });
   });
-  return size(places, edges.map(edge => ({ index: edge.index, points: wire(places, edge, []) })));
+  return size(
+    places,
+    edges.map((edge) => ({ index: edge.index, points: wire(places, edge, []) })),
+  );
 }
 
 /** From the right side of the source to the left side of the target. */
@@ -148,11 +157,13 @@ function apart(wires: readonly Wire[]): readonly Wire[] {
   }
   const shifts = new Map<number, number>();
   for (const group of groups.values()) {
-    const sorted = [...group].sort((a, b) => (a.points[a.points.length - 2]?.y ?? 0) - (b.points[b.points.length - 2]?.y ?? 0));
+    const sorted = [...group].sort(
+      (a, b) => (a.points[a.points.length - 2]?.y ?? 0) - (b.points[b.points.length - 2]?.y ?? 0),
+    );
     const step = Math.min(14, (BOX_HEIGHT - 20) / Math.max(1, sorted.length - 1));
-    sorted.forEach((one, i) => shifts.set(one.index, (i - (sorted.length - 1) / 2) * step));
+    for (const [i, one] of sorted.entries()) shifts.set(one.index, (i - (sorted.length - 1) / 2) * step);
   }
-  return wires.map(one => {
+  return wires.map((one) => {
     const end = one.points[one.points.length - 1] as Point;
     return { ...one, points: [...one.points.slice(0, -1), { x: end.x, y: end.y + (shifts.get(one.index) ?? 0) }] };
   });

@@ -419,7 +419,7 @@ export class VersionMismatch extends Error {
     super(
       older
         ? 'This was made by an older tensorlake_nb than the page has: upgrade it in the kernel, and restart the kernel.'
-        : 'This was made by a newer tensorlake_nb than the page has: upgrade it where Jupyter runs, and reload the page.'
+        : 'This was made by a newer tensorlake_nb than the page has: upgrade it where Jupyter runs, and reload the page.',
     );
     this.name = 'VersionMismatch';
   }
@@ -473,6 +473,6 @@ export function applyDelta(state: PanelState, delta: Delta): PanelState {
     at: delta.at,
     run: delta.run === undefined ? state.run : delta.run,
     nodes: delta.nodes === undefined ? state.nodes : { ...state.nodes, ...delta.nodes },
-    actions: delta.actions ?? state.actions
+    actions: delta.actions ?? state.actions,
   };
 }

@@ -13,7 +13,7 @@ export function definingCell(sources: readonly string[], name: string): number {
 export function listenToPanels(tracker: INotebookTracker, signal: AbortSignal): void {
   const around = (event: Event): NotebookPanel | null => {
     const target = event.target instanceof Node ? event.target : null;
-    return tracker.find(panel => target !== null && panel.node.contains(target)) ?? tracker.currentWidget;
+    return tracker.find((panel) => target !== null && panel.node.contains(target)) ?? tracker.currentWidget;
   };
   const text = (event: Event, name: string): string => {
     const detail: unknown = (event as CustomEvent<unknown>).detail;
@@ -22,11 +22,14 @@ export function listenToPanels(tracker: INotebookTracker, signal: AbortSignal): 
   };
   document.addEventListener(
     'tensorlake-nb:jump',
-    event => {
+    (event) => {
       const notebook = around(event);
       if (!notebook) return;
       const cells = notebook.content.widgets;
-      const index = definingCell(cells.map(cell => (cell.model.type === 'code' ? cell.model.sharedModel.getSource() : '')), text(event, 'definedAs'));
+      const index = definingCell(
+        cells.map((cell) => (cell.model.type === 'code' ? cell.model.sharedModel.getSource() : '')),
+        text(event, 'definedAs'),
+      );
       const cell = cells[index];
       if (!cell) return;
       notebook.content.deselectAll();
@@ -34,17 +37,17 @@ export function listenToPanels(tracker: INotebookTracker, signal: AbortSignal): 
       void notebook.content.scrollToCell(cell, 'center');
       event.preventDefault();
     },
-    { signal }
+    { signal },
   );
   document.addEventListener(
     'tensorlake-nb:insert',
-    event => {
+    (event) => {
       const notebook = around(event);
       const model = notebook?.content.model;
       const code = text(event, 'code');
       if (!notebook || !model || !code) return;
       const target = event.target instanceof Node ? event.target : null;
-      const at = notebook.content.widgets.findIndex(cell => target !== null && cell.node.contains(target));
+      const at = notebook.content.widgets.findIndex((cell) => target !== null && cell.node.contains(target));
       const index = (at < 0 ? notebook.content.activeCellIndex : at) + 1;
       model.sharedModel.insertCell(index, { cell_type: 'code', source: code, metadata: { trusted: true } });
       notebook.content.deselectAll();
@@ -53,6 +56,6 @@ export function listenToPanels(tracker: INotebookTracker, signal: AbortSignal): 
       if (cell) void notebook.content.scrollToCell(cell);
       event.preventDefault();
     },
-    { signal }
+    { signal },
   );
 }

@@ -25,7 +25,7 @@ export class Pager {
     private readonly context: PaneContext,
     private readonly node: string,
     private readonly side: 'output' | 'input',
-    private readonly signal: AbortSignal
+    private readonly signal: AbortSignal,
   ) {
     this.number = h('input', { type: 'number', min: 0, class: 'tlk-number', 'aria-label': `Which ${side}` });
     this.bar = h('div', { class: 'tlk-pager' }, this.before, this.number, this.of, this.after, this.snippet);
@@ -100,7 +100,10 @@ export class Pager {
     this.wanted = index;
     this.signal.addEventListener('abort', () => loading.abort(), { signal: loading.signal });
     try {
-      const value = await this.context.channel.ask<'value'>({ kind: 'value', run: run.id, node: this.node, side: this.side, index }, loading.signal);
+      const value = await this.context.channel.ask<'value'>(
+        { kind: 'value', run: run.id, node: this.node, side: this.side, index },
+        loading.signal,
+      );
       if (loading.signal.aborted) return;
       this.shown = value;
       this.body.replaceChildren(valueView(value, this.body));

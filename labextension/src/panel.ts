@@ -1,19 +1,19 @@
 /** A panel: headline, graph, table or timeline, and details beside it. It keeps what is looked at; the kernel the rest. */
 
-import { createDrawer } from './drawer';
 import { h, setAttribute, setText } from './dom';
+import { createDrawer } from './drawer';
 import { GraphView } from './graphView';
 import { Headline, type View } from './headline';
 import { createInputForm } from './inputForm';
 import {
   type Action,
+  applyDelta,
   type Delta,
   type ElementFilter,
   type PanelState,
   type Plan,
+  parseState,
   type State,
-  applyDelta,
-  parseState
 } from './messages';
 import type { Channel, Pane, PaneContext } from './panes';
 import { TableView } from './tableView';
@@ -53,7 +53,7 @@ export class Panel {
   constructor(
     private readonly root: HTMLElement,
     private state: PanelState,
-    private readonly host: PanelHost
+    private readonly host: PanelHost,
   ) {
     const { signal, channel } = host;
     this.view = host.view ?? 'graph';
@@ -62,27 +62,27 @@ export class Panel {
       signal,
       state: () => this.state,
       act: (action, node) => void this.act(action, node),
-      show: next => this.show(next),
-      plan: found => this.showPlan(found),
+      show: (next) => this.show(next),
+      plan: (found) => this.showPlan(found),
       select: (node, filter) => this.select(node, filter),
-      announce: text => setText(this.live, plain(text))
+      announce: (text) => setText(this.live, plain(text)),
     };
     this.headline = new Headline(state, {
       signal,
-      act: action => void this.act(action),
-      filter: filter => this.filter(filter),
-      view: view => this.setView(view),
+      act: (action) => void this.act(action),
+      filter: (filter) => this.filter(filter),
+      view: (view) => this.setView(view),
       obstacle: () => channel.obstacle,
-      connect: () => void this.connect()
+      connect: () => void this.connect(),
     });
-    this.graph = new GraphView({ signal, select: node => this.select(node === this.selected ? null : node) });
-    this.table = new TableView(node => this.select(node));
+    this.graph = new GraphView({ signal, select: (node) => this.select(node === this.selected ? null : node) });
+    this.table = new TableView((node) => this.select(node));
     this.body.append(this.main);
     root.classList.add('tlk-panel');
     root.replaceChildren(this.headline.element, this.problems, this.error, this.lost, this.body, this.live);
     // Keys pressed here are this panel's: without this, d pressed twice deletes the notebook's cell.
-    root.addEventListener('keydown', event => this.onKey(event), { signal });
-    root.addEventListener('keyup', event => event.stopPropagation(), { signal });
+    root.addEventListener('keydown', (event) => this.onKey(event), { signal });
+    root.addEventListener('keyup', (event) => event.stopPropagation(), { signal });
     channel.onObstacle(() => this.refresh(), signal);
     signal.addEventListener('abort', () => this.dispose());
     this.setView(this.view);
@@ -122,16 +122,16 @@ export class Panel {
     if (this.view === 'graph') this.graph.update(state, this.plan);
     if (this.view === 'table') this.table.update(state, this.plan);
     this.timeline?.update(state);
-    if (this.selected !== null && !state.graph.nodes.some(node => node.name === this.selected)) this.select(null);
+    if (this.selected !== null && !state.graph.nodes.some((node) => node.name === this.selected)) this.select(null);
     this.drawer?.update(state);
   }
 
   private showProblems(): void {
     const { graph, run } = this.state;
     const found = run?.error && run.status !== 'running' ? [...graph.problems, run.error] : graph.problems;
-    const lines = found.map(problem => `✕ ${oneLine(problem, 600)}`);
-    if (lines.join('\n') === [...this.problems.children].map(line => line.textContent).join('\n')) return;
-    this.problems.replaceChildren(...lines.map(line => h('li', {}, line)));
+    const lines = found.map((problem) => `✕ ${oneLine(problem, 600)}`);
+    if (lines.join('\n') === [...this.problems.children].map((line) => line.textContent).join('\n')) return;
+    this.problems.replaceChildren(...lines.map((line) => h('li', {}, line)));
   }
 
   /** The inputs stand above the graph where no run is shown. */
@@ -157,7 +157,8 @@ export class Panel {
       this.timeline = null;
     }
     if (view === 'timeline') {
-      const timeline = (this.timeline ??= createTimeline(this.context));
+      this.timeline ??= createTimeline(this.context);
+      const timeline = this.timeline;
       this.main.replaceChildren(timeline.element);
       timeline.update(this.state);
     } else if (view === 'table') {
@@ -184,7 +185,7 @@ export class Panel {
     this.drawer = null;
     this.selected = node;
     this.graph.setSelected(node);
-    if (node !== null && this.state.graph.nodes.some(each => each.name === node)) {
+    if (node !== null && this.state.graph.nodes.some((each) => each.name === node)) {
       this.drawer = createDrawer(this.context, node, filter);
       this.body.append(this.drawer.element);
       this.drawer.update(this.state);
@@ -249,7 +250,9 @@ export class Panel {
         return run === undefined ? null : channel.ask<'resume' | 'rerunFailed'>({ kind: action, run }, signal);
       case 'again':
       case 'refresh':
-        return run === undefined || node === undefined ? null : channel.ask<'again' | 'refresh'>({ kind: action, run, node }, signal);
+        return run === undefined || node === undefined
+          ? null
+          : channel.ask<'again' | 'refresh'>({ kind: action, run, node }, signal);
     }
   }
 
@@ -259,7 +262,12 @@ export class Panel {
       await this.host.channel.connect?.();
       const run = this.state.run?.id;
       const key = this.state.graphKey;
-      const asked = run !== undefined ? { kind: 'state' as const, run } : key !== null ? { kind: 'state' as const, graph: key } : null;
+      const asked =
+        run !== undefined
+          ? { kind: 'state' as const, run }
+          : key !== null
+            ? { kind: 'state' as const, graph: key }
+            : null;
       if (asked === null) return;
       const state = parseState(await this.host.channel.ask<'state'>(asked, this.host.signal));
       this.update(state);
@@ -282,4 +290,3 @@ export class Panel {
     for (const pane of [this.drawer, this.timeline, this.form]) pane?.dispose();
   }
 }
-

@@ -37,7 +37,11 @@ export interface PaneContext {
 }
 
 /** Say something to the notebook around the panel; true if it did it. */
-export function tell(from: Element, name: 'jump' | 'insert' | 'open', detail: Readonly<Record<string, string>>): boolean {
+export function tell(
+  from: Element,
+  name: 'jump' | 'insert' | 'open',
+  detail: Readonly<Record<string, string>>,
+): boolean {
   return !from.dispatchEvent(new CustomEvent(`tensorlake-nb:${name}`, { detail, bubbles: true, cancelable: true }));
 }
 

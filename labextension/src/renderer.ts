@@ -4,8 +4,8 @@
  */
 
 import type { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
-import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { MimeModel } from '@jupyterlab/rendermime';
+import type { IRenderMime } from '@jupyterlab/rendermime-interfaces';
 import { Panel as LuminoPanel, type Widget } from '@lumino/widgets';
 import type { Kernel } from './control';
 import type { View } from './headline';
@@ -25,7 +25,7 @@ export function rendererFactory(options: RendererOptions): IRenderMime.IRenderer
   return {
     safe: true, // text only ever becomes text, so untrusted notebooks may be drawn as well
     mimeTypes: [MIME_TYPE],
-    createRenderer: () => new GraphRenderer(options)
+    createRenderer: () => new GraphRenderer(options),
   };
 }
 
@@ -73,7 +73,7 @@ class GraphRenderer extends LuminoPanel implements IRenderMime.IRenderer {
   }
 
   private notebook(): NotebookPanel | null {
-    return this.options.tracker?.find(panel => panel.node.contains(this.node)) ?? null;
+    return this.options.tracker?.find((panel) => panel.node.contains(this.node)) ?? null;
   }
 
   private async draw(): Promise<void> {
@@ -83,7 +83,7 @@ class GraphRenderer extends LuminoPanel implements IRenderMime.IRenderer {
     this.still = new KernelPanel(this.data, {
       kernel: this.kernel(),
       view: this.options.view(),
-      live: modelId => void this.enliven(modelId)
+      live: (modelId) => void this.enliven(modelId),
     });
     this.node.append(this.still.element);
     if (wanted !== null) await this.enliven(wanted);

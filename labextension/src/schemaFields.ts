@@ -21,13 +21,19 @@ export function toFields(schema: JsonSchema, values: Readonly<Record<string, unk
   return Object.entries(properties).map(([name, raw]) => toField(name, raw, schema, required.has(name), values));
 }
 
-function toField(name: string, raw: unknown, root: JsonSchema, isRequired: boolean, values: Readonly<Record<string, unknown>>): Field {
+function toField(
+  name: string,
+  raw: unknown,
+  root: JsonSchema,
+  isRequired: boolean,
+  values: Readonly<Record<string, unknown>>,
+): Field {
   const outer = asRecord(raw);
   let inner = resolve(outer, root);
   let mayBeNull = false;
-  const branches = Array.isArray(inner['anyOf']) ? inner['anyOf'].map(each => resolve(asRecord(each), root)) : [];
+  const branches = Array.isArray(inner['anyOf']) ? inner['anyOf'].map((each) => resolve(asRecord(each), root)) : [];
   if (branches.length) {
-    const others = branches.filter(each => each['type'] !== 'null');
+    const others = branches.filter((each) => each['type'] !== 'null');
     mayBeNull = others.length < branches.length;
     inner = others.length === 1 ? (others[0] as Record<string, unknown>) : {};
   }
@@ -41,25 +47,42 @@ function toField(name: string, raw: unknown, root: JsonSchema, isRequired: boole
     ['at least this long:', inner['minLength'] ?? inner['minItems']],
     ['at most this long:', inner['maxLength'] ?? inner['maxItems']],
     ['like', inner['pattern']],
-    ['a', inner['format']]
+    ['a', inner['format']],
   ].flatMap(([word, value]) => (value === undefined ? [] : [`${String(word)} ${String(value)}`]));
   const type = typeof inner['type'] === 'string' ? inner['type'] : choices.length ? 'choice' : 'anything';
   const description = outer['description'] ?? inner['description'];
   return {
     name,
-    kind: choices.length ? 'choice' : type === 'string' ? 'text' : type === 'integer' || type === 'number' || type === 'boolean' ? type : 'json',
+    kind: choices.length
+      ? 'choice'
+      : type === 'string'
+        ? 'text'
+        : type === 'integer' || type === 'number' || type === 'boolean'
+          ? type
+          : 'json',
     isRequired,
     initial: name in values ? values[name] : outer['default'],
     choices,
-    help: [typeof description === 'string' ? description : '', wordFor(type, mayBeNull), ...constraints].filter(Boolean).join(' · '),
+    help: [typeof description === 'string' ? description : '', wordFor(type, mayBeNull), ...constraints]
+      .filter(Boolean)
+      .join(' · '),
     minimum: limit('minimum'),
     maximum: limit('maximum'),
-    mayBeNull
+    mayBeNull,
   };
 }
 
 function wordFor(type: string, mayBeNull: boolean): string {
-  const words: Readonly<Record<string, string>> = { string: 'text', integer: 'whole number', number: 'number', array: 'list, as JSON', object: 'JSON', anything: 'JSON', boolean: '', choice: '' };
+  const words: Readonly<Record<string, string>> = {
+    string: 'text',
+    integer: 'whole number',
+    number: 'number',
+    array: 'list, as JSON',
+    object: 'JSON',
+    anything: 'JSON',
+    boolean: '',
+    choice: '',
+  };
   const word = words[type] ?? type;
   return mayBeNull && word ? `${word}, or empty` : word;
 }
@@ -68,7 +91,8 @@ function wordFor(type: string, mayBeNull: boolean): string {
 export function toText(field: Field, value: unknown): string {
   if (value === undefined || (value === null && field.kind !== 'json')) return '';
   if (field.kind === 'text' && typeof value === 'string') return value;
-  if (field.kind === 'choice') return String(field.choices.findIndex(each => JSON.stringify(each) === JSON.stringify(value)));
+  if (field.kind === 'choice')
+    return String(field.choices.findIndex((each) => JSON.stringify(each) === JSON.stringify(value)));
   return JSON.stringify(value);
 }
 
@@ -92,7 +116,9 @@ export function fromText(field: Field, text: string): Read {
   try {
     return { value: JSON.parse(text) as unknown };
   } catch {
-    return field.kind === 'json' ? { error: 'This is not JSON. Texts stand in double quotes: ["a", "b"].' } : { value: text };
+    return field.kind === 'json'
+      ? { error: 'This is not JSON. Texts stand in double quotes: ["a", "b"].' }
+      : { value: text };
   }
 }
 

@@ -11,7 +11,7 @@ import { plain } from './words';
 export const icon = new LabIcon({
   name: 'tensorlake-nb:graph',
   svgstr:
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width="16"><g class="jp-icon3" fill="none" stroke="#616161" stroke-width="2"><rect x="2.5" y="9" width="6" height="6" rx="1.5"/><rect x="15.5" y="3" width="6" height="6" rx="1.5"/><rect x="15.5" y="15" width="6" height="6" rx="1.5"/><path d="M8.5 12h3.5M12 12V6h3.5M12 12v6h3.5"/></g></svg>'
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" width="16"><g class="jp-icon3" fill="none" stroke="#616161" stroke-width="2"><rect x="2.5" y="9" width="6" height="6" rx="1.5"/><rect x="15.5" y="3" width="6" height="6" rx="1.5"/><rect x="15.5" y="15" width="6" height="6" rx="1.5"/><path d="M8.5 12h3.5M12 12V6h3.5M12 12v6h3.5"/></g></svg>',
 });
 
 export interface SidebarHost {
@@ -40,17 +40,17 @@ export class Sidebar extends Widget {
     this.title.caption = 'Graphs and runs';
     this.addClass('tlk-sidebar');
     this.view = new SidebarView({
-      openRun: run => void this.openRun(run),
-      openGraph: graph => void this.openGraph(graph),
-      resume: run => void this.resume(run),
+      openRun: (run) => void this.openRun(run),
+      openGraph: (graph) => void this.openGraph(graph),
+      resume: (run) => void this.resume(run),
       compare: (left, right) => {
         if (this.channel) host.openComparison(left, right, this.channel);
       },
       connect: () => void this.connect(),
-      refresh: () => void this.look()
+      refresh: () => void this.look(),
     });
     this.node.append(this.view.element);
-    this.node.addEventListener('keydown', event => {
+    this.node.addEventListener('keydown', (event) => {
       if (!event.ctrlKey && !event.metaKey && event.key !== 'Tab') event.stopPropagation();
     });
     host.tracker.currentChanged.connect(() => this.followNotebook());
@@ -89,17 +89,18 @@ export class Sidebar extends Widget {
     try {
       const [graphs, runs] = await Promise.all([
         channel.ask<'graphs'>({ kind: 'graphs' }, this.gone.signal),
-        channel.ask<'runs'>({ kind: 'runs', limit: MOST_RUNS }, this.gone.signal)
+        channel.ask<'runs'>({ kind: 'runs', limit: MOST_RUNS }, this.gone.signal),
       ]);
       this.runs = runs;
       this.view.explain(null, false);
       this.view.update(graphs, runs);
-      if (this.isVisible && runs.some(run => run.status === 'running')) {
+      if (this.isVisible && runs.some((run) => run.status === 'running')) {
         if (this.timer !== null) clearTimeout(this.timer);
         this.timer = setTimeout(() => void this.look(), this.host.every() * 1000);
       }
     } catch (error) {
-      if (channel === this.channel) this.view.explain(plain(error instanceof Error ? error.message : String(error)), channel.connect !== null);
+      if (channel === this.channel)
+        this.view.explain(plain(error instanceof Error ? error.message : String(error)), channel.connect !== null);
     } finally {
       this.isLooking = false;
     }
@@ -132,20 +133,28 @@ export class Sidebar extends Widget {
   }
 
   private async openRun(run: RunSummary): Promise<void> {
-    await this.attempt(async channel => {
-      this.host.openState(`${run.graph} ${run.short}`, await channel.ask<'state'>({ kind: 'state', run: run.id }), this.kernel);
+    await this.attempt(async (channel) => {
+      this.host.openState(
+        `${run.graph} ${run.short}`,
+        await channel.ask<'state'>({ kind: 'state', run: run.id }),
+        this.kernel,
+      );
     });
   }
 
   private async openGraph(graph: GraphSummary): Promise<void> {
-    await this.attempt(async channel => {
+    await this.attempt(async (channel) => {
       this.host.openState(graph.name, await channel.ask<'state'>({ kind: 'state', graph: graph.key }), this.kernel);
     });
   }
 
   private async resume(run: RunSummary): Promise<void> {
-    await this.attempt(async channel => {
-      this.host.openState(`${run.graph} ${run.short}`, await channel.ask<'resume'>({ kind: 'resume', run: run.id }), this.kernel);
+    await this.attempt(async (channel) => {
+      this.host.openState(
+        `${run.graph} ${run.short}`,
+        await channel.ask<'resume'>({ kind: 'resume', run: run.id }),
+        this.kernel,
+      );
     });
     await this.look();
   }

@@ -14,11 +14,11 @@ export class TableView {
   private last: { readonly state: PanelState; readonly plan: Plan | null } | null = null;
 
   constructor(private readonly select: (node: string) => void) {
-    const heads = TITLES.map(title => h('th', { scope: 'col' }, title));
+    const heads = TITLES.map((title) => h('th', { scope: 'col' }, title));
     this.element = h(
       'div',
       { class: 'tlk-table-frame', tabindex: 0, role: 'region', 'aria-label': 'Functions' },
-      h('table', { class: 'tlk-table' }, h('thead', {}, h('tr', {}, ...heads)), this.body)
+      h('table', { class: 'tlk-table' }, h('thead', {}, h('tr', {}, ...heads)), this.body),
     );
   }
 
@@ -27,8 +27,8 @@ export class TableView {
     const boxes = toBoxes(state, plan);
     const rows = [...this.body.children] as HTMLTableRowElement[];
     const isSame = rows.length === boxes.length && boxes.every((box, i) => rows[i]?.dataset['node'] === box.name);
-    if (!isSame) this.body.replaceChildren(...boxes.map(box => this.row(box)));
-    boxes.forEach((box, i) => this.fill(this.body.children[i] as HTMLTableRowElement, box, state));
+    if (!isSame) this.body.replaceChildren(...boxes.map((box) => this.row(box)));
+    for (const [i, box] of boxes.entries()) this.fill(this.body.children[i] as HTMLTableRowElement, box, state);
   }
 
   setFilter(filter: State | null): void {
@@ -45,17 +45,20 @@ export class TableView {
 
   private fill(row: HTMLTableRowElement, box: Box, state: PanelState): void {
     const standing = state.nodes[box.name];
-    const takes = state.graph.edges.filter(edge => edge.target === box.name);
-    const sources = takes.map(edge => `${oneLine(edge.source, 40)}${edge.into ? ` as ${edge.into}` : ''}${edge.routed ? ' (when routed)' : ''}`);
+    const takes = state.graph.edges.filter((edge) => edge.target === box.name);
+    const sources = takes.map(
+      (edge) =>
+        `${oneLine(edge.source, 40)}${edge.into ? ` as ${edge.into}` : ''}${edge.routed ? ' (when routed)' : ''}`,
+    );
     const words = [
       box.node.kind,
       box.state === null ? '' : box.status,
       box.numbers || (standing?.total === 1 ? '1' : ''),
       state.run === null || standing === undefined ? '' : String(standing.outputs),
       box.time || (standing && standing.seconds > 0 ? duration(standing.seconds) : ''),
-      box.name === state.graph.start ? "the run's inputs" : sources.join(', ')
+      box.name === state.graph.start ? "the run's inputs" : sources.join(', '),
     ];
-    words.forEach((text, i) => setText(row.cells[i + 1] as HTMLTableCellElement, text));
+    for (const [i, text] of words.entries()) setText(row.cells[i + 1] as HTMLTableCellElement, text);
     setAttribute(row, 'data-state', box.state);
     row.hidden = this.filter !== null && !hasState(standing, this.filter);
   }

@@ -16,7 +16,10 @@ export function ticks(span: number, wanted = 6): readonly number[] {
   const rough = span / wanted;
   const power = 10 ** Math.floor(Math.log10(rough));
   const minutes = [60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400];
-  const step = rough > 40 ? (minutes.find(each => each >= rough) ?? Math.ceil(rough / 86400) * 86400) : ([1, 2, 5, 10].map(n => n * power).find(each => each >= rough) ?? rough);
+  const step =
+    rough > 40
+      ? (minutes.find((each) => each >= rough) ?? Math.ceil(rough / 86400) * 86400)
+      : ([1, 2, 5, 10].map((n) => n * power).find((each) => each >= rough) ?? rough);
   const found: number[] = [];
   for (let i = 0; i * step <= span * 1.0001 && i < 50; i += 1) found.push(Number((i * step).toPrecision(10)));
   return found;
@@ -27,9 +30,10 @@ export function stack(bars: readonly Bar[], now: number): readonly (readonly Bar
   const rows: Bar[][] = [];
   const ends: number[] = [];
   for (const bar of [...bars].sort((a, b) => a.startedAt - b.startedAt)) {
-    const free = ends.findIndex(end => end <= bar.startedAt + 1e-9);
+    const free = ends.findIndex((end) => end <= bar.startedAt + 1e-9);
     const row = free < 0 ? rows.length : free;
-    (rows[row] ??= []).push(bar);
+    rows[row] ??= [];
+    rows[row].push(bar);
     ends[row] = bar.endedAt ?? now;
   }
   return rows;
@@ -55,29 +59,51 @@ class TimelineView implements Pane {
   constructor(private readonly context: PaneContext) {
     const { signal } = this.gone;
     const toggle = h('button', { type: 'button', class: 'tlk-button', 'aria-pressed': 'false' }, 'By worker');
-    toggle.addEventListener('click', () => {
-      this.by = this.by === 'node' ? 'worker' : 'node';
-      toggle.setAttribute('aria-pressed', String(this.by === 'worker'));
-      this.draw();
-    }, { signal });
-    this.element = h('div', { class: 'tlk-timeline-pane' }, h('div', { class: 'tlk-actions' }, toggle), this.frame, this.summary);
-    this.frame.addEventListener('keydown', event => this.onKey(event), { signal });
-    this.frame.addEventListener('click', event => {
-      const node = event.target instanceof Element ? event.target.closest('[data-node]')?.getAttribute('data-node') : null;
-      if (node) this.context.select(node);
-    }, { signal });
+    toggle.addEventListener(
+      'click',
+      () => {
+        this.by = this.by === 'node' ? 'worker' : 'node';
+        toggle.setAttribute('aria-pressed', String(this.by === 'worker'));
+        this.draw();
+      },
+      { signal },
+    );
+    this.element = h(
+      'div',
+      { class: 'tlk-timeline-pane' },
+      h('div', { class: 'tlk-actions' }, toggle),
+      this.frame,
+      this.summary,
+    );
+    this.frame.addEventListener('keydown', (event) => this.onKey(event), { signal });
+    this.frame.addEventListener(
+      'click',
+      (event) => {
+        const node =
+          event.target instanceof Element ? event.target.closest('[data-node]')?.getAttribute('data-node') : null;
+        if (node) this.context.select(node);
+      },
+      { signal },
+    );
     this.observer.observe(this.frame);
   }
 
   update(state: PanelState): void {
-    const stamp = JSON.stringify([state.run?.id, state.run?.status, state.run?.status === 'running' ? Math.floor(state.at) : 0]);
+    const stamp = JSON.stringify([
+      state.run?.id,
+      state.run?.status,
+      state.run?.status === 'running' ? Math.floor(state.at) : 0,
+    ]);
     if (stamp === this.stamp || state.run === null) return;
     this.stamp = stamp;
     if (this.timer !== null) return;
-    this.timer = setTimeout(() => {
-      this.timer = null;
-      void this.load();
-    }, Math.max(0, AFRESH_MS - (Date.now() - this.askedAt)));
+    this.timer = setTimeout(
+      () => {
+        this.timer = null;
+        void this.load();
+      },
+      Math.max(0, AFRESH_MS - (Date.now() - this.askedAt)),
+    );
   }
 
   dispose(): void {
@@ -114,17 +140,28 @@ class TimelineView implements Pane {
     const [from, to] = [found.from, Math.max(found.to, found.from + 0.001)];
     const across = Math.max((this.frame.clientWidth || 600) - LABELS - 12, 120) * this.zoom;
     const x = (at: number): number => LABELS + ((at - from) / (to - from)) * across;
-    const order = state.graph.nodes.map(node => node.name);
-    const names = this.by === 'node' ? order : [...new Set(found.bars.map(bar => bar.worker))].sort();
+    const order = state.graph.nodes.map((node) => node.name);
+    const names = this.by === 'node' ? order : [...new Set(found.bars.map((bar) => bar.worker))].sort();
     const critical = new Set(state.run?.criticalPath ?? []);
     const parts: SVGElement[] = [];
     let y = AXIS;
     for (const name of names) {
-      const bars = found.bars.filter(bar => (this.by === 'node' ? bar.node : bar.worker) === name);
+      const bars = found.bars.filter((bar) => (this.by === 'node' ? bar.node : bar.worker) === name);
       const rows = stack(bars, to);
       const height = Math.max(LANE, Math.min(rows.length, 8) * 9 + 10);
-      const lane = svg('g', { class: 'tlk-lane', 'data-node': this.by === 'node' ? name : null, 'data-critical': this.by === 'node' && critical.has(name) ? 'true' : null });
-      lane.append(svg('text', { x: LABELS - 8, y: y + height / 2 + 4, 'text-anchor': 'end', class: 'tlk-lane-name' }, svg('title', {}, oneLine(name || 'worker', 200)), oneLine(name || 'worker', 20)));
+      const lane = svg('g', {
+        class: 'tlk-lane',
+        'data-node': this.by === 'node' ? name : null,
+        'data-critical': this.by === 'node' && critical.has(name) ? 'true' : null,
+      });
+      lane.append(
+        svg(
+          'text',
+          { x: LABELS - 8, y: y + height / 2 + 4, 'text-anchor': 'end', class: 'tlk-lane-name' },
+          svg('title', {}, oneLine(name || 'worker', 200)),
+          oneLine(name || 'worker', 20),
+        ),
+      );
       const thick = Math.min(14, (height - 8) / Math.max(1, Math.min(rows.length, 8)) - 1);
       rows.forEach((row, i) => {
         for (const bar of row) lane.append(...this.bar(bar, x, y + 4 + (i % 8) * (thick + 1), thick, to));
@@ -135,10 +172,21 @@ class TimelineView implements Pane {
     }
     for (const tick of ticks(to - from, Math.max(3, Math.round(across / 110)))) {
       const at = LABELS + (tick / (to - from)) * across;
-      parts.push(svg('path', { d: `M${at} ${AXIS - 4}V${y}`, class: 'tlk-rule' }), svg('text', { x: at, y: 12, 'text-anchor': tick === 0 ? 'start' : 'middle', class: 'tlk-tick' }, duration(tick)));
+      parts.push(
+        svg('path', { d: `M${at} ${AXIS - 4}V${y}`, class: 'tlk-rule' }),
+        svg(
+          'text',
+          { x: at, y: 12, 'text-anchor': tick === 0 ? 'start' : 'middle', class: 'tlk-tick' },
+          duration(tick),
+        ),
+      );
     }
     const words = this.words(found);
-    const drawing = svg('svg', { role: 'img', 'aria-label': words, width: LABELS + across + 12, height: y + 4 }, ...parts);
+    const drawing = svg(
+      'svg',
+      { role: 'img', 'aria-label': words, width: LABELS + across + 12, height: y + 4 },
+      ...parts,
+    );
     const left = this.frame.scrollLeft;
     this.frame.replaceChildren(drawing);
     this.frame.scrollLeft = left;
@@ -149,23 +197,44 @@ class TimelineView implements Pane {
     const [start, end] = [x(bar.startedAt), x(bar.endedAt ?? now)];
     const waited = bar.startedAt - bar.submittedAt;
     const words = `${oneLine(bar.node, 80)}: ${plural(bar.elements, 'element')}, ${bar.outcome} in ${duration((bar.endedAt ?? now) - bar.startedAt)}, queued ${duration(waited)}${bar.attempt > 1 ? `, attempt ${bar.attempt}` : ''}${bar.worker ? `, on ${oneLine(bar.worker, 60)}` : ''}`;
-    const made = svg('rect', { x: start, y, width: Math.max(end - start, 1.5), height: Math.max(thick, 3), rx: 1.5, class: 'tlk-run-bar', 'data-outcome': bar.outcome }, svg('title', {}, words));
+    const made = svg(
+      'rect',
+      {
+        x: start,
+        y,
+        width: Math.max(end - start, 1.5),
+        height: Math.max(thick, 3),
+        rx: 1.5,
+        class: 'tlk-run-bar',
+        'data-outcome': bar.outcome,
+      },
+      svg('title', {}, words),
+    );
     const parts: SVGElement[] = [made];
-    if (waited > 0.02) parts.unshift(svg('path', { d: `M${x(bar.submittedAt)} ${y + thick / 2}H${start}`, class: 'tlk-queue-bar' }));
-    if (bar.outcome === 'failed' || bar.outcome === 'lost') parts.push(svg('text', { x: end + 2, y: y + thick / 2 + 4, class: 'tlk-mark' }, bar.outcome === 'failed' ? '✕' : '⊘'));
+    if (waited > 0.02)
+      parts.unshift(svg('path', { d: `M${x(bar.submittedAt)} ${y + thick / 2}H${start}`, class: 'tlk-queue-bar' }));
+    if (bar.outcome === 'failed' || bar.outcome === 'lost')
+      parts.push(
+        svg('text', { x: end + 2, y: y + thick / 2 + 4, class: 'tlk-mark' }, bar.outcome === 'failed' ? '✕' : '⊘'),
+      );
     if (bar.attempt > 1) parts.push(svg('path', { d: `M${start} ${y - 2}v${thick + 4}`, class: 'tlk-retry' }));
     return parts;
   }
 
   private words(found: Timeline): string {
     if (found.bars.length === 0) return 'Nothing was computed: everything was replayed, or it has not begun.';
-    const workers = new Set(found.bars.map(bar => bar.worker).filter(Boolean)).size;
+    const workers = new Set(found.bars.map((bar) => bar.worker).filter(Boolean)).size;
     const path = this.context.state().run?.criticalPath ?? [];
-    return [
-      `${plural(found.bars.length, 'batch', 'batches')} on ${plural(Math.max(workers, 1), 'worker')} in ${duration(found.to - found.from)}`,
-      found.isJoined ? 'neighbouring batches are drawn as one' : '',
-      path.length > 1 ? `the time went along ${path.map(name => oneLine(name, 40)).join(' → ')}` : '',
-      'zoom with + and -, 0 shows all'
-    ].filter(Boolean).join('; ').replace(/;/g, ' ·') + (found.bars.length > 4000 ? ` (${count(found.bars.length)})` : '');
+    return (
+      [
+        `${plural(found.bars.length, 'batch', 'batches')} on ${plural(Math.max(workers, 1), 'worker')} in ${duration(found.to - found.from)}`,
+        found.isJoined ? 'neighbouring batches are drawn as one' : '',
+        path.length > 1 ? `the time went along ${path.map((name) => oneLine(name, 40)).join(' → ')}` : '',
+        'zoom with + and -, 0 shows all',
+      ]
+        .filter(Boolean)
+        .join('; ')
+        .replace(/;/g, ' ·') + (found.bars.length > 4000 ? ` (${count(found.bars.length)})` : '')
+    );
   }
 }

@@ -10,16 +10,30 @@ const PICTURES = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'];
 /** The richest form that can be shown safely. */
 export function valueView(value: ShownValue, theme: Element): HTMLElement {
   const { data } = value;
-  const picture = PICTURES.find(type => data[type] !== undefined);
+  const picture = PICTURES.find((type) => data[type] !== undefined);
   const shown =
     picture !== undefined
-      ? h('img', { src: `data:${picture};base64,${(data[picture] ?? '').replace(/[^A-Za-z0-9+/=]/g, '')}`, alt: plain(data['text/plain'] ?? value.typeName).slice(0, 200), class: 'tlk-picture' })
+      ? h('img', {
+          src: `data:${picture};base64,${(data[picture] ?? '').replace(/[^A-Za-z0-9+/=]/g, '')}`,
+          alt: plain(data['text/plain'] ?? value.typeName).slice(0, 200),
+          class: 'tlk-picture',
+        })
       : data['image/svg+xml'] !== undefined
-        ? h('img', { src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(data['image/svg+xml'])}`, alt: plain(value.typeName), class: 'tlk-picture' })
+        ? h('img', {
+            src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(data['image/svg+xml'])}`,
+            alt: plain(value.typeName),
+            class: 'tlk-picture',
+          })
         : data['text/html'] !== undefined
           ? frame(data['text/html'], theme)
-          : h('pre', { class: 'tlk-text', tabindex: 0 }, bounded(data['application/json'] ?? data['text/plain'] ?? '', MOST_TEXT));
-  const about = [value.typeName, value.about, value.isCut ? 'cut here: open it in a cell to see all of it' : ''].filter(Boolean).join(' · ');
+          : h(
+              'pre',
+              { class: 'tlk-text', tabindex: 0 },
+              bounded(data['application/json'] ?? data['text/plain'] ?? '', MOST_TEXT),
+            );
+  const about = [value.typeName, value.about, value.isCut ? 'cut here: open it in a cell to see all of it' : '']
+    .filter(Boolean)
+    .join(' · ');
   return h('div', { class: 'tlk-value' }, h('div', { class: 'tlk-about' }, plain(about)), shown);
 }
 
@@ -43,8 +57,8 @@ table{border-collapse:collapse}th,td{padding:2px 8px;text-align:right;border-bot
     title: 'Value',
     referrerpolicy: 'no-referrer',
     srcdoc: page(
-      `<meta http-equiv="Content-Security-Policy" content="${policy}"><style>${around}</style><iframe sandbox title="Value" referrerpolicy="no-referrer" srcdoc="${quoted(inner)}"></iframe>`
-    )
+      `<meta http-equiv="Content-Security-Policy" content="${policy}"><style>${around}</style><iframe sandbox title="Value" referrerpolicy="no-referrer" srcdoc="${quoted(inner)}"></iframe>`,
+    ),
   });
 }
 

@@ -1,7 +1,7 @@
 /** A panel's state as what is drawn of it: words and fractions, no elements. */
 
 import type { Counts, GraphNode, PanelState, Plan, Standing, State } from './messages';
-import { COUNTED, GLYPHS, STATES, arrived, count, duration, oneLine, plural, rate, settled } from './words';
+import { arrived, COUNTED, count, duration, GLYPHS, oneLine, plural, rate, STATES, settled } from './words';
 
 /** One piece of a bar: how much of it is in which state. */
 export interface Segment {
@@ -38,7 +38,7 @@ export const MOST_NOTES = 5;
 
 export function toBoxes(state: PanelState, plan: Plan | null): readonly Box[] {
   const critical = new Set(state.run?.criticalPath ?? []);
-  return state.graph.nodes.map(node => toBox(node, state, plan, critical.has(node.name)));
+  return state.graph.nodes.map((node) => toBox(node, state, plan, critical.has(node.name)));
 }
 
 function toBox(node: GraphNode, panel: PanelState, plan: Plan | null, isCritical: boolean): Box {
@@ -66,7 +66,7 @@ function toBox(node: GraphNode, panel: PanelState, plan: Plan | null, isCritical
     time,
     standing?.error ? oneLine(standing.error, 120) : '',
     standing?.stale ? oneLine(standing.stale, 120) : '',
-    ...notes.map(note => oneLine(note, 120))
+    ...notes.map((note) => oneLine(note, 120)),
   ]
     .filter(Boolean)
     .join(', ');
@@ -83,7 +83,7 @@ function toBox(node: GraphNode, panel: PanelState, plan: Plan | null, isCritical
     retries: standing?.retries ?? 0,
     isCritical,
     notes,
-    spoken
+    spoken,
   };
 }
 
@@ -101,8 +101,8 @@ export function countWords({ counts, total, state }: Standing): string {
   if (state === 'not taken' || (all === 0 && total === null)) return '';
   if (all === 1 && total === 1 && done === 1) return '';
   const tail = (['failed', 'cancelled'] as const)
-    .filter(name => counts[name] > 0 && counts[name] < all)
-    .map(name => ` · ${count(counts[name])} ${name}`);
+    .filter((name) => counts[name] > 0 && counts[name] < all)
+    .map((name) => ` · ${count(counts[name])} ${name}`);
   const isMixed = counts.replayed > 0 && counts.computed > 0;
   const replayed = isMixed ? ` · ${count(counts.replayed)} replayed` : '';
   const head = total === null ? `${count(done)} so far` : `${count(done)}/${count(total)}`;
@@ -123,7 +123,7 @@ function timeWords(standing: Standing, now: number): string {
 export function segments({ counts, total }: Standing): readonly Segment[] {
   const all = Math.max(total ?? 0, arrived(counts));
   if (all <= 1) return [];
-  return COUNTED.filter(state => counts[state] > 0).map(state => ({ state, fraction: counts[state] / all }));
+  return COUNTED.filter((state) => counts[state] > 0).map((state) => ({ state, fraction: counts[state] / all }));
 }
 
 function fraction(part: number, whole: number): number {
@@ -147,7 +147,7 @@ export function tallies(state: PanelState): readonly Tally[] {
     if (state.run !== null) for (const name of COUNTED) add(name, standing.counts[name]);
   }
   if (state.run === null) found.delete('waiting');
-  return STATES.filter(name => found.has(name)).map(name => ({ state: name, n: found.get(name) ?? 0 }));
+  return STATES.filter((name) => found.has(name)).map((name) => ({ state: name, n: found.get(name) ?? 0 }));
 }
 
 /** Whether a node has anything in a state: what the filter of the headline asks. */
@@ -174,7 +174,7 @@ export function progressWords(state: PanelState): string {
 /** How fast it goes, and how long the rest takes, by the node that will take longest; empty while unknown. */
 export function paceWords(state: PanelState): string {
   if (state.run?.status !== 'running') return '';
-  const busy = Object.values(state.nodes).filter(node => node.etaSeconds !== null && node.rate !== null);
+  const busy = Object.values(state.nodes).filter((node) => node.etaSeconds !== null && node.rate !== null);
   const slowest = busy.sort((a, b) => (b.etaSeconds ?? 0) - (a.etaSeconds ?? 0))[0];
   if (!slowest) return '';
   return `${rate(slowest.rate ?? 0)} · about ${duration(slowest.etaSeconds ?? 0)} left`;
@@ -191,7 +191,7 @@ export function endWords(state: PanelState): string {
 
 /** The node whose failure a person should see first: in the order of the graph. */
 export function firstFailure(state: PanelState): string | null {
-  return state.graph.nodes.find(node => (state.nodes[node.name]?.counts.failed ?? 0) > 0)?.name ?? null;
+  return state.graph.nodes.find((node) => (state.nodes[node.name]?.counts.failed ?? 0) > 0)?.name ?? null;
 }
 
 /** Nodes that lead to a node, and that follow it, itself included. */

@@ -23,7 +23,7 @@ export class Viewport {
     private readonly frame: HTMLElement,
     private readonly drawing: SVGSVGElement,
     private readonly content: SVGGElement,
-    signal: AbortSignal
+    signal: AbortSignal,
   ) {
     const button = (label: string, text: string, act: () => void): HTMLButtonElement => {
       const made = h('button', { type: 'button', class: 'tlk-zoom', 'aria-label': label, title: label }, text);
@@ -35,9 +35,9 @@ export class Viewport {
       { class: 'tlk-zooms', role: 'group', 'aria-label': 'Zoom' },
       button('Zoom in (+)', '+', () => this.zoom(STEP)),
       button('Zoom out (-)', '−', () => this.zoom(1 / STEP)),
-      button('Fit the graph (0)', '⤢', () => this.fit())
+      button('Fit the graph (0)', '⤢', () => this.fit()),
     );
-    frame.addEventListener('wheel', event => this.onWheel(event), { signal, passive: false });
+    frame.addEventListener('wheel', (event) => this.onWheel(event), { signal, passive: false });
     this.listenToDrag(signal);
     const observer = new ResizeObserver(() => {
       if (this.isTouched) return;
@@ -115,7 +115,10 @@ export class Viewport {
   }
 
   private apply(): void {
-    this.content.setAttribute('transform', `translate(${this.x.toFixed(1)} ${this.y.toFixed(1)}) scale(${this.scale.toFixed(3)})`);
+    this.content.setAttribute(
+      'transform',
+      `translate(${this.x.toFixed(1)} ${this.y.toFixed(1)}) scale(${this.scale.toFixed(3)})`,
+    );
   }
 
   private onWheel(event: WheelEvent): void {
@@ -136,11 +139,11 @@ export class Viewport {
     let last: { x: number; y: number } | null = null;
     this.drawing.addEventListener(
       'pointerdown',
-      event => {
+      (event) => {
         if (event.button !== 0) return;
         last = { x: event.clientX, y: event.clientY };
       },
-      { signal }
+      { signal },
     );
     const move = (event: PointerEvent): void => {
       if (last === null) return;

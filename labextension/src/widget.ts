@@ -23,11 +23,13 @@ function render({ model, el }: { readonly model: Model; readonly el: HTMLElement
   let last: PanelState | null = null;
   const isBlocked = (): boolean => last?.run?.blocking ?? false;
   const kernel = (model.widget_manager as { kernel?: Kernel } | undefined)?.kernel;
-  const channel = kernel ? new KernelChannel(kernel, isBlocked, signal, () => last?.modelId ?? null) : new ModelChannel(model, isBlocked, signal);
+  const channel = kernel
+    ? new KernelChannel(kernel, isBlocked, signal, () => last?.modelId ?? null)
+    : new ModelChannel(model, isBlocked, signal);
 
   const ownId = modelIdOf(model.get('state'));
   // After a restart of the kernel nothing is pushed to this model any more: what a click shows then is asked for.
-  const following = new Following(channel, signal, state => {
+  const following = new Following(channel, signal, (state) => {
     last = { ...state, modelId: last?.modelId ?? null };
     panel?.update(last);
   });

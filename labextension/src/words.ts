@@ -12,7 +12,7 @@ export const GLYPHS: Readonly<Record<State, string>> = {
   stale: '✎',
   failed: '✕',
   cancelled: '⊘',
-  'not taken': '–'
+  'not taken': '–',
 };
 
 export const KINDS: Readonly<Record<NodeKind, string>> = { function: 'function', router: 'router', reducer: 'reducer' };
@@ -27,7 +27,7 @@ export const STATES: readonly State[] = [
   'computed',
   'replayed',
   'cancelled',
-  'not taken'
+  'not taken',
 ];
 
 /** The states that elements can be in, in the order of a bar from left to right. */
@@ -38,7 +38,7 @@ export const RUN_GLYPHS: Readonly<Record<RunStatus, string>> = {
   succeeded: GLYPHS.computed,
   failed: GLYPHS.failed,
   cancelled: GLYPHS.cancelled,
-  interrupted: GLYPHS.cancelled
+  interrupted: GLYPHS.cancelled,
 };
 
 /** `840 ms`, `3.2 s`, `4 min 05 s`, `2 h 03 min`; `seconds` below zero count as zero. */
@@ -93,7 +93,8 @@ export function arrived(counts: Counts): number {
 // Escape sequences of terminals: colours, cursor, titles.
 const ANSI = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\-_])/g;
 // Control characters, and format characters that turn a line around or hide; joiners of emoji stay.
-const UNSEEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
+const UNSEEN =
+  /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g;
 
 /** Any text as it may be shown: no escape sequences, and nothing that could turn a line around. */
 export function plain(text: string): string {
@@ -102,7 +103,11 @@ export function plain(text: string): string {
 
 /** One line of at most `most` characters, ended by an ellipsis where something is missing. */
 export function oneLine(text: string, most: number): string {
-  const line = [...plain(text.slice(0, 8 * most)).replace(/\s+/g, ' ').trim()];
+  const line = [
+    ...plain(text.slice(0, 8 * most))
+      .replace(/\s+/g, ' ')
+      .trim(),
+  ];
   const isWhole = line.length <= most && text.length <= 8 * most;
   return isWhole ? line.join('') : `${line.slice(0, most - 1).join('')}…`;
 }

@@ -17,7 +17,7 @@ class FakeKernel {
   private slots: ((sender: unknown, status: string) => void)[] = [];
   readonly statusChanged = {
     connect: (slot: (sender: unknown, status: string) => void) => this.slots.push(slot) > 0,
-    disconnect: () => true
+    disconnect: () => true,
   };
 
   constructor(readonly supportsSubshells: boolean) {}
@@ -42,9 +42,18 @@ class FakeKernel {
         kernel.asked.push(asked);
         if (!kernel.isLoaded || kernel.answer === null) return;
         const body = kernel.answer(asked);
-        queueMicrotask(() => this.onMsg({ content: { data: body instanceof Error ? { version: 1, id: asked.id, ok: false, error: body.message } : { version: 1, id: asked.id, ok: true, body } } }));
+        queueMicrotask(() =>
+          this.onMsg({
+            content: {
+              data:
+                body instanceof Error
+                  ? { version: 1, id: asked.id, ok: false, error: body.message }
+                  : { version: 1, id: asked.id, ok: true, body },
+            },
+          }),
+        );
       },
-      close: () => undefined
+      close: () => undefined,
     };
   }
 
@@ -66,9 +75,12 @@ const channelTo = (kernel: FakeKernel, isBlocked = false): KernelChannel =>
 describe('a channel to a kernel', () => {
   it('gives each question its own answer', async () => {
     const kernel = new FakeKernel(true);
-    kernel.answer = asked => [{ graph: asked.id }];
+    kernel.answer = (asked) => [{ graph: asked.id }];
     const channel = channelTo(kernel);
-    const [first, second] = await Promise.all([channel.ask<'graphs'>({ kind: 'graphs' }), channel.ask<'graphs'>({ kind: 'graphs' })]);
+    const [first, second] = await Promise.all([
+      channel.ask<'graphs'>({ kind: 'graphs' }),
+      channel.ask<'graphs'>({ kind: 'graphs' }),
+    ]);
     expect(first).not.toEqual(second);
     expect(new Set(kernel.asked.map(({ id }) => id)).size).toBe(2);
   });
@@ -105,7 +117,7 @@ describe('a channel to a kernel', () => {
     kernel.answer = null;
     const channel = channelTo(kernel);
     const asked = channel.ask<'graphs'>({ kind: 'graphs' });
-    await new Promise(resolve => setTimeout(resolve));
+    await new Promise((resolve) => setTimeout(resolve));
     kernel.become('restarting');
     await expect(asked).rejects.toThrow(/restarted/);
     expect(channel.obstacle).toMatch(/restarted/);
@@ -134,9 +146,10 @@ describe('a channel of the widget alone', () => {
     let listener: (message: unknown) => void = () => undefined;
     let isBlocked = false;
     const model = {
-      send: (asked: object) => queueMicrotask(() => listener({ version: 1, id: (asked as Asked).id, ok: true, body: [] })),
+      send: (asked: object) =>
+        queueMicrotask(() => listener({ version: 1, id: (asked as Asked).id, ok: true, body: [] })),
       on: (_: string, heard: (message: unknown) => void) => (listener = heard),
-      off: () => undefined
+      off: () => undefined,
     };
     const channel = new ModelChannel(model as never, () => isBlocked, new AbortController().signal);
     expect(await channel.ask<'graphs'>({ kind: 'graphs' })).toEqual([]);

@@ -21,7 +21,7 @@ function following(answer: () => Promise<PanelState>) {
     return answer();
   };
   const channel = { ask } as unknown as Channel;
-  const made = new Following(channel, gone.signal, state => shown.push(state.run?.status ?? 'none'));
+  const made = new Following(channel, gone.signal, (state) => shown.push(state.run?.status ?? 'none'));
   return { made, asked, shown, gone };
 }
 
@@ -55,7 +55,10 @@ describe('following a run', () => {
 
   it('asks about the run shown last, and drops a late answer about the one before', async () => {
     let answerFirst: (state: PanelState) => void = () => undefined;
-    const answers = [new Promise<PanelState>(resolve => (answerFirst = resolve)), Promise.resolve(stateOf('succeeded', 'second'))];
+    const answers = [
+      new Promise<PanelState>((resolve) => (answerFirst = resolve)),
+      Promise.resolve(stateOf('succeeded', 'second')),
+    ];
     const { made, asked, shown } = following(() => answers.shift() ?? Promise.reject(new Error('asked too often')));
     made.begin(stateOf('running', 'first'));
     await vi.advanceTimersByTimeAsync(1_000);
@@ -65,7 +68,7 @@ describe('following a run', () => {
 
     expect(asked).toEqual([
       { kind: 'state', run: 'first' },
-      { kind: 'state', run: 'second' }
+      { kind: 'state', run: 'second' },
     ]);
     expect(shown).toEqual(['succeeded']);
   });

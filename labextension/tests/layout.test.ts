@@ -9,20 +9,25 @@ function shape(n: number, edges: readonly (readonly [number, number])[]): GraphS
     start: 'n0',
     nodes: Array.from({ length: n }, (_, i) => ({ name: `n${i}`, kind: 'function', about: '', options: {} })),
     edges: edges.map(([a, b]) => ({ source: `n${a}`, target: `n${b}`, into: null, routed: false })),
-    problems: []
+    problems: [],
   };
 }
 
-const tree = (n: number): GraphShape => shape(n, Array.from({ length: n - 1 }, (_, i) => [Math.floor(i / 3), i + 1] as const));
+const tree = (n: number): GraphShape =>
+  shape(
+    n,
+    Array.from({ length: n - 1 }, (_, i) => [Math.floor(i / 3), i + 1] as const),
+  );
 
 describe.each([
   ['a few boxes', 40],
-  ['many boxes', 500]
+  ['many boxes', 500],
 ])('the layout of %s', (_, n) => {
   const found = place(tree(n));
 
   it('goes from left to right along every wire', () => {
-    for (const { points } of found.wires) expect(points[points.length - 1]?.x).toBeGreaterThan(points[0]?.x ?? Infinity);
+    for (const { points } of found.wires)
+      expect(points[points.length - 1]?.x).toBeGreaterThan(points[0]?.x ?? Infinity);
   });
 
   it('lets no two boxes overlap', () => {

@@ -1,21 +1,21 @@
-import { readFileSync, readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { VersionMismatch, applyDelta, parseDelta, parseState } from '../src/messages';
-import { toBoxes, tallies } from '../src/viewModel';
+import { applyDelta, parseDelta, parseState, VersionMismatch } from '../src/messages';
+import { tallies, toBoxes } from '../src/viewModel';
 import { chain, standing } from './states';
 
 const folder = `${process.cwd()}/../tests/conformance/panel`;
 const read = (name: string): unknown => JSON.parse(readFileSync(`${folder}/${name}`, 'utf8'));
 
 describe('what the kernel writes', () => {
-  const names = readdirSync(folder).filter(name => name.startsWith('state-'));
+  const names = readdirSync(folder).filter((name) => name.startsWith('state-'));
 
   it('is there', () => expect(names.length).toBeGreaterThan(2));
 
-  it.each(names)('%s is read and drawn', name => {
+  it.each(names)('%s is read and drawn', (name) => {
     const state = parseState(read(name));
     const boxes = toBoxes(state, null);
-    expect(boxes.map(box => box.name)).toEqual(state.graph.nodes.map(node => node.name));
+    expect(boxes.map((box) => box.name)).toEqual(state.graph.nodes.map((node) => node.name));
     for (const box of boxes) expect(box.spoken + box.numbers + box.time).not.toMatch(/undefined|NaN|null/);
     expect(tallies(state).every(({ n }) => n > 0)).toBe(true);
   });
@@ -36,7 +36,7 @@ describe('a message', () => {
     expect(() => parseState({ version: 99 })).toThrow(/where Jupyter runs/);
   });
 
-  it.each([null, 1, 'x', [], {}, { version: 1 }, { version: 1, graph: {} }])('that is junk (%j) is refused', junk => {
+  it.each([null, 1, 'x', [], {}, { version: 1 }, { version: 1, graph: {} }])('that is junk (%j) is refused', (junk) => {
     expect(() => parseState(junk)).toThrow();
   });
 

@@ -9,12 +9,12 @@ const schema = {
     name: { anyOf: [{ type: 'string' }, { type: 'null' }], default: null },
     mode: { $ref: '#/$defs/Mode', default: 'fast' },
     flag: { type: 'boolean', default: false },
-    urls: { type: 'array', items: { type: 'string' }, description: 'Where from' }
+    urls: { type: 'array', items: { type: 'string' }, description: 'Where from' },
   },
-  required: ['n', 'urls']
+  required: ['n', 'urls'],
 };
 
-const fields = new Map(toFields(schema, {}).map(field => [field.name, field]));
+const fields = new Map(toFields(schema, {}).map((field) => [field.name, field]));
 const field = (name: string): Field => {
   const found = fields.get(name);
   if (!found) throw new Error(name);
@@ -23,7 +23,14 @@ const field = (name: string): Field => {
 
 describe('fields of a schema', () => {
   it('have the kind of their type', () => {
-    expect([...fields.values()].map(each => each.kind)).toEqual(['integer', 'number', 'text', 'choice', 'boolean', 'json']);
+    expect([...fields.values()].map((each) => each.kind)).toEqual([
+      'integer',
+      'number',
+      'text',
+      'choice',
+      'boolean',
+      'json',
+    ]);
   });
 
   it('say what is allowed and what they are for', () => {
@@ -41,15 +48,21 @@ describe('fields of a schema', () => {
     ['name', '', { value: null }],
     ['mode', '1', { value: 'slow' }],
     ['flag', 'true', { value: true }],
-    ['urls', '["a"]', { value: ['a'] }]
+    ['urls', '["a"]', { value: ['a'] }],
   ])('%s reads %j', (name, text, found) => expect(fromText(field(name), text)).toEqual(found));
 
   it('write their default as it is typed', () => {
-    expect([...fields.values()].map(each => toText(each, each.initial))).toEqual(['', '0.5', '', '0', 'false', '']);
+    expect([...fields.values()].map((each) => toText(each, each.initial))).toEqual(['', '0.5', '', '0', 'false', '']);
   });
 
   it('read back what they write', () => {
-    for (const [name, value] of [['n', 7], ['mode', 'slow'], ['flag', true], ['urls', ['x', 'y']], ['name', 'a "b"']] as const)
+    for (const [name, value] of [
+      ['n', 7],
+      ['mode', 'slow'],
+      ['flag', true],
+      ['urls', ['x', 'y']],
+      ['name', 'a "b"'],
+    ] as const)
       expect(fromText(field(name), toText(field(name), value))).toEqual({ value });
   });
 });

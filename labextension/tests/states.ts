@@ -23,11 +23,20 @@ export function standing(changes: Partial<Standing> = {}, counts: Partial<Counts
     error: null,
     notes: [],
     stale: '',
-    ...changes
+    ...changes,
   };
 }
 
-const ALLOWED: Actions = { run: null, cancel: null, force: null, resume: null, again: null, refresh: null, rerunFailed: null, plan: null };
+const ALLOWED: Actions = {
+  run: null,
+  cancel: null,
+  force: null,
+  resume: null,
+  again: null,
+  refresh: null,
+  rerunFailed: null,
+  plan: null,
+};
 
 /** A chain of functions, one standing each. */
 export function chain(standings: Readonly<Record<string, Standing>>, changes: Partial<PanelState> = {}): PanelState {
@@ -40,15 +49,25 @@ export function chain(standings: Readonly<Record<string, Standing>>, changes: Pa
       name: 'chain',
       about: '',
       start: names[0] ?? '',
-      nodes: names.map(name => ({ name, kind: 'function', about: '', options: {} })),
+      nodes: names.map((name) => ({ name, kind: 'function', about: '', options: {} })),
       edges: names.slice(1).map((name, i) => ({ source: names[i] ?? '', target: name, into: null, routed: false })),
-      problems: []
+      problems: [],
     },
-    run: { id: '20260101-000000-abcdef', short: 'abcdef', status: 'running', startedAt: 100, endedAt: null, error: null, blocking: false, doing: '', criticalPath: [] },
+    run: {
+      id: '20260101-000000-abcdef',
+      short: 'abcdef',
+      status: 'running',
+      startedAt: 100,
+      endedAt: null,
+      error: null,
+      blocking: false,
+      doing: '',
+      criticalPath: [],
+    },
     nodes: standings,
     actions: ALLOWED,
     form: null,
     at: 110,
-    ...changes
+    ...changes,
   };
 }

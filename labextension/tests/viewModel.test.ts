@@ -1,8 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import { endWords, firstFailure, hasState, paceWords, progressWords, related, segments, tallies, toBoxes } from '../src/viewModel';
+import {
+  endWords,
+  firstFailure,
+  hasState,
+  paceWords,
+  progressWords,
+  related,
+  segments,
+  tallies,
+  toBoxes,
+} from '../src/viewModel';
 import { chain, standing } from './states';
 
-const mapped = standing({ state: 'failed', total: 100, startedAt: 101, error: 'ValueError: no' }, { computed: 35, failed: 2, running: 3, waiting: 60 });
+const mapped = standing(
+  { state: 'failed', total: 100, startedAt: 101, error: 'ValueError: no' },
+  { computed: 35, failed: 2, running: 3, waiting: 60 },
+);
 
 describe('a box', () => {
   it('says how far a mapped function is, and how many failed', () => {
@@ -14,19 +27,25 @@ describe('a box', () => {
   });
 
   it('counts nothing that was cancelled as done', () => {
-    const [box] = toBoxes(chain({ a: standing({ state: 'cancelled', total: 3 }, { computed: 1, cancelled: 2 }) }), null);
+    const [box] = toBoxes(
+      chain({ a: standing({ state: 'cancelled', total: 3 }, { computed: 1, cancelled: 2 }) }),
+      null,
+    );
     expect(box?.numbers).toBe('1/3 · 2 cancelled');
   });
 
   it('has a bar whose parts add up to what has arrived', () => {
     const parts = segments(mapped);
-    expect(parts.map(part => part.state)).toEqual(['computed', 'failed', 'running', 'waiting']);
+    expect(parts.map((part) => part.state)).toEqual(['computed', 'failed', 'running', 'waiting']);
     expect(parts.reduce((sum, part) => sum + part.fraction, 0)).toBeCloseTo(1);
     expect(segments(standing({ total: 1 }, { computed: 1 }))).toEqual([]);
   });
 
   it('says what a replay saved, and nothing of numbers where there was one call', () => {
-    const [box] = toBoxes(chain({ a: standing({ state: 'replayed', total: 1, savedSeconds: 42, savedBy: 'abc' }, { replayed: 1 }) }), null);
+    const [box] = toBoxes(
+      chain({ a: standing({ state: 'replayed', total: 1, savedSeconds: 42, savedBy: 'abc' }, { replayed: 1 }) }),
+      null,
+    );
     expect([box?.status, box?.numbers, box?.time]).toEqual(['↺ replayed', '', 'saved 42 s']);
   });
 
@@ -39,7 +58,10 @@ describe('a box', () => {
 
   it('tells what there is to know beside its state', () => {
     const shared = 'shared with run 1, which computes the same at the same time';
-    const [box] = toBoxes(chain({ a: standing({ state: 'waiting', total: 4, notes: [shared] }, { waiting: 4 }) }), null);
+    const [box] = toBoxes(
+      chain({ a: standing({ state: 'waiting', total: 4, notes: [shared] }, { waiting: 4 }) }),
+      null,
+    );
     expect(box?.notes).toEqual([shared]);
     expect(box?.spoken).toContain(shared);
   });
@@ -59,7 +81,7 @@ describe('a panel', () => {
       { state: 'failed', n: 2 },
       { state: 'running', n: 3 },
       { state: 'waiting', n: 60 },
-      { state: 'computed', n: 36 }
+      { state: 'computed', n: 36 },
     ]);
     expect(hasState(state.nodes['b'], 'running')).toBe(true);
     expect(hasState(state.nodes['c'], 'running')).toBe(false);
@@ -70,7 +92,9 @@ describe('a panel', () => {
   it('says how far it is, with a plus while more may come', () => expect(progressWords(state)).toBe('38/101+'));
 
   it('says how long the slowest function still takes', () => {
-    expect(paceWords(chain({ a: standing({ rate: 2, etaSeconds: 30 }), b: standing({ rate: 50, etaSeconds: 1 }) }))).toBe('2.0/s · about 30 s left');
+    expect(
+      paceWords(chain({ a: standing({ rate: 2, etaSeconds: 30 }), b: standing({ rate: 50, etaSeconds: 1 }) })),
+    ).toBe('2.0/s · about 30 s left');
   });
 
   it('says how it ended', () => {
@@ -81,7 +105,11 @@ describe('a panel', () => {
 
   it('knows what leads to a function and what follows it', () => {
     const forked = chain({ a: standing(), b: standing(), c: standing(), d: standing() });
-    const edges = [['a', 'b'], ['a', 'c'], ['c', 'd']].map(([source = '', target = '']) => ({ source, target, into: null, routed: false }));
+    const edges = [
+      ['a', 'b'],
+      ['a', 'c'],
+      ['c', 'd'],
+    ].map(([source = '', target = '']) => ({ source, target, into: null, routed: false }));
     expect([...related({ ...forked, graph: { ...forked.graph, edges } }, 'c')].sort()).toEqual(['a', 'c', 'd']);
   });
 });

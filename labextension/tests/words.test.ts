@@ -12,7 +12,7 @@ describe('words', () => {
     [245, '4 min 05 s'],
     [7380, '2 h 03 min'],
     [90_000, '1 d 1 h'],
-    [-1, '0 s']
+    [-1, '0 s'],
   ])('say %f seconds as %s', (seconds, words) => expect(duration(seconds)).toBe(words));
 
   it('give rates in the unit that reads well', () => {

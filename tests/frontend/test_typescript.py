@@ -1,4 +1,4 @@
-"""The front end's own checks: strict types, and its unit tests."""
+"""The front end's own checks: strict types, format and lint, and its unit tests."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def test_the_types_are_strict_and_right() -> None:
     checked = _run("typescript/bin/tsc", "--noEmit")
 
     assert checked.returncode == 0, checked.stdout
+
+
+def test_the_sources_are_formatted_and_lint_finds_nothing() -> None:
+    checked = _run("@biomejs/biome/bin/biome", "check", "--error-on-warnings")
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_unit_tests_of_the_front_end_pass() -> None:
