@@ -20,6 +20,6 @@ def node_modules() -> Path:
         if os.environ.get("CI"):
             pytest.fail("there is no npm: install Node.js 20.19 or later")
         pytest.skip("there is no npm")
-    if not (folder / "vitest").exists() or not (folder / "axe-core").exists():
+    if not all((folder / name).exists() for name in ("vitest", "axe-core", "@biomejs/biome")):
         subprocess.run([npm, "ci", "--ignore-scripts"], cwd=LABEXTENSION, check=True, capture_output=True)
     return folder
