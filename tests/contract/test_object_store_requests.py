@@ -30,12 +30,13 @@ def store(s3: dict[str, Any]) -> Store:
 
 @pytest.fixture
 def requests(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """Does something and lists the requests that it took."""
+    """Does something and lists the requests that it took, but for leases: how often they are renewed is up to time."""
     seen: list[str] = []
     real = s3fs.S3FileSystem._call_s3
 
     async def call(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
-        seen.append(method)
+        if "/claims/runs/" not in kwargs.get("Key", ""):
+            seen.append(method)
         return await real(self, method, *args, **kwargs)
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", call)
