@@ -10,16 +10,16 @@ import functools
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Iterable
-from typing import Any, Generic, Literal, TypeAlias, TypeVar, Union, Unpack, overload
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar, Union, Unpack, overload
 from weakref import WeakKeyDictionary
 
 from tensorlake_nb.core.functions.callables import check_parameters, code_of, is_async, plain_callable, signature_of
+from tensorlake_nb.core.functions.element_types import P, R, T, Typed
 from tensorlake_nb.core.functions.options import (
     DEFAULTS,
     FunctionKeywords,
     FunctionOptions,
-    RouterKeywords,
     check_option_names,
     is_target,
     read_options,
@@ -28,7 +28,8 @@ from tensorlake_nb.core.identifiers import checked_name
 from tensorlake_nb.errors import OptionError, UsageError
 
 V = TypeVar("V")
-N = TypeVar("N")
+K = TypeVar("K")
+N = TypeVar("N", bound=str)
 #: What somebody may look for at a function who means a graph of it.
 _OF_GRAPHS = frozenset({"run", "start", "plan", "verify", "to_dask", "add_edge", "route"})
 #: Functions are numbered as they are defined: a later one of the same place and name is a redefinition.
@@ -36,8 +37,10 @@ _definitions = itertools.count(1)
 _class_definitions: WeakKeyDictionary[type, int] = WeakKeyDictionary()
 
 
-class Function:
+class Function(Typed[P, R]):
     """A function with a name and options. Calling it calls the plain function.
+
+    ``Function[P, R]`` has the parameters and the result of the plain function; ``Function`` alone is one of any.
 
     Made by :func:`tensorlake_function`, :func:`tensorlake_router` and :func:`as_function`. It hashes by identity, takes
     attributes of its own, passes other attributes on to the plain function, and stands in annotations (``a | b``).
@@ -76,9 +79,10 @@ class Function:
         self._router = router
         self.defined = next(_definitions)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the plain function; of a class, ``run`` of a new instance."""
-        return self.call().run(*args, **kwargs) if self.is_class else self.call(*args, **kwargs)
+        result: R = self.call().run(*args, **kwargs) if self.is_class else self.call(*args, **kwargs)
+        return result
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute in Function.__slots__:  # not filled yet, while it is being unpickled
@@ -99,10 +103,10 @@ class Function:
     def __ror__(self, other: Any) -> Any:
         return Union[other, self]  # noqa: UP007
 
-    def __copy__(self) -> Function:
+    def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Function:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -188,12 +192,58 @@ def _build(call: Any, router: bool, name: str | None, description: str | None, g
     return Function(call, checked, text, options, router=router)
 
 
+if TYPE_CHECKING:
+
+    class Router(Function[P, R]):
+        """A function that answers with names: its outputs are its inputs."""
+
+        def _element(self) -> Any: ...
+
+    class Reducer(Function[P, R]):
+        """A function whose last accumulator is its output, a list too."""
+
+        @overload
+        def _element(self: Reducer[..., Coroutine[Any, Any, T | None]]) -> T: ...
+        @overload
+        def _element(self: Reducer[..., T | None]) -> T: ...
+        def _element(self) -> Any: ...
+
+    class Decorator(Generic[K]):
+        """A decorator that was given options; ``K`` says what it makes."""
+
+        @overload
+        def __call__(self: Decorator[Literal["function"]], function: type[TensorlakeCompute], /) -> Function: ...
+        @overload
+        def __call__(self: Decorator[Literal["function"]], function: Callable[P, R], /) -> Function[P, R]: ...
+        @overload
+        def __call__(self: Decorator[Literal["reducer"]], function: Callable[P, R], /) -> Reducer[P, R]: ...
+        @overload
+        def __call__(self: Decorator[Literal["router"]], function: Callable[P, R], /) -> Router[P, R]: ...
+        def __call__(self, function: Any, /) -> Any: ...
+
+
 @overload
-def tensorlake_function(name: Callable[..., Any], /) -> Function: ...
+def tensorlake_function(name: type[TensorlakeCompute], /) -> Function: ...
+@overload
+def tensorlake_function(name: Callable[P, R], /) -> Function[P, R]: ...
 @overload
 def tensorlake_function(
-    name: str | None = None, description: str | None = None, **options: Unpack[FunctionKeywords]
-) -> Callable[[Callable[..., Any]], Function]: ...
+    name: str | None = None,
+    description: str | None = None,
+    *,
+    accumulate: Callable[[], Any],
+    combine: Callable[[Any, Any], Any] | None = None,
+    **options: Unpack[FunctionKeywords],
+) -> Decorator[Literal["reducer"]]: ...
+@overload
+def tensorlake_function(
+    name: str | None = None,
+    description: str | None = None,
+    *,
+    accumulate: None = None,
+    combine: None = None,
+    **options: Unpack[FunctionKeywords],
+) -> Decorator[Literal["function"]]: ...
 def tensorlake_function(
     name: str | Callable[..., Any] | None = None, description: str | None = None, **options: Any
 ) -> Any:
@@ -226,11 +276,11 @@ def tensorlake_function(
 
 
 @overload
-def tensorlake_router(name: Callable[..., Any], /) -> Function: ...
+def tensorlake_router(name: Callable[P, R], /) -> Router[P, R]: ...
 @overload
 def tensorlake_router(
-    name: str | None = None, description: str | None = None, **options: Unpack[RouterKeywords]
-) -> Callable[[Callable[..., Any]], Function]: ...
+    name: str | None = None, description: str | None = None, **options: Unpack[FunctionKeywords]
+) -> Decorator[Literal["router"]]: ...
 def tensorlake_router(
     name: str | Callable[..., Any] | None = None, description: str | None = None, **options: Any
 ) -> Any:
@@ -351,8 +401,10 @@ def as_function(candidate: Any) -> Function:
     raise UsageError(f"{name} isn't a function. Give one decorated with @tensorlake_function.")
 
 
+#: What a node is made of: a decorated function, or a `TensorlakeCompute` subclass.
+FunctionLike: TypeAlias = Function | type[TensorlakeCompute]
 #: What names a node: a function, a `TensorlakeCompute` subclass, or the name itself.
-NodeLike: TypeAlias = Function | type[TensorlakeCompute] | str
+NodeLike: TypeAlias = FunctionLike | str
 
 
 def target_name(target: Any) -> str:
@@ -389,8 +441,12 @@ class RouteTo(Generic[V, N]):
 
     __slots__ = ("targets", "value")
 
-    def __init__(self, value: V, targets: Any) -> None:
-        self.value = value
+    @overload
+    def __init__(self, value: V, targets: N | Collection[N]) -> None: ...
+    @overload
+    def __init__(self: RouteTo[T, Any], value: T, targets: NodeLike | Collection[NodeLike] | None) -> None: ...
+    def __init__(self, value: Any, targets: Any) -> None:
+        self.value: V = value
         self.targets = target_names(targets)
 
     def __repr__(self) -> str:

@@ -12,8 +12,8 @@ from tensorlake_nb.core.identifiers import checked_name, did_you_mean
 from tensorlake_nb.errors import OptionError
 
 
-class RouterKeywords(TypedDict, total=False):
-    """The options of ``@tensorlake_router``; :class:`FunctionOptions` says what they mean."""
+class FunctionKeywords(TypedDict, total=False):
+    """The options of both decorators; :class:`FunctionOptions` says what they mean."""
 
     next: Any
     inject_ctx: bool
@@ -33,34 +33,29 @@ class RouterKeywords(TypedDict, total=False):
     output_encoder: str
 
 
-class FunctionKeywords(RouterKeywords, total=False):
-    """The options of ``@tensorlake_function``."""
-
-    accumulate: Callable[[], Any] | None
-    combine: Callable[[Any, Any], Any] | None
-
-
 #: Every option with Tensorlake's default, but for ``cacheable`` (there False) and ``max_concurrency`` (there 1).
-DEFAULTS: Mapping[str, Any] = FunctionKeywords(
-    accumulate=None,
-    combine=None,
-    next=None,
-    inject_ctx=False,
-    retries=None,
-    timeout=300,
-    cpu=1.0,
-    memory=1.0,
-    ephemeral_disk=2.0,
-    gpu=None,
-    region=None,
-    max_concurrency=None,
-    secrets=None,
-    cacheable=True,
-    version=None,
-    image=None,
-    input_encoder="cloudpickle",
-    output_encoder="cloudpickle",
-)
+DEFAULTS: Mapping[str, Any] = {
+    "accumulate": None,
+    "combine": None,
+    **FunctionKeywords(
+        next=None,
+        inject_ctx=False,
+        retries=None,
+        timeout=300,
+        cpu=1.0,
+        memory=1.0,
+        ephemeral_disk=2.0,
+        gpu=None,
+        region=None,
+        max_concurrency=None,
+        secrets=None,
+        cacheable=True,
+        version=None,
+        image=None,
+        input_encoder="cloudpickle",
+        output_encoder="cloudpickle",
+    ),
+}
 #: How many elements an async function has under way at once on a worker, unless it says otherwise.
 ASYNC_CONCURRENCY = 10
 ENCODERS = ("json", "cloudpickle")
