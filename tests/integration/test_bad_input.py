@@ -174,7 +174,7 @@ def test_a_name_that_cannot_be_one_is_refused(name: Any) -> None:
 
 def test_something_that_is_no_function_is_refused() -> None:
     with pytest.raises(UsageError, match="tensorlake_function"):
-        Graph("plain", lambda x: x)
+        Graph("plain", lambda x: x)  # type: ignore[arg-type]
 
 
 def test_an_unknown_option_is_refused() -> None:

@@ -85,7 +85,7 @@ def test_a_graph_is_not_called_and_a_function_has_no_run() -> None:
         square.run(x=3)
     assert not hasattr(square, "start")
     with pytest.raises(UsageError, match="isn't a function"):
-        Graph("nested", Graph("squares", square))
+        Graph("nested", Graph("squares", square))  # type: ignore[arg-type]
 
 
 def test_a_misspelt_attribute_is_told_by_the_one_that_was_meant() -> None:

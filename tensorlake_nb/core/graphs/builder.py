@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from tensorlake_nb.core.functions.binding import list_mode
-from tensorlake_nb.core.functions.function import Function, as_function
+from tensorlake_nb.core.functions.function import Function, FunctionLike, NodeLike, as_function
 from tensorlake_nb.core.functions.policy import Retries
 from tensorlake_nb.core.graphs.joins import trace_joins
 from tensorlake_nb.core.graphs.problems import clash, find_problems
@@ -84,7 +84,7 @@ class GraphBuilder:
     def __init__(
         self,
         name: str,
-        start_node: Any,
+        start_node: FunctionLike,
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
         version: str | None = None,
@@ -105,12 +105,12 @@ class GraphBuilder:
         self._given: dict[str, Function] = {}
         self.start_node: str = self._take(start_node)
 
-    def add_node(self, function: Any) -> Self:
+    def add_node(self, function: NodeLike) -> Self:
         """Add a function, and those that it declares to go on with."""
         self._take(function)
         return self
 
-    def add_edge(self, from_node: Any, to_node: Any, into: str | None = None) -> Self:
+    def add_edge(self, from_node: NodeLike, to_node: NodeLike, into: str | None = None) -> Self:
         """Feed each output of one function to another.
 
         Parameters
@@ -134,20 +134,21 @@ class GraphBuilder:
         self._link(Link(source, target, into, "edge", (self._given.get(source), self._given.get(target))))
         return self
 
-    def add_edges(self, from_node: Any, to_node: Iterable[Any]) -> Self:
+    def add_edges(self, from_node: NodeLike, to_node: NodeLike | Iterable[NodeLike]) -> Self:
         """Feed each output of one function to several others."""
-        for target in [to_node] if callable(to_node) or isinstance(to_node, str) else to_node:
+        targets: Any = [to_node] if callable(to_node) or isinstance(to_node, str) else to_node
+        for target in targets:
             self.add_edge(from_node, target)
         return self
 
-    def route(self, router: Any, targets: Any) -> Self:
+    def route(self, router: NodeLike, targets: NodeLike | Collection[NodeLike]) -> Self:
         """Declare routes: the functions, one or a list, that a router may choose, or another function by RouteTo."""
         source = self._take(router)
         for target in targets if isinstance(targets, (list, tuple, set, frozenset)) else (targets,):
             self._log.append(Link(source, self._take(target), None, "route"))
         return self
 
-    def rebind(self, function: Any) -> bool:
+    def rebind(self, function: FunctionLike) -> bool:
         """Put a redefined function in the place of the earlier one.
 
         Returns whether the graph holds the function now: True also when it already did, False when it has no function
@@ -255,7 +256,7 @@ class GraphBuilder:
             raise GraphError(self.name, problems)
         return wiring, edges
 
-    def _take(self, candidate: Any) -> str:
+    def _take(self, candidate: NodeLike) -> str:
         """Add a function under its name, or in place of its earlier definition; return the name."""
         if isinstance(candidate, str):
             known = self._wiring().nodes

@@ -190,7 +190,7 @@ def test_classes_are_nodes_and_stay_one_node() -> None:
 
 def test_plain_functions_are_told_to_be_decorated() -> None:
     with pytest.raises(UsageError, match=r"is a plain function\. Decorate it with @tensorlake_function"):
-        GraphBuilder("g", start).add_edge(start, len)
+        GraphBuilder("g", start).add_edge(start, len)  # type: ignore[arg-type]
 
 
 def test_graphs_share_functions_and_leave_no_trace_on_them() -> None:
