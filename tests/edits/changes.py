@@ -85,8 +85,7 @@ def _other(value: bool | int | float | str) -> bool | int | float | str:
 
 def mutated(before: Program, rng: random.Random) -> Edit | None:
     """One text of a program with a small change to its tree."""
-    places = [place for place, text in before.texts.items() if place != "0" and text]
-    place = rng.choice(places)
+    place = rng.choice(_places(before))
     tree = ast.parse(before.texts[place])
     # the imports at a module's top stand there for whatever it may hold
     found = [change for change in _mutations(tree) if not change[0].endswith("after line 0") or place.isdigit()]
@@ -157,9 +156,14 @@ _UNUSED = (
 )
 
 
-def _has_unused(before: Program) -> bool:
-    """Whether what nobody names is unused: a module imported late takes all of another, by ``*`` or its name."""
-    return not any(re.search(r"import \*|^\s*import [mp]\d", text, re.MULTILINE) for text in before.files.values())
+def _unread(before: Program) -> list[str]:
+    """The places where what nobody names counts for nothing: where modules are imported late, no file is one."""
+    late = any(re.search(r"^\s+(import|from) [mp]\d", text, re.MULTILINE) for text in before.texts.values())
+    return [place for place in _places(before) if place.isdigit() or not late]
+
+
+def _places(before: Program) -> list[str]:
+    return [place for place, text in before.texts.items() if place != "0" and text]
 
 
 def _lengthened(text: str, rng: random.Random) -> str | None:
@@ -195,22 +199,18 @@ def neutral(trees: tuple[Node, ...], before: Program, rng: random.Random) -> Edi
         after = _reordered(trees, before)
     elif kind == "fewer cells":
         after = _joined(before)
-    elif kind == "something unused" and not _has_unused(before):
-        after = None
     elif any("__doc__" in text for text in before.texts.values()):
-        after = None  # where docstrings are read, a module that is imported late counts by all of its text
+        after = None  # where docstrings are read, those of all modules that are imported late count
     else:
-        place = rng.choice([place for place, text in before.texts.items() if place != "0" and text])
+        place = rng.choice(_unread(before) if kind == "something unused" else _places(before))
         text = _TEXTS[kind](before.texts[place], rng)
         after = None if text is None else before.with_text(place, text)
     return None if after is None else Edit(kind, after, neutral=True)
 
 
-def edited_unused(before: Program, rng: random.Random) -> tuple[Program, Edit] | None:
+def edited_unused(before: Program, rng: random.Random) -> tuple[Program, Edit]:
     """A program with something unused, and the same with that changed or renamed."""
-    if not _has_unused(before):
-        return None
-    place = rng.choice([place for place, text in before.texts.items() if place != "0" and text])
+    place = rng.choice(_unread(before))
     one, other = rng.choice(
         (("unused(x):\n    return x", "unused(x):\n    return -x"), ("unused(x): pass", "idle(x): pass"))
     )

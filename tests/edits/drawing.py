@@ -21,10 +21,7 @@ def pair(seed: int, first: int = 1) -> Pair | None:
     if kind == "none":
         return Pair("nothing", before, before, neutral=True)
     if kind == "unused":
-        unused = edited_unused(before, rng)
-        if unused is None:
-            return None
-        before, found = unused
+        before, found = edited_unused(before, rng)
     elif kind == "knob":
         found = turned(trees, rng)
     elif kind == "mutation":

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tensorlake_nb.core.code.late_modules import module_text
+from tensorlake_nb.core.code.module_files import module_text
 from tensorlake_nb.core.code.source import cell_texts
 
 

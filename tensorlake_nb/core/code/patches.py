@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tensorlake_nb.core.code.assignments import assigned
-from tensorlake_nb.core.code.late_modules import module_text
+from tensorlake_nb.core.code.module_files import module_text
 from tensorlake_nb.core.origin import OWN, Origin, origin_of, origin_of_module
 from tensorlake_nb.core.values.object_rules import CACHED
 

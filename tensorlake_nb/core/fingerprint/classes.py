@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import enum
+import functools
 import inspect
 import sys
 import types
@@ -73,8 +74,8 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
     is_function = any(
         base.__module__.partition(".")[0] == OWN and base.__name__ == "TensorlakeCompute" for base in cls.__mro__
     )
-    if cls.__name__ != cls.__qualname__.rpartition(".")[2] and "names" in reach.counting:
-        refs["name"] = cls.__name__
+    if cls.__name__ != cls.__qualname__.rpartition(".")[2]:
+        reach.where_read("names", lambda: {"name": cls.__name__})
     skipped = kept_by_library(cls)
     options = _CLASS_OPTIONS - _read_by_methods(cls) if is_function else frozenset[str]()
     for attribute, value in sorted(own.items()):
@@ -100,8 +101,7 @@ def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
         if getattr(own.get("__dataclass_fields__", {}).get(attribute), "default", _SKIPPED) is value:
             continue
         refs[f"attribute {attribute}"] = reach.ref(value, f"attribute {name}.{attribute}")
-    if "order" in reach.counting:
-        refs["order"] = " ".join(key for key in own if f"attribute {key}" in refs)
+    reach.where_read("order", lambda: {"order": " ".join(key for key in own if f"attribute {key}" in refs)})
     refs.update(_fields(reach, cls, name))
     generic = own.get("__orig_bases__")
     for i, base in enumerate(generic if isinstance(generic, tuple) else ()):
@@ -227,11 +227,17 @@ def _model(reach: Reach, cls: Any, name: str) -> dict[str, str]:
             made = getattr(decorator.func, "__func__", decorator.func)
             info = {k: v for k, v in _info_of(decorator.info).items() if not callable(v) or isinstance(v, type)}
             doc = getattr(info.get("wrapped_property"), "__doc__", None)
-            if "docstrings" not in reach.counting and doc and info.get("description") == inspect.cleandoc(doc):
-                info["description"] = None
             called = reach.code_ref(made) or name_of(made)
-            refs[f"{group} {key}"] = f"{called} {reach.encode(info, f'validator {name}.{key}').hex()}"
+            ref = functools.partial(_validator, reach, f"{group} {key}", f"validator {name}.{key}", called)
+            if doc and info.get("description") == inspect.cleandoc(doc):
+                reach.where_read("docstrings", functools.partial(ref, info))
+                info = {**info, "description": None}
+            refs.update(ref(info))
     return refs
+
+
+def _validator(reach: Reach, key: str, label: str, called: str, info: dict[str, Any]) -> dict[str, str]:
+    return {key: f"{called} {reach.encode(info, label).hex()}"}
 
 
 def _info_of(info: Any) -> dict[str, Any]:

@@ -114,13 +114,8 @@ def fingerprint(
     """
     decorated = getattr(type(function), "__tensorlake_function__", False)
     call = function.call if decorated else function
-    arriving, counting, patches = tuple(arriving), frozenset[str](), tuple(patches)
-    reach = _reach(function, call, options or {}, arriving, counting)
+    reach = _reach(function, call, options or {}, arriving)
     met = _meet(reach, patches)
-    while not reach.read <= counting:  # docstrings and the like count only where something reads them
-        counting |= reach.read
-        reach = _reach(function, call, options or {}, arriving, counting)
-        met = _meet(reach, patches)
     version = getattr(function.options, "version", None) if decorated else None
     for name, makers in (made_before or {}).items():
         reach.parts[f"classes made by {name}"] = digest(makers).hex()
@@ -147,12 +142,10 @@ def fingerprint(
     )
 
 
-def _reach(
-    function: Any, call: Any, options: Mapping[str, str], arriving: Iterable[type], counting: frozenset[str]
-) -> Reach:
+def _reach(function: Any, call: Any, options: Mapping[str, str], arriving: Iterable[type]) -> Reach:
     inner = _innermost(call)
     home = getattr(inner, "__globals__", {}).get("__name__") or getattr(inner, "__module__", None)
-    reach = Reach(str(home), counting=counting)
+    reach = Reach(str(home))
     if isinstance(inner, types.FunctionType) and origin_of(inner) is Origin.PROJECT:
         reach.function_ref(inner, "code")
     elif isinstance(inner, type) and origin_of_class(inner) is Origin.PROJECT:

@@ -1,16 +1,29 @@
-"""Modules that a function imports when it is called, followed through the project's own files."""
+"""Modules that a function imports when it is called.
+
+Each of the project's own counts by its whole text, and so does each that it imports in turn, wherever in the text the
+import stands: what a module does to others when it is imported can't be told from outside.
+"""
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import types
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from tensorlake_nb.core.code.late_modules import Location, absolute_name, docstrings, locate, module_text, slice_module
-from tensorlake_nb.core.code.names_read import Import
-from tensorlake_nb.core.code.reflection_names import CLASS_MAKERS
+from tensorlake_nb.core.code.module_files import (
+    Location,
+    absolute_name,
+    locate,
+    module_text,
+    read_module,
+    with_docstrings,
+)
+from tensorlake_nb.core.code.names_read import Chain, Import
+from tensorlake_nb.core.code.reflection_names import CLASS_MAKERS, IMPORTERS
 from tensorlake_nb.core.code.source import index_source
 from tensorlake_nb.core.origin import Origin, package_of
 from tensorlake_nb.core.values.digest import digest
@@ -18,70 +31,65 @@ from tensorlake_nb.core.values.digest import digest
 #: What stood in the file of a loaded module when it was first looked at.
 _first_texts: WeakKeyDictionary[types.ModuleType, bytes] = WeakKeyDictionary()
 
-_WORD = re.compile(r"[A-Za-z_]\w*")
 _MAKES_CLASSES = re.compile(rf"^\s*class \w|\b(?:{'|'.join(sorted(CLASS_MAKERS))})\b", re.MULTILINE)
+#: Where a module uses one of these names, its texts may name modules, those below a package too.
+_NAMES_MODULES = IMPORTERS | {"__all__"}
 
 if TYPE_CHECKING:
     from tensorlake_nb.core.fingerprint.walk import Reach
 
 
-class ImportReach:
-    """Collects which names of which of the project's modules are needed, then makes a part of each module."""
+class LateImports:
+    """Makes a part of each module that is imported while code runs."""
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._needed: dict[str, set[str] | None] = {}  # None: all of it
-        self._fresh: list[str] = []
-        self._locations: dict[str, Location | None] = {}
         self._labels: dict[str, str] = {}
+        self._locate = functools.cache(locate)
 
     def follow(self, module: str, found: Import) -> None:
-        """Follow one import statement; ``module`` is its full name."""
-        if found.names is not None:
-            for name, chains in found.names:
-                self._name(module, name, {chain[0] if chain else None for chain in chains})
-            return
-        self._parents(module)
-        for chain in found.chains:
-            self._attribute(module, list(chain))
+        """Follow one import statement of a function; ``module`` is its full name."""
+        taken = set(found.chains)
+        for name, chains in found.names or ():
+            taken |= {(name, *chain) for chain in chains or {()}}
+        for chain in sorted(taken):
+            self._take(module, chain)
 
     def perhaps(self, text: str, package: str | None) -> None:
         """Follow a text that may be the name of one of the project's modules, from within a package if it has dots."""
         bare = text.lstrip(".")
         module = absolute_name(bare, len(text) - len(bare), package)
-        if all(step.isidentifier() for step in module.split(".")):
-            location = self._locate(module)
-            if location is not None and location.origin is Origin.PROJECT and location.filename is not None:
-                self._parents(module)
-                self.need(module, None)
+        if all(step.isidentifier() for step in module.split(".")) and self._file(module) is not None:
+            self._take(module)
 
-    def _attribute(self, module: str, chain: list[str]) -> None:
-        """``module.a.b``: as far as ``a`` is a submodule, else the name ``a`` of the module."""
-        if not chain:
-            self.need(module, None)
-            return
-        below = f"{module}.{chain[0]}"
-        self.need(module, chain[0])
+    def need_text(self, module: str) -> bool:
+        """Need a module if it is the project's own and has a text; False if it doesn't."""
+        filename = self._file(module)
+        if filename is None or module_text(filename) is None:
+            return False
+        self._need(module)
+        return True
+
+    def _file(self, module: str) -> str | None:
+        """The file of one of the project's modules."""
         location = self._locate(module)
-        if location is not None and location.origin is Origin.PROJECT and location.is_package and self._locate(below):
-            self._attribute(below, chain[1:])
+        return location.filename if location is not None and location.origin is Origin.PROJECT else None
 
-    def _name(self, module: str, name: str, firsts: set[str | None]) -> None:
-        self._parents(module)
-        below = f"{module}.{name}"
-        location = self._locate(module)
-        if location is not None and location.origin is Origin.PROJECT and location.is_package and self._locate(below):
-            for first in sorted(firsts, key=str):
-                self.need(below, first)
-        self.need(module, name)
-
-    def _parents(self, module: str) -> None:
+    def _take(self, module: str, chain: Chain = ()) -> None:
+        """Need a module, the packages that it lies in, and those below it that a chain of attributes leads through."""
         steps = module.split(".")
-        for i in range(1, len(steps)):
-            self.need(".".join(steps[:i]), "")
+        for i in range(1, len(steps) + 1):
+            self._need(".".join(steps[:i]))
+        for name in chain:
+            location = self._locate(module)
+            if location is None or location.origin is not Origin.PROJECT or not location.is_package:
+                return
+            module = f"{module}.{name}"
+            if self._locate(module) is None:  # another attribute
+                return
+            self._need(module)
 
-    def need(self, module: str, name: str | None) -> None:
-        """Say that a name of a module is needed: all of it for None, only what runs on import for ``""``."""
+    def _need(self, module: str) -> None:
         location = self._locate(module)
         if location is None:
             self._reach.note(f"module `{module}` isn't found")
@@ -92,16 +100,11 @@ class ImportReach:
         if location.origin is not Origin.PROJECT:
             self._reach.tops.add(module.partition(".")[0])
             return
-        self._reach.took_from(module)
-        self._reach.met(self._label(module))
-        held = self._needed.get(module, set())
-        if held is None or (module in self._needed and name in held):
-            return
-        if name is None:
-            self._needed[module] = None
-        else:
-            self._needed[module] = held | {name}
-        self._fresh.append(module)
+        is_known = module in self._labels
+        label = self._reach.met(self._label(module))
+        if not is_known:
+            self._reach.took_from(module)
+            self._reach.later(label, lambda: self._fill(label, module, location))
 
     def _label(self, module: str) -> str:
         """The label of a module's text, another than that of the module as it is loaded."""
@@ -111,77 +114,35 @@ class ImportReach:
             self._reach.parts[self._labels[module]] = ""
         return self._labels[module]
 
-    def need_text(self, module: str, name: str) -> bool:
-        """Need a name of a module if the module is the project's own and has a text; False if it doesn't."""
-        location = self._locate(module)
-        if location is None or location.origin is not Origin.PROJECT or location.filename is None:
-            return False
-        text = module_text(location.filename)
-        if text is None or slice_module(text, {name}) is None:
-            return False
-        self.need(module, name)
-        return True
-
-    def _beside(self, module: str, name: str | None) -> None:
-        """Follow an import of which nothing is taken: of the project's own modules, what runs on import."""
-        for each in (module, *([f"{module}.{name}"] if name is not None else [])):
-            location = self._locate(each)
-            if location is not None and location.origin is Origin.PROJECT:
-                self._parents(each)
-                self.need(each, "")
-
-    def _locate(self, module: str) -> Location | None:
-        if module not in self._locations:
-            self._locations[module] = locate(module)
-        return self._locations[module]
-
-    def finish(self) -> None:
-        """Make or renew the part of every module that something new is needed of."""
-        while self._fresh:
-            module = self._fresh.pop()
-            with self._reach.filling(self._label(module)):
-                self._module(module)
-
-    def _module(self, module: str) -> None:
-        location, label = self._locate(module), self._label(module)
-        if location is None:
-            return
-        if location.filename is None:  # a folder without __init__.py: what lies in it is needed by its own name
+    def _fill(self, label: str, module: str, location: Location) -> None:
+        text = module_text(location.filename) if location.filename is not None else None
+        if text is None:
+            if location.filename is not None:  # else a folder without __init__.py: what lies in it has names of its own
+                self._reach.note(f"module `{module}` has no source: it is known by its name only")
             self._reach.text_part(label, module, {})
             return
-        text = module_text(location.filename)
-        names = self._needed[module]
-        found = slice_module(text, names - {""} if names is not None else None) if text is not None else None
-        if found is None:
-            self._reach.note(f"module `{module}` has no source: it is known by its name only")
-            self._reach.text_part(label, module, {})
-            return
-        counted = found.text
-        if "__doc__" in str(text) or "getdoc" in str(text):
-            self._reach.read.add("docstrings")
-        if "docstrings" in self._reach.counting:
-            counted = "\n".join((found.text, *docstrings(str(text), found.lines)))
-        self._reach.text_part(label, counted, {})
-        self._reach.sources[label] = counted
-        self._reach.names.update(_WORD.findall(found.text))
-        if _MAKES_CLASSES.search(found.text):
+        source = read_module(text)
+        self._reach.text_part(label, source.text, {})
+        self._reach.sources[label] = source.text
+        self._reach.where_read("docstrings", lambda: self._documented(label, text))
+        self._reach.names |= source.words
+        self._reach.looks(source.words)
+        if _MAKES_CLASSES.search(source.text):
             self._reach.making.add(label)
         package = module if location.is_package else module.rpartition(".")[0]
-        for imported, level, name in found.imports:
-            whole = absolute_name(imported, level, package)
-            if name is None:
-                self._parents(whole)
-                self.need(whole, None)
-            else:
-                self._name(whole, name, {None})
-        for imported, level, name in found.beside:
-            self._beside(absolute_name(imported, level, package), name)
-        for name in found.texts:
-            self.perhaps(name, package)
+        for imported, level, name in source.imports:
+            self._take(absolute_name(imported, level, package), () if name is None else (name,))
+        for string in source.strings if not _NAMES_MODULES.isdisjoint(source.words) else ():
+            self.perhaps(string, package)
+            self._take(module, (string,) if string.isidentifier() else ())
         loaded = sys.modules.get(module)
-        if loaded is not None and text is not None and not _is_current(loaded, location.filename, text):
+        if loaded is not None and not _is_current(loaded, str(location.filename), text):
             self._reach.note(f"module `{module}` was edited after it was loaded: both texts count until it is reloaded")
             self._reach.module_ref(loaded)
+
+    def _documented(self, label: str, text: str) -> Mapping[str, str]:
+        self._reach.sources[label] = with_docstrings(text)
+        return {"docstrings": self._reach.sources[label]}
 
 
 def _is_current(module: types.ModuleType, filename: str, text: str) -> bool:

@@ -34,7 +34,7 @@ def follow(reach: Reach, obj: Any, chains: Iterable[Chain], name: str, module: s
 
 def global_ref(reach: Reach, value: Any, module: str | None, name: str) -> str:
     """What stands for what a module has under a name."""
-    return reach.ref(value, f"global {reach.name_in(module, name)}", (module, name) if module is not None else None)
+    return reach.ref(value, f"global {reach.name_in(module, name)}", module)
 
 
 def _attribute(reach: Reach, module: types.ModuleType, chain: Chain) -> str:

@@ -21,10 +21,15 @@ class Labels:
     ----------
     parts
         Label → digest as hex, label of another part, or version.
+    read
+        What decides nothing unless something reads it, and is read by something that was met: ``"docstrings"``.
     """
 
     def __init__(self) -> None:
         self.parts: dict[str, str] = {}
+        self.read: set[str] = set()
+        self._texts: dict[str, tuple[str, Mapping[str, str]]] = {}
+        self._unread: dict[str, list[tuple[str, Callable[[], None]]]] = {}
         self._labels: dict[Key, str] = {}
         self._kept: list[Any] = []  # so that no id is used twice
         self._queue: deque[tuple[str, Callable[[], None]]] = deque()
@@ -65,15 +70,29 @@ class Labels:
         """Fill a part when everything before it is done."""
         self._queue.append((label, fill))
 
-    def fill_all(self) -> None:
-        """Do what is to be done, and what that brings."""
-        while self._queue:
-            label, fill = self._queue.popleft()
-            with self.filling(label):
-                fill()
+    def where_read(self, what: str, refs: Callable[[], Mapping[str, str]]) -> None:
+        """Add refs to the part that is being filled once anything reads what they stand for."""
+        label = self._filled
+
+        def add() -> None:
+            text, held = self._texts[label]
+            self.text_part(label, text, {**held, **refs()})
+
+        self._unread.setdefault(what, []).append((label, add))
+
+    def finish(self) -> None:
+        """Fill all parts, and those that they lead to, until nothing new turns up."""
+        while self._queue or self._unread.keys() & self.read:
+            for what in sorted(self.read):
+                self._queue.extend(self._unread.pop(what, ()))
+            while self._queue:
+                label, fill = self._queue.popleft()
+                with self.filling(label):
+                    fill()
 
     def text_part(self, label: str, text: str, refs: Mapping[str, str]) -> None:
         """Fill a part from its text and what the names in it stand for."""
+        self._texts[label] = text, refs
         fields = [text.encode("utf-8", "surrogatepass")]
         for name in sorted(refs):
             fields += [name.encode("utf-8", "surrogatepass"), refs[name].encode("utf-8", "surrogatepass")]

@@ -138,8 +138,8 @@ class ReachEncoder(Encoder):
         return part
 
 
-def value_part(reach: Reach, value: Any, label: str, home: tuple[str, str] | None = None) -> bytes:
-    """The digest of a value that is reached; ``label`` names it in notes, ``home`` says whose global it is."""
+def value_part(reach: Reach, value: Any, label: str, home: str | None = None) -> bytes:
+    """The digest of a value that is reached; ``label`` names it in notes, ``home`` is the module it is a global of."""
     made = list[ReachEncoder]()
 
     def encoder() -> Encoder:
@@ -155,7 +155,7 @@ def value_part(reach: Reach, value: Any, label: str, home: tuple[str, str] | Non
         part = part_of(b"?" + name_of(type(value)).encode())
     if is_plain and not unkeyed:
         return digest_of(part)
-    if home is None or not _is_left_to_import(reach, value, *home):
+    if home is None or not _is_left_to_import(reach, value, home):
         for what in unkeyed:
             reach.unkey(f"{_words(label)} {what} has no content that can be compared")
     return digest_of(part)
@@ -171,11 +171,11 @@ def _is_live(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] in _LIVE and not isinstance(value, CODE_TYPES)
 
 
-def _is_left_to_import(reach: Reach, value: Any, module: str, name: str) -> bool:
-    """Whether a worker gets a global by importing its module, whose text then counts as far as the name needs it."""
+def _is_left_to_import(reach: Reach, value: Any, module: str) -> bool:
+    """Whether a worker gets a global by importing its module, whose text then counts."""
     if _travels is None or module == "__main__" or isinstance(value, _HOLDS_NOTHING) or _travels(value):
         return False
-    return reach.imports.need_text(module, name)
+    return reach.imports.need_text(module)
 
 
 def stripped(value: Any) -> Any:

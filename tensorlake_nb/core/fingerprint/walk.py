@@ -12,9 +12,10 @@ import builtins
 import inspect
 import re
 import types
+from collections.abc import Collection
 from typing import Any
 
-from tensorlake_nb.core.code.late_modules import absolute_name
+from tensorlake_nb.core.code.module_files import absolute_name
 from tensorlake_nb.core.code.names_read import Reads, named_in_texts, reads_of
 from tensorlake_nb.core.code.raw_annotations import annotations_of
 from tensorlake_nb.core.code.reflection_names import (
@@ -28,7 +29,7 @@ from tensorlake_nb.core.code.source import code_digest, function_source, has_tex
 from tensorlake_nb.core.fingerprint.annotations import annotation_ref
 from tensorlake_nb.core.fingerprint.callables import code_ref, dispatch_ref
 from tensorlake_nb.core.fingerprint.classes import class_refs
-from tensorlake_nb.core.fingerprint.late_imports import ImportReach
+from tensorlake_nb.core.fingerprint.late_imports import LateImports
 from tensorlake_nb.core.fingerprint.modules import follow, whole_module
 from tensorlake_nb.core.fingerprint.parts import Labels
 from tensorlake_nb.core.fingerprint.redefined_classes import definition_of
@@ -76,29 +77,20 @@ class Reach(Labels):
         Labels of functions and modules that make classes when they run.
     names, tops
         All names that the code that was reached uses; the packages and modules of others that it takes something of.
-    read
-        Of the keys of `READERS`, those of what something that was reached reads.
     """
 
-    def __init__(self, home: str, *, counting: frozenset[str] = frozenset()) -> None:
+    def __init__(self, home: str) -> None:
         super().__init__()
-        self.home, self.counting = home, counting
+        self.home = home
         self.sources: dict[str, str] = {}
         self.opaque: dict[str, None] = {}
         self.unkeyed: dict[str, None] = {}
         self.classes: dict[tuple[str, str], type] = {}
         self.modules: set[str] = set()
-        self.read: set[str] = set()
         self.names: set[str] = set()
         self.tops: set[str] = set()
         self.making: set[str] = set()
-        self.imports = ImportReach(self)
-
-    def finish(self) -> None:
-        """Follow everything that was found until nothing new turns up."""
-        while self._queue:
-            self.fill_all()
-            self.imports.finish()
+        self.imports = LateImports(self)
 
     def versions(self) -> dict[type, str]:
         """Of each of the project's classes, what it does as a whole."""
@@ -134,13 +126,13 @@ class Reach(Labels):
 
     # ------------------------------------------------------------------------------------------------- references
 
-    def ref(self, obj: Any, label: str, home: tuple[str, str] | None = None) -> str:
+    def ref(self, obj: Any, label: str, home: str | None = None) -> str:
         """What stands for an object that is referred to: code by its own label, a value under the label given."""
         code = self.code_ref(obj)
         return code if code is not None else self.value_ref(obj, label, home)
 
-    def value_ref(self, value: Any, label: str, home: tuple[str, str] | None = None) -> str:
-        """The label of a value, which becomes a part; ``home`` is the module that it is a global of, and its name."""
+    def value_ref(self, value: Any, label: str, home: str | None = None) -> str:
+        """The label of a value, which becomes a part; ``home`` is the module that it is a global of."""
         key = (id(value), label)
         held = self.known(key)
         if held is not None:
@@ -183,7 +175,7 @@ class Reach(Labels):
                 self.package(package_of(module, code.co_filename))
             if hasattr(function, "registry") and hasattr(function, "dispatch"):
                 return dispatch_ref(self, function)
-            self._looks(code.co_qualname)
+            self.looks((code.co_qualname,))
             if "<lambda>" in code.co_qualname and origin is Origin.INSTALLED:  # a module may have several
                 held_consts = [each for each in code.co_consts if isinstance(each, int | float | str | bytes)]
                 name += f" {code.co_firstlineno} {code.co_names} {held_consts}"
@@ -233,8 +225,8 @@ class Reach(Labels):
         refs.update(self._defaults(function, owner))
         for name, value in sorted(vars(function).items()):
             refs[f"attribute {name}"] = self.ref(value, f"attribute {owner or code.co_name}.{name}")
-        if "names" in self.counting and (function.__name__, function.__qualname__) != (code.co_name, code.co_qualname):
-            refs["name"] = f"{function.__name__} {function.__qualname__}"
+        if (function.__name__, function.__qualname__) != (code.co_name, code.co_qualname):
+            self.where_read("names", lambda: {"name": f"{function.__name__} {function.__qualname__}"})
         package = namespace.get("__package__")
         if not IMPORTERS.isdisjoint({*reads.attributes, *reads.globals}):
             self.note(f"`{owner or code.co_qualname}` imports by a text: only modules that it names in full are seen")
@@ -246,20 +238,26 @@ class Reach(Labels):
         if "modules" in reads.attributes and "sys" in reads.globals:
             self.note(f"`{owner or code.co_qualname}` looks into sys.modules: what it reads that way isn't seen")
         self.names.update(reads.attributes, reads.globals, reads.strings, imported)
-        self._looks(*reads.attributes, *reads.globals, *imported, *(text for text in reads.strings if text[:2] == "__"))
-        if "docstrings" in self.counting:
-            refs["docstring"] = repr(function.__doc__)
-        if "annotations" in self.counting:
-            for name, annotation in annotations_of(function).items():
-                wanted = f"annotation {owner}.{name}" if owner else f"annotation {name}"
-                refs[f"annotation {name}"] = annotation_ref(self, annotation, namespace, wanted)
-            for i, each in enumerate(getattr(function, "__type_params__", ())):
-                refs[f"type parameter {i}"] = self.ref(each, f"type parameter {owner or code.co_name}.{each.__name__}")
+        self.looks(
+            {*reads.attributes, *reads.globals, *imported, *(text for text in reads.strings if text[:2] == "__")}
+        )
+        self.where_read("docstrings", lambda: {"docstring": repr(function.__doc__)})
+        self.where_read("annotations", lambda: self._annotations(function, owner))
         if reads.makes_classes or not CLASS_MAKERS.isdisjoint({*reads.globals, *reads.attributes, *imported}):
             self.making.add(label)
         self.text_part(label, text, refs)
 
-    def _looks(self, *names: str) -> None:
+    def _annotations(self, function: types.FunctionType, owner: str) -> dict[str, str]:
+        refs = {}
+        for name, annotation in annotations_of(function).items():
+            wanted = f"annotation {owner}.{name}" if owner else f"annotation {name}"
+            refs[f"annotation {name}"] = annotation_ref(self, annotation, function.__globals__, wanted)
+        for i, each in enumerate(getattr(function, "__type_params__", ())):
+            label = f"type parameter {owner or function.__code__.co_name}.{each.__name__}"
+            refs[f"type parameter {i}"] = self.ref(each, label)
+        return refs
+
+    def looks(self, names: Collection[str]) -> None:
         """Note what one of the names that code uses reads, that decides nothing otherwise."""
         self.read.update(what for what, readers in READERS.items() if not readers.isdisjoint(names))
 
@@ -337,9 +335,9 @@ class Reach(Labels):
     def _class(self, cls: type, label: str) -> None:
         text, refs = class_refs(self, cls)
         meta = str(type(cls).__module__)
-        is_read = origin_of_module(meta) is Origin.INSTALLED and package_of(meta) != "pydantic"
-        if is_read or "docstrings" in self.counting:  # a package's metaclass may make a prompt or a schema of it
-            refs["docstring"] = repr(cls.__doc__)
+        if origin_of_module(meta) is Origin.INSTALLED and package_of(meta) != "pydantic":
+            refs["docstring"] = repr(cls.__doc__)  # a package's metaclass may make a prompt or a schema of it
+        self.where_read("docstrings", lambda: {"docstring": repr(cls.__doc__)})
         self.sources[label] = text
         self.text_part(label, "class", refs)
 

@@ -14,7 +14,7 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tensorlake_nb.core.code.late_modules import locate, module_text
+from tensorlake_nb.core.code.module_files import locate, module_text
 from tensorlake_nb.core.origin import Origin
 from tensorlake_nb.engine.travel.unpickler import PROCESS
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tensorlake_nb.core.code.late_modules import slice_module
+from tensorlake_nb.core.code.module_files import read_module
 from tensorlake_nb.core.code.names_read import reads_of
 from tensorlake_nb.core.code.source import class_source, code_digest, function_source, index_source, remember_cell
 
@@ -208,27 +208,23 @@ if __name__ == "__main__":
 '''
 
 
-def test_a_slice_holds_what_a_name_needs_and_what_acts_on_import() -> None:
-    found = slice_module(MODULE, ["used"])
+def test_a_module_is_read_whole_without_comments_and_docstrings() -> None:
+    found = read_module(MODULE)
 
-    assert found is not None
-    assert found.text.splitlines() == [
-        "import json", "A = 1", "B = A + 1", "def used(x):", "    return (B, json)", "registry = {}", "registry['a'] = A",
+    assert [line for line in found.text.splitlines() if line] == [
+        "import json, os.path as p", "from .consts import N, M as K", "A = 1", "B = A + 1", "def used(x):",
+        "    return (B, json)", "def unused(x):", "    return K", "def local(x):", "    from tools import deep",
+        "    return deep", "registry = {}", "registry['a'] = A", "if __name__ == '__main__':", "    print(unused)",
     ]  # fmt: skip
-    assert found.imports == (("json", 0, None),)
+    assert {"used", "K", "__main__"} <= found.words
+    assert found.strings == ("__main__", "a")
 
 
-def test_a_slice_names_the_imports_it_needs_and_those_that_run_beside() -> None:
-    found = slice_module(MODULE, ["unused", "local", "absent"])
-
-    assert found is not None
-    assert set(found.imports) == {("consts", 1, "M"), ("tools", 0, "deep")}
-    assert set(found.beside) == {("json", 0, None), ("os.path", 0, None), ("consts", 1, "N")}
+def test_a_module_imports_wherever_an_import_stands() -> None:
+    assert set(read_module(MODULE).imports) == {
+        ("json", 0, None), ("os.path", 0, None), ("consts", 1, "N"), ("consts", 1, "M"), ("tools", 0, "deep"),
+    }  # fmt: skip
 
 
-def test_a_slice_of_all_holds_all_but_what_import_skips() -> None:
-    found = slice_module(MODULE, None)
-
-    assert found is not None
-    assert "print" not in found.text
-    assert {item[0] for item in found.imports} == {"json", "os.path", "consts", "tools"}
+def test_what_is_not_python_is_read_as_it_stands() -> None:
+    assert read_module("A = (1").text == "A = (1"

@@ -1,4 +1,4 @@
-"""Modules imported while a function runs: what in them can change a result beside the names that are taken."""
+"""Modules imported while a function runs count by their whole text, and so do those that they import."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ EDITS: dict[str, tuple[str, str]] = {
         "text one -> text two",
     ),
 }
-#: The same of edits that can't change what is taken.
-WITHOUT_EFFECT: dict[str, tuple[str, str]] = {
+#: The same of edits that don't change what is taken, but might: nothing tells the two apart.
+UNRELATED: dict[str, tuple[str, str]] = {
     "another function": ("def other(x): return 1\ndef run(x): return x", "return 1 -> return 2"),
     "another class": ("class Other:\n    size = 1\ndef run(x): return x", "size = 1 -> size = 2"),
     "another model": (
@@ -164,11 +164,18 @@ WITHOUT_EFFECT: dict[str, tuple[str, str]] = {
         "class A:\n @property\n def p(self): return 1\n @p.setter\n def p(self, v): pass\ndef run(x): return x",
         "return 1 -> return 2",
     ),
-    "a docstring": ('def run(x):\n    "one"\n    return x', "one -> two"),
     "another function, and its docstring, beside a docstring that is read": (
         'def other(x):\n    "one"\n    return 1\ndef run(x):\n    "told"\n    return run.__doc__  # one',
         "one -> two",
     ),
+    "what only runs as a script": ("def run(x): return x\nif __name__ == '__main__':\n    print(1)", "(1) -> (2)"),
+}
+WITHOUT_EFFECT: dict[str, tuple[str, str]] = {
+    "a docstring": ('def run(x):\n    "one"\n    return x', "one -> two"),
+    "the module's docstring": ('"""one"""\ndef run(x): return x', "one -> two"),
+    "a comment": ("def run(x):  # one\n    return x", "one -> two"),
+    "a comment that names what reads docstrings": ('def run(x):\n    "one"\n    return x  # __doc__', "one -> two"),
+    "the layout": ("def run(x): return 'a'", "'a' -> ( \"a\" )"),
 }
 CELL = "def f(x):\n    import tools\n    return tools.run(x)"
 
@@ -179,9 +186,9 @@ def edited(text: str, edit: str) -> str:
     return text.replace(old, new)
 
 
-@pytest.mark.parametrize("case", EDITS)
-def test_what_works_without_being_named_counts(project: Project, case: str) -> None:
-    text, edit = EDITS[case]
+@pytest.mark.parametrize("case", [*EDITS, *UNRELATED])
+def test_an_edit_of_any_statement_counts(project: Project, case: str) -> None:
+    text, edit = {**EDITS, **UNRELATED}[case]
 
     before = project.print_anew(CELL, tools=text)
     after = project.print_anew(CELL, tools=edited(text, edit))
@@ -191,7 +198,7 @@ def test_what_works_without_being_named_counts(project: Project, case: str) -> N
 
 
 @pytest.mark.parametrize("case", WITHOUT_EFFECT)
-def test_what_can_not_work_does_not_count(project: Project, case: str) -> None:
+def test_comments_docstrings_and_layout_do_not_count(project: Project, case: str) -> None:
     text, edit = WITHOUT_EFFECT[case]
 
     before = project.print_anew(CELL, tools=text)
@@ -207,6 +214,8 @@ def test_what_can_not_work_does_not_count(project: Project, case: str) -> None:
         "import importlib\nimportlib.import_module('impl')",
         "import importlib\ndef run(x):\n    importlib.import_module('impl')\n    return TABLE",
         "def run(x):\n    __import__('impl')\n    return TABLE",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import impl",
+        "def another(x):\n    def inner():\n        import impl",
     ],
 )
 def test_a_module_that_is_imported_for_what_it_does_counts(project: Project, imports: str) -> None:
@@ -232,3 +241,70 @@ def test_submodules_that_a_package_imports_for_what_they_do_count(tmp_path: Path
     after = project.print_anew(cell, **{**files, "pkg__impl": files["pkg__impl"].replace("= 1", "= 2")})
 
     assert before.fingerprint != after.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("init", "tools"),
+    [
+        ("__all__ = ['impl']", "from pkg import *\ndef run(x): return impl.run(x)"),
+        (
+            "import importlib as i\ndef __getattr__(name): return i.import_module(f'.{name}', __name__)\nA = ['impl']",
+            "import pkg\ndef run(x): return pkg.impl.run(x)",
+        ),
+        ("", "def run(x):\n    from pkg import impl\n    return impl.run(x)"),
+    ],
+)
+def test_submodules_that_a_package_names_count(project: Project, init: str, tools: str) -> None:
+    files = {"pkg__": init, "pkg__impl": "def run(x): return 1\n", "tools": tools}
+
+    before = project.print_anew(CELL, **files)
+    after = project.print_anew(CELL, **{**files, "pkg__impl": "def run(x): return 2\n"})
+
+    assert before.fingerprint != after.fingerprint
+
+
+def test_a_submodule_that_a_function_imports_and_does_not_name_again_counts(project: Project) -> None:
+    files = {"pkg__": "TABLE = {}\n", "pkg__impl": "import pkg\npkg.TABLE['one'] = 1\n"}
+    cell = "def f(x):\n    from pkg import impl as _\n    import pkg\n    return pkg.TABLE"
+
+    before = project.print_anew(cell, **files)
+    after = project.print_anew(cell, **{**files, "pkg__impl": files["pkg__impl"].replace("= 1", "= 2")})
+
+    assert before.fingerprint != after.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("cell", "tools", "edit"),
+    [
+        (
+            "def g(x) -> int: return x\ndef f(x):\n    import tools\n    return tools.run(g)",
+            "import inspect\ndef run(made): return str(inspect.signature(made))",
+            "-> int => -> str",
+        ),
+        (
+            "import pydantic\nclass C(pydantic.BaseModel): 'one'\ndef f(x):\n    import tools\n    return tools.run(C)",
+            "def run(made): return made.model_json_schema()",
+            "one => two",
+        ),
+        (
+            "class C:\n    a = 1\n    b = 2\ndef f(x):\n    import tools\n    return tools.run(C)",
+            "def run(made): return [*vars(made)]",
+            "a = 1\n    b = 2 => b = 2\n    a = 1",
+        ),
+    ],
+)
+def test_what_a_module_reads_of_what_it_is_given_counts(project: Project, cell: str, tools: str, edit: str) -> None:
+    old, new = edit.split(" => ")
+    assert old in cell
+
+    before = project.print_anew(cell, tools=tools)
+
+    assert project.print_anew(cell.replace(old, new), tools=tools).fingerprint != before.fingerprint
+
+
+def test_a_module_that_is_not_python_yet_counts_by_what_stands_in_it(project: Project) -> None:
+    cell = "def f(x):\n    try:\n        import tools\n    except SyntaxError:\n        return 0\n    return tools.A"
+
+    before = project.print_anew(cell, tools="A = (1")
+
+    assert before.fingerprint != project.print_anew(cell, tools="A = (2").fingerprint
