@@ -171,7 +171,7 @@ def test_figures_are_replayed_as_figures_and_have_no_pictures_among_their_output
     first, second = graph.run(n=3), graph.run(n=3)
 
     assert second.counts(figure_of)["replayed"] == 3
-    assert [len(figure.axes[0].lines[0].get_ydata()) for figure in second.output(figure_of)] == [2, 3, 4]
+    assert [len(figure.axes[0].lines[0].get_ydata()) for figure in second.output("figure_of")] == [2, 3, 4]
     assert len(first.outputs(figure_of)) == 3
 
 

@@ -362,7 +362,7 @@ def test_a_detached_run_goes_on_without_its_kernel(begun: tuple[str, Path], note
     run_id, gate = begun
     notes.wait_for("begun 0")
     run = Run.open(run_id)
-    assert run.status == "running"
+    assert str(run.status) == "running"
     assert run.counts("waits")["computed"] == 0
 
     gate.touch()

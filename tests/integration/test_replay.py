@@ -172,7 +172,7 @@ def test_json_values_cross_edges_as_json_does() -> None:
 
     run = graph.run()
 
-    assert run.output(points) == [{"x": 1, "y": 0}, {"x": 2, "y": 3}]
+    assert run.output("points") == [{"x": 1, "y": 0}, {"x": 2, "y": 3}]
     assert run.output(typed) == [1, 2]
     assert shown.options.output_encoder == "json"
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from tensorlake_nb.core.batches.positions import END, Address, Slice
 from tensorlake_nb.core.graphs.plan import Plan
 from tensorlake_nb.core.planning.events import ElementFailed
 from tensorlake_nb.core.planning.node_state import Cursor, NodeState, given
 from tensorlake_nb.core.planning.timing import Bars
+
+#: How a run stands: ``interrupted`` when whoever drove it is gone and hasn't recorded an end.
+RunStatus: TypeAlias = Literal["running", "succeeded", "failed", "cancelled", "interrupted"]
 
 #: Where the start node's only element, the run's inputs, comes from.
 INPUTS: Address = (0,)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tensorlake_nb.core.fingerprint.fingerprint import Change, FunctionPrint, explain
 from tensorlake_nb.core.graphs.plan import Plan
+from tensorlake_nb.core.planning.run_state import RunStatus
 
 if TYPE_CHECKING:
     from tensorlake_nb.core.planning.blueprint import Blueprint, KeptPrint
@@ -20,7 +21,7 @@ class RunSummary:
 
     id: str
     graph: str
-    status: str
+    status: RunStatus
     started_at: float
     ended_at: float | None
     computed: int

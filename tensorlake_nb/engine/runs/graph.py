@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from dask.task_spec import Task
 
 from tensorlake_nb.core.functions.binding import Binder, check_inputs, conformed
-from tensorlake_nb.core.functions.function import NodeLike
+from tensorlake_nb.core.functions.element_types import Gives
+from tensorlake_nb.core.functions.function import TensorlakeCompute
 from tensorlake_nb.core.graphs.builder import GraphBuilder
 from tensorlake_nb.core.graphs.plan import plan_graph
 from tensorlake_nb.core.identifiers import listed, missing_attribute
@@ -28,6 +29,7 @@ from tensorlake_nb.engine.verifying.verification import Verification, verify
 from tensorlake_nb.errors import StoreError, UsageError
 from tensorlake_nb.store.codecs.classes import ClassResolver
 
+T = TypeVar("T")
 #: Called with a graph before it is run or planned: how a notebook hands in functions redefined in the same cell.
 before_use: list[Callable[[GraphBuilder], None]] = []
 #: How many earlier runs are asked how long a function takes.
@@ -210,7 +212,11 @@ class Graph(GraphBuilder):
         blueprint, _ = self._draw_up(session, inputs)
         return static_graph(blueprint, session.store().url, session.store().trusted)
 
-    def output(self, run: Run | str, function: NodeLike) -> list[Any]:
+    @overload
+    def output(self, run: Run | str, function: Gives[T]) -> list[T]: ...
+    @overload
+    def output(self, run: Run | str, function: type[TensorlakeCompute] | str) -> list[Any]: ...
+    def output(self, run: Run | str, function: Any) -> Any:
         """The outputs of a function in one run."""
         opened = run if isinstance(run, Run) else Run.open(run)
         return opened.output(function)

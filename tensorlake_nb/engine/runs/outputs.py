@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     import dask.array
     import zarr
 
+T_co = TypeVar("T_co", covariant=True)
+
 #: How many values an iteration reads at once.
 _AT_ONCE = 256
 
 
-class Outputs(Sequence[Any]):
+class Outputs(Sequence[T_co]):
     """A lazy sequence of a node's outputs, in stream order.
 
     Indexing and iterating read and check values; a slice is again lazy.
@@ -51,9 +53,9 @@ class Outputs(Sequence[Any]):
         return self._size
 
     @overload
-    def __getitem__(self, index: int) -> Any: ...
+    def __getitem__(self, index: int) -> T_co: ...
     @overload
-    def __getitem__(self, index: slice) -> Outputs: ...
+    def __getitem__(self, index: slice) -> Outputs[T_co]: ...
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
@@ -69,7 +71,7 @@ class Outputs(Sequence[Any]):
         (value,) = self._read(self._cut(position, position + 1))
         return value
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T_co]:
         for start in range(0, self._size, _AT_ONCE):
             yield from self._read(self._cut(start, min(start + _AT_ONCE, self._size)))
 

@@ -18,7 +18,7 @@ from tensorlake_nb.core.planning import events as ev
 from tensorlake_nb.core.planning.blueprint import Blueprint
 from tensorlake_nb.core.planning.events import Event
 from tensorlake_nb.core.planning.evolve import evolve
-from tensorlake_nb.core.planning.run_state import RunState
+from tensorlake_nb.core.planning.run_state import RunState, RunStatus
 from tensorlake_nb.core.planning.timing import Bar
 from tensorlake_nb.engine.calls.context import is_told
 from tensorlake_nb.engine.cluster.session import Session
@@ -79,7 +79,7 @@ class RecordedRun:
         return dict(self._blueprint.definition)
 
     @property
-    def status(self) -> str:
+    def status(self) -> RunStatus:
         """``running``, ``succeeded``, ``failed``, ``cancelled`` or ``interrupted`` (its kernel died)."""
         if self._done is not None:
             return "running" if not self._done.done() else self._state.status or "failed"

@@ -31,7 +31,7 @@ class Healing:
 
     node: str
     read: Callable[[Sequence[Span]], list[Any]]
-    outputs: Callable[[], Outputs]
+    outputs: Callable[[], Outputs[Any]]
     can_resume: Callable[[], bool]
     resume: Callable[[], object]
 

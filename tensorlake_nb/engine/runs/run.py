@@ -8,10 +8,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, TypeVar, overload
 
 from tensorlake_nb.core.batches.batch import Span
-from tensorlake_nb.core.functions.function import NodeLike
+from tensorlake_nb.core.functions.element_types import Gives
+from tensorlake_nb.core.functions.function import NodeLike, TensorlakeCompute
 from tensorlake_nb.core.identifiers import missing_attribute
 from tensorlake_nb.core.planning.blueprint import Blueprint, from_json
 from tensorlake_nb.engine.calls.failure_text import rebuilt
@@ -47,8 +48,9 @@ from tensorlake_nb.store.codecs.classes import ClassResolver
 from tensorlake_nb.store.codecs.codec import HOW_TO_TRUST
 from tensorlake_nb.store.owner import Owner
 
+T = TypeVar("T")
 #: `Run.list` hides the builtin inside the class.
-Values = list[Any]
+Values: TypeAlias = list[T]
 
 #: Entered around every blocking wait: how faces show progress while a cell waits.
 waiters: list[Callable[[Run], AbstractContextManager[None]]] = []
@@ -355,7 +357,11 @@ class Run(RecordedRun):
 
     # -- what it gave --
 
-    def output(self, function: NodeLike) -> Values:
+    @overload
+    def output(self, function: Gives[T]) -> Values[T]: ...
+    @overload
+    def output(self, function: type[TensorlakeCompute] | str) -> Values[Any]: ...
+    def output(self, function: Any) -> Any:
         """The outputs of a function, in stream order; of a reducer the one that it emitted.
 
         Raises
@@ -374,7 +380,11 @@ class Run(RecordedRun):
             self._refuse_lack(self._name(function))
         return outputs
 
-    def outputs(self, function: NodeLike) -> Outputs:
+    @overload
+    def outputs(self, function: Gives[T]) -> Outputs[T]: ...
+    @overload
+    def outputs(self, function: type[TensorlakeCompute] | str) -> Outputs[Any]: ...
+    def outputs(self, function: Any) -> Outputs[Any]:
         """The outputs of a function so far, as a lazy sequence."""
         name = self._name(function)
         spans = self._on_loop(lambda: [span for chunk in self._state.nodes[name].chunks for span in chunk.spans])
@@ -415,7 +425,7 @@ class Run(RecordedRun):
             return False
         return len(node.plan.ports) <= 1 and all(self._is_single(port.parent) for port in node.plan.ports)
 
-    def _read(self, spans: Sequence[Span]) -> Values:
+    def _read(self, spans: Sequence[Span]) -> Values[Any]:
         return self._store.read(spans, self._resolver)
 
     def _require_vouched(self) -> None:

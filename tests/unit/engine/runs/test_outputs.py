@@ -14,7 +14,7 @@ from tensorlake_nb.core.batches.batch import Span
 from tensorlake_nb.engine.runs.outputs import Outputs
 
 
-def outputs(sizes: Sequence[int]) -> Outputs:
+def outputs(sizes: Sequence[int]) -> Outputs[Any]:
     """Outputs 0, 1, 2 … in segments of the given sizes, each beginning at 3."""
     ends = [0, *accumulate(sizes)]
     base = {f"s/{i}": start for i, start in enumerate(ends)}
