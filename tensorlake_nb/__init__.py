@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from tensorlake_nb.core.batches.batch import LogLine
     from tensorlake_nb.core.functions.function import (
         Function,
         RouteTo,
@@ -21,13 +22,26 @@ if TYPE_CHECKING:
         tensorlake_router,
     )
     from tensorlake_nb.core.functions.policy import Retries
+    from tensorlake_nb.core.graphs.builder import FrozenGraph
+    from tensorlake_nb.core.graphs.wiring import Edge
+    from tensorlake_nb.core.planning.timing import Bar
     from tensorlake_nb.core.values.file import File
     from tensorlake_nb.engine.calls.context import RequestContext
     from tensorlake_nb.engine.calls.context import RequestContext as GraphRequestContext
     from tensorlake_nb.engine.cluster.session import configure
-    from tensorlake_nb.engine.runs.collection import collect
+    from tensorlake_nb.engine.cluster.settings import Settings
+    from tensorlake_nb.engine.driving.forecast import Forecast
+    from tensorlake_nb.engine.reports.comparison import Comparison, RunSummary
+    from tensorlake_nb.engine.reports.counts import FailedElement
+    from tensorlake_nb.engine.reports.elements import ElementPage
+    from tensorlake_nb.engine.reports.standings import NodeStanding
+    from tensorlake_nb.engine.reports.why import Reasons
+    from tensorlake_nb.engine.runs.collection import Collected, collect
     from tensorlake_nb.engine.runs.graph import Graph
+    from tensorlake_nb.engine.runs.inputs_seen import Arrivals
+    from tensorlake_nb.engine.runs.outputs import Outputs
     from tensorlake_nb.engine.runs.run import Run
+    from tensorlake_nb.engine.verifying.verification import Verification
     from tensorlake_nb.errors import (
         BindingError,
         CheckpointNotFoundError,
@@ -75,6 +89,22 @@ _HOMES = {
     "GraphRequestContext": "engine.calls.context:RequestContext",
     "configure": "engine.cluster.session",
     "collect": "engine.runs.collection",
+    "Outputs": "engine.runs.outputs",
+    "Arrivals": "engine.runs.inputs_seen",
+    "FailedElement": "engine.reports.counts",
+    "Reasons": "engine.reports.why",
+    "Comparison": "engine.reports.comparison",
+    "RunSummary": "engine.reports.comparison",
+    "NodeStanding": "engine.reports.standings",
+    "ElementPage": "engine.reports.elements",
+    "Bar": "core.planning.timing",
+    "LogLine": "core.batches.batch",
+    "Forecast": "engine.driving.forecast",
+    "Verification": "engine.verifying.verification",
+    "Edge": "core.graphs.wiring",
+    "FrozenGraph": "core.graphs.builder",
+    "Settings": "engine.cluster.settings",
+    "Collected": "engine.runs.collection",
     "RequestException": "errors",
     "TensorlakeError": "errors",
     "UsageError": "errors",
@@ -119,6 +149,22 @@ __all__ = [
     "Run",
     "configure",
     "collect",
+    "Outputs",
+    "Arrivals",
+    "FailedElement",
+    "Reasons",
+    "Comparison",
+    "RunSummary",
+    "NodeStanding",
+    "ElementPage",
+    "Bar",
+    "LogLine",
+    "Forecast",
+    "Verification",
+    "Edge",
+    "FrozenGraph",
+    "Settings",
+    "Collected",
     "TensorlakeError",
     "UsageError",
     "GraphError",

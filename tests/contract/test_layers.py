@@ -6,14 +6,16 @@ import ast
 import inspect
 import pickle
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import tensorlake_nb
-from tensorlake_nb import errors
+from tensorlake_nb import Graph, Run, errors
 
 PACKAGE = Path(tensorlake_nb.__file__).parent
 #: The rooms, from the ground up: each imports only from those before it and from itself, for type checkers too.
@@ -156,6 +158,22 @@ def test_a_public_name_can_be_imported_and_says_what_it_is(name: str) -> None:
     value = getattr(tensorlake_nb, name)
 
     assert (inspect.getdoc(value) or "").strip(), f"{name} has no docstring"
+
+
+@pytest.mark.parametrize("public", [Graph, Run, tensorlake_nb.configure, tensorlake_nb.collect])
+def test_what_public_functions_return_is_public(public: Any) -> None:
+    returning = [public] if inspect.isfunction(public) else [m for _, m in inspect.getmembers(public, callable)]
+    returning += [member.fget for _, member in inspect.getmembers(public, lambda member: isinstance(member, property))]
+    returned = {
+        name: getattr(sys.modules[function.__module__], name, None)
+        for function in returning
+        if not function.__name__.startswith("_") and inspect.isfunction(inspect.unwrap(function))
+        for name in re.findall(r"\w+", str(inspect.get_annotations(function).get("return")))
+    }
+    ours = {name for name, kind in returned.items() if getattr(kind, "__module__", "").startswith("tensorlake_nb")}
+
+    assert ours, "it returns something of this package"
+    assert {name for name in ours if inspect.isclass(returned[name])} <= set(tensorlake_nb.__all__)
 
 
 def test_type_checkers_see_every_public_name() -> None:
