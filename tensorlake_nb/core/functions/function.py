@@ -284,10 +284,12 @@ def tensorlake_router(
 def tensorlake_router(
     name: str | Callable[..., Any] | None = None, description: str | None = None, **options: Any
 ) -> Any:
-    """Make a function decide where its input goes on: it returns functions, one, several or none.
+    """Make a function decide where its input goes on: it returns functions or their names, one, several or none.
 
-    Options are those of :func:`tensorlake_function` but ``accumulate`` and ``combine``. Its routes are declared by its
-    return annotation, by ``next=``, by ``graph.route`` or by edges.
+    Options are those of :func:`tensorlake_function` but ``accumulate`` and ``combine``. Its routes are declared by
+    names in its return annotation, by ``next=``, by ``graph.route`` or by edges. An annotation may also hold the
+    functions themselves, as Tensorlake's ``List[Union[shout, whisper]]`` does; but type checkers refuse it, since a
+    function is no type.
 
     Examples
     --------
@@ -295,8 +297,11 @@ def tensorlake_router(
     ... def shout(text: str) -> str:
     ...     return text.upper()
     >>> @tensorlake_router
-    ... def loud(text: str) -> list[shout]:
-    ...     return [shout] if text.endswith("!") else []
+    ... def loud(text: str) -> list[Literal["shout"]]:
+    ...     return ["shout"] if text.endswith("!") else []
+    >>> @tensorlake_router(next=[shout])
+    ... def long(text: str) -> Function | None:
+    ...     return shout if len(text) > 80 else None
     """
     return _decorator("tensorlake_router", name, description, options)
 

@@ -73,7 +73,7 @@ def _routes(wiring: Wiring) -> Iterator[str]:
         if function.is_router and name not in leading and function.options.next is None:
             yield (
                 f"router {name!r} has no routes. Annotate it with the functions that it returns, "
-                f"-> List[Union[a, b]], or say graph.route({name}, [a, b])."
+                f'-> list[Literal["a", "b"]], or give next=[a, b], or say graph.route({name}, [a, b]).'
             )
         strange = contradictions(function)
         if strange:

@@ -18,9 +18,9 @@ def declared_targets(
 ) -> tuple[Function | str, ...] | None:
     """Return the functions that a function declares to go on with; a name stands for what nothing has defined yet.
 
-    They come from ``next=`` and from the return annotation: ``List[Union[a, b]]``, ``list[a | b]``, ``a | b``, ``a``
-    or ``Literal["a", "b"]`` of a router, the second part of ``RouteTo[int, a | b]`` of any function. None when neither
-    says.
+    They come from ``next=`` and from the return annotation: ``list[Literal["a", "b"]]``, ``Literal["a", "b"]``,
+    ``List[Union[a, b]]``, ``list[a | b]``, ``a | b`` or ``a`` of a router, the second part of ``RouteTo[int, a | b]``
+    of any function. None when neither says.
 
     Parameters
     ----------
