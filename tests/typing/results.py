@@ -20,8 +20,10 @@ from tensorlake_nb import (
     Reasons,
     Run,
     RunSummary,
+    Settings,
     Verification,
     collect,
+    configure,
     tensorlake_function,
 )
 
@@ -29,6 +31,13 @@ from tensorlake_nb import (
 @tensorlake_function
 def double(x: int) -> int:
     return 2 * x
+
+
+def settings() -> int:
+    assert_type(configure(store="a"), Settings)
+    with configure(store="a", cluster="threads") as chosen:
+        assert_type(chosen.store, str)
+        return 3
 
 
 def of_a_graph(graph: Graph) -> None:

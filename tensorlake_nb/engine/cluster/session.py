@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from typing import Any
@@ -105,6 +106,13 @@ class Session:
                 refuse_unshared(connection, store.url, newcomers)
                 self._fit.update(newcomers)
 
+    def take_over(self, other: Session) -> None:
+        """Use what another session has open, as far as both settings mean the same."""
+        if other._store is not None and self.settings.is_same_store(other.settings):
+            self._store = other._store
+        if other._connection is not None and self.settings.is_same_cluster(other.settings):
+            self._connection = other._connection
+
     def close(self) -> None:
         """Close the cluster if it was started here; leave anybody else's as it is."""
         with self._lock:
@@ -138,6 +146,9 @@ def configure(
 ) -> Settings:
     """Choose where checkpoints are kept and where functions run; what isn't given stays as it is.
 
+    ``with configure(...):`` restores at its end what was in force before. A cluster that was started here and that the
+    new settings don't use ends either way; it is started again when it is next needed.
+
     Parameters
     ----------
     store
@@ -158,7 +169,7 @@ def configure(
     Returns
     -------
     Settings
-        What is in force now.
+        What is in force now, and a context that restores what was.
 
     Raises
     ------
@@ -167,7 +178,6 @@ def configure(
     StoreUnavailableError, StoreVersionError, ClusterError
         The store or the cluster that was given can't be used.
     """
-    global _session, _given
     given = {
         "store": os.fspath(store) if isinstance(store, os.PathLike) else store,
         "cluster": cluster,
@@ -177,25 +187,32 @@ def configure(
         "store_patience": store_patience,
     }
     with _lock:
+        before = (_session, _given)
         wanted = {**_given, **{name: value for name, value in given.items() if value is not None}}
         session = Session(read_settings(**wanted))
-        before = _session
-        is_kept = False
-        if before is not None:
-            if before.settings.store == session.settings.store and trust_store is None:
-                session._store = before._store
-            same = before.settings.cluster is session.settings.cluster or (
-                isinstance(before.settings.cluster, str) and before.settings.cluster == session.settings.cluster
-            )
-            is_kept = same and before.settings.workers == session.settings.workers
-            if is_kept:
-                session._connection = before._connection
+        if _session is not None:
+            session.take_over(_session)
         # What was given has to work before anything that works is let go.
         if store is not None:
             session.store()
         if cluster is not None and not session.settings.starts_cluster:
             session.connection()
-        if before is not None and not is_kept:
-            before.close()
-        _session, _given = session, wanted
+        _put_in_force(session, wanted)
+        session.settings._restore = functools.partial(_restore, *before)
         return session.settings
+
+
+def _put_in_force(session: Session | None, given: dict[str, Any]) -> None:
+    """Let a session follow the one in force, which closes a cluster that the new one doesn't use."""
+    global _session, _given
+    if _session is not None and (session is None or not session.settings.is_same_cluster(_session.settings)):
+        _session.close()
+    _session, _given = session, given
+
+
+def _restore(session: Session | None, given: dict[str, Any]) -> None:
+    """Put back in force what was so before `configure`."""
+    with _lock:
+        if session is not None and _session is not None:
+            session.take_over(_session)
+        _put_in_force(session, given)

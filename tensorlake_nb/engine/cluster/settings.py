@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tensorlake_nb.errors import OptionError
@@ -12,6 +13,8 @@ from tensorlake_nb.errors import OptionError
 
 class Settings(BaseSettings):
     """Settings and their environment variables (``TENSORLAKE_NB_STORE`` and so on).
+
+    Those that `configure` returns are a context: at its end, what was in force before is so again.
 
     Attributes
     ----------
@@ -37,11 +40,28 @@ class Settings(BaseSettings):
     trust_store: bool | None = None
     checkpoint_interval: float = Field(default=0.5, ge=0, allow_inf_nan=False)
     store_patience: float = Field(default=300.0, ge=0)
+    _restore: Callable[[], None] | None = PrivateAttr(default=None)
 
     @property
     def starts_cluster(self) -> bool:
         """Whether the cluster is started here, and ends with this process."""
         return isinstance(self.cluster, str) and self.cluster in ("embedded", "threads")
+
+    def is_same_cluster(self, other: Settings) -> bool:
+        """Tell whether two settings mean the same workers; two clients are never the same."""
+        ours, theirs = self.cluster, other.cluster
+        return self.workers == other.workers and (ours is theirs or (isinstance(ours, str) and ours == theirs))
+
+    def is_same_store(self, other: Settings) -> bool:
+        """Tell whether two settings mean the same store, trusted alike."""
+        return (self.store, self.trust_store) == (other.store, other.trust_store)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._restore is not None:
+            self._restore()
 
 
 def read_settings(**given: Any) -> Settings:
