@@ -52,6 +52,7 @@ urls("site", extra=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIss
 total(0, page="text")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 choose()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 tensorlake_function(timuot=5)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+tensorlake_function(next=[urls, 3])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 tensorlake_function(3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 tensorlake_router(accumulate=list)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from tensorlake_nb.core.functions.policy import Placement, Retries, amount, whole_number
 from tensorlake_nb.core.identifiers import checked_name, did_you_mean
 from tensorlake_nb.errors import OptionError
 
+if TYPE_CHECKING:
+    from tensorlake_nb.core.functions.function import NodeLike
+
 
 class FunctionKeywords(TypedDict, total=False):
     """The options of both decorators; :class:`FunctionOptions` says what they mean."""
 
-    next: Any
+    next: NodeLike | Collection[NodeLike] | None
     inject_ctx: bool
     retries: Retries | int | None
     timeout: float
