@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from tensorlake_nb.core.batches.batch import LogLine
     from tensorlake_nb.core.functions.function import (
         Function,
-        RouteTo,
         TensorlakeCompute,
         tensorlake_function,
         tensorlake_router,
     )
     from tensorlake_nb.core.functions.policy import Retries
+    from tensorlake_nb.core.functions.targets import RouteTo
     from tensorlake_nb.core.graphs.builder import FrozenGraph
     from tensorlake_nb.core.graphs.wiring import Edge
     from tensorlake_nb.core.planning.timing import Bar
@@ -82,7 +82,7 @@ _HOMES = {
     "tensorlake_router": "core.functions.function",
     "Function": "core.functions.function",
     "TensorlakeCompute": "core.functions.function",
-    "RouteTo": "core.functions.function",
+    "RouteTo": "core.functions.targets",
     "Retries": "core.functions.policy",
     "File": "core.values.file",
     "RequestContext": "engine.calls.context",

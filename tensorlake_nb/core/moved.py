@@ -5,7 +5,7 @@ from __future__ import annotations
 #: Module in a store → module now; the names in it are the same.
 _MODULES = {
     "tensorlake_nb.core.file": "tensorlake_nb",
-    "tensorlake_nb.core.function": "tensorlake_nb.core.functions.function",
+    "tensorlake_nb.core.function": "tensorlake_nb",
     "tensorlake_nb.core.jinja": "tensorlake_nb.core.jinja_templates",
     "tensorlake_nb.core.options": "tensorlake_nb.core.functions.options",
     "tensorlake_nb.core.policy": "tensorlake_nb.core.functions.policy",

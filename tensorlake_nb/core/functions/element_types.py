@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, overload
 from typing_extensions import ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from tensorlake_nb.core.functions.function import RouteTo
+    from tensorlake_nb.core.functions.targets import RouteTo
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

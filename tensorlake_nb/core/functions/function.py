@@ -10,7 +10,7 @@ import functools
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVar, Union, Unpack, overload
 from weakref import WeakKeyDictionary
 
@@ -27,9 +27,7 @@ from tensorlake_nb.core.functions.options import (
 from tensorlake_nb.core.identifiers import checked_name
 from tensorlake_nb.errors import OptionError, UsageError
 
-V = TypeVar("V")
 K = TypeVar("K")
-N = TypeVar("N", bound=str)
 #: What somebody may look for at a function who means a graph of it.
 _OF_GRAPHS = frozenset({"run", "start", "plan", "verify", "to_dask", "add_edge", "route"})
 #: Functions are numbered as they are defined: a later one of the same place and name is a redefinition.
@@ -412,60 +410,6 @@ FunctionLike: TypeAlias = Function | type[TensorlakeCompute]
 NodeLike: TypeAlias = FunctionLike | str
 
 
-def target_name(target: Any) -> str:
-    """Return the node's name that a route names: of a Function, a TensorlakeCompute subclass, or the name itself."""
-    return target if isinstance(target, str) else as_function(target).name
-
-
-def target_names(targets: Any) -> tuple[str, ...]:
-    """Return the names in a router's answer, each once: one target, a list, tuple or set of them, or None."""
-    if targets is None:
-        return ()
-    several = targets if isinstance(targets, (list, tuple, set, frozenset)) else (targets,)
-    return tuple(dict.fromkeys(target_name(target) for target in several if target is not None))
-
-
-class RouteTo(Generic[V, N]):
-    """What a function with routes returns to choose among them: a value, and where it goes.
-
-    Parameters
-    ----------
-    value
-        The function's output.
-    targets
-        Functions or their names: one, a list, or ``[]`` to end this branch. Kept as a tuple of names.
-
-    Examples
-    --------
-    >>> @tensorlake_function
-    ... def big(x: int) -> int:
-    ...     return x
-    >>> RouteTo(7, big)
-    RouteTo(7, ('big',))
-    """
-
-    __slots__ = ("targets", "value")
-
-    @overload
-    def __init__(self, value: V, targets: N | Collection[N]) -> None: ...
-    @overload
-    def __init__(self: RouteTo[T, Any], value: T, targets: NodeLike | Collection[NodeLike] | None) -> None: ...
-    def __init__(self, value: Any, targets: Any) -> None:
-        self.value: V = value
-        self.targets = target_names(targets)
-
-    def __repr__(self) -> str:
-        return f"RouteTo({self.value!r}, {self.targets!r})"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, RouteTo):
-            return NotImplemented
-        return bool(self.value == other.value) and self.targets == other.targets
-
-    __hash__ = None  # type: ignore[assignment]
-
-
 # as users import them, and as stored data names them, wherever the file lies
 Function.__module__ = "tensorlake_nb"
 TensorlakeCompute.__module__ = "tensorlake_nb"
-RouteTo.__module__ = "tensorlake_nb"

@@ -18,7 +18,8 @@ from tensorlake_nb.core.functions.annotations import (
     parameter_hints,
     return_hint,
 )
-from tensorlake_nb.core.functions.function import Function, RouteTo
+from tensorlake_nb.core.functions.function import Function
+from tensorlake_nb.core.functions.targets import RouteTo
 
 #: Classes of which no other class but their own subclasses has instances.
 _CLOSED = (bool, int, float, complex, str, bytes, bytearray, list, dict, tuple, set, frozenset, BaseModel)

@@ -7,7 +7,8 @@ from typing import Any, get_args, is_typeddict
 
 from tensorlake_nb.core.functions.annotations import EMPTY, alternatives, is_known
 from tensorlake_nb.core.functions.binding import Binder, describe
-from tensorlake_nb.core.functions.function import Function, target_name
+from tensorlake_nb.core.functions.function import Function
+from tensorlake_nb.core.functions.targets import target_name
 from tensorlake_nb.core.functions.type_matching import class_of, element_hint, fits, gives_many, output_hint
 from tensorlake_nb.core.graphs.joins import trace_joins
 from tensorlake_nb.core.graphs.routes import contradictions, declared_routes

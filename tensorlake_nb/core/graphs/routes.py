@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 from tensorlake_nb.core.functions.annotations import EMPTY, Unresolved, alternatives, namespace_of, return_hint
-from tensorlake_nb.core.functions.function import Function, RouteTo, as_function, target_name
+from tensorlake_nb.core.functions.function import Function, as_function
 from tensorlake_nb.core.functions.options import is_target
+from tensorlake_nb.core.functions.targets import RouteTo, target_name
 from tensorlake_nb.core.functions.type_matching import class_of
 
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from tensorlake_nb.core.batches.batch import LogLine
 from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint
-from tensorlake_nb.core.functions.function import NodeLike, target_name
+from tensorlake_nb.core.functions.function import NodeLike
+from tensorlake_nb.core.functions.targets import target_name
 from tensorlake_nb.core.graphs.plan import Plan
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.planning import events as ev

@@ -9,7 +9,7 @@ from io import IOBase
 from typing import Any
 
 from tensorlake_nb.core.batches.batch import BARE, Call, Span
-from tensorlake_nb.core.functions.function import RouteTo, target_names
+from tensorlake_nb.core.functions.targets import RouteTo, target_names
 from tensorlake_nb.core.values.digest import digest_with_notes
 from tensorlake_nb.engine.worker.pictures import pictured
 from tensorlake_nb.errors import RouteError, SerializationError, UnhashableInputError

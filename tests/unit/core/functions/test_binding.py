@@ -11,7 +11,8 @@ import pytest
 from pydantic import AliasChoices, AliasPath, BaseModel, ConfigDict, Field, RootModel, model_validator
 
 from tensorlake_nb.core.functions.binding import Binder, check_inputs, describe, list_mode
-from tensorlake_nb.core.functions.function import Function, RouteTo, tensorlake_function, tensorlake_router
+from tensorlake_nb.core.functions.function import Function, tensorlake_function, tensorlake_router
+from tensorlake_nb.core.functions.targets import RouteTo
 from tensorlake_nb.errors import BindingError, InputError
 
 # mypy: disable-error-code="no-untyped-def, type-arg, valid-type, name-defined, empty-body"

@@ -17,14 +17,13 @@ import pytest
 
 from tensorlake_nb.core.functions.function import (
     Function,
-    RouteTo,
     TensorlakeCompute,
     as_function,
-    target_names,
     tensorlake_function,
     tensorlake_router,
 )
 from tensorlake_nb.core.functions.policy import Retries
+from tensorlake_nb.core.functions.targets import RouteTo, target_names
 from tensorlake_nb.errors import OptionError, UsageError
 
 

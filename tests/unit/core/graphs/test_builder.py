@@ -8,12 +8,12 @@ from pydantic import BaseModel
 
 from tensorlake_nb.core.functions.function import (
     Function,
-    RouteTo,
     TensorlakeCompute,
     tensorlake_function,
     tensorlake_router,
 )
 from tensorlake_nb.core.functions.policy import Retries
+from tensorlake_nb.core.functions.targets import RouteTo
 from tensorlake_nb.core.graphs.builder import Edge, GraphBuilder
 from tensorlake_nb.errors import GraphError, OptionError, UsageError
 

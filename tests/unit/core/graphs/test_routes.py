@@ -5,11 +5,11 @@ import pytest
 
 from tensorlake_nb.core.functions.function import (
     Function,
-    RouteTo,
     TensorlakeCompute,
     tensorlake_function,
     tensorlake_router,
 )
+from tensorlake_nb.core.functions.targets import RouteTo
 from tensorlake_nb.core.graphs.routes import declared_routes, declared_targets, may_choose, replaces
 
 # mypy knows no functions in annotations
