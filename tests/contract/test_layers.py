@@ -16,6 +16,7 @@ import pytest
 
 import tensorlake_nb
 from tensorlake_nb import Graph, Run, errors
+from tensorlake_nb.core.planning.validate import PLACES
 
 PACKAGE = Path(tensorlake_nb.__file__).parent
 #: The rooms, from the ground up: each imports only from those before it and from itself, for type checkers too.
@@ -126,6 +127,13 @@ def test_the_architecture_page_lists_the_rooms_as_they_describe_themselves() -> 
 
 def in_order(layer: str) -> list[str]:
     return [layer, *(room for room in FLOORS if room.startswith(f"{layer}/"))]
+
+
+def test_the_drawing_of_an_elements_life_has_the_places_of_the_code() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    drawing = page[page.index("stateDiagram-v2") :].split("```")[0]
+
+    assert set(re.findall(r"\b([a-z_]+) -->", drawing)) == set(PLACES)
 
 
 def test_files_that_the_docs_name_are_there() -> None:

@@ -71,7 +71,7 @@ def test_a_poison_element_of_a_map(notes: Notes, how: str, calls: int, error: st
     assert failure.index == POISON
     assert error in failure.error + str(failure.kind)
     called = Counter(map(int, notes.all()))
-    assert called[POISON] == calls, "in its batch, and by itself if nobody has said that it was at it"
+    assert 1 <= called[POISON] <= calls, "in a batch of several, and by itself if nobody has said that it was at it"
     assert max(called[x] for x in range(POISON + 1, 20)) == 1, "its neighbours are called once"
     assert max(called[x] for x in range(POISON)) <= calls, "but for what wasn't uploaded yet when the worker died"
 

@@ -9,7 +9,6 @@ from random import Random
 from tensorlake_nb.core.batches.batch import Batch, Receipt
 from tensorlake_nb.core.batches.messages import Lost
 from tensorlake_nb.core.planning.events import Event, PartArrived, RunStarted, SlotsKnown
-from tensorlake_nb.core.planning.evolve import evolve
 from tensorlake_nb.core.planning.instructions import Gather, Instruction, Probe, Seal, Submit
 from tensorlake_nb.core.planning.planner import next_instructions
 from tensorlake_nb.core.planning.run_state import RunState
@@ -17,6 +16,7 @@ from tensorlake_nb.engine.calls.caller import Host
 from tensorlake_nb.engine.calls.reporting import Message, PartDone
 from tensorlake_nb.engine.desk.desk import Desk
 from tensorlake_nb.engine.worker.execute import execute
+from tests.support.validated import Validated
 
 Step = Callable[[], Event | None]
 
@@ -38,15 +38,16 @@ class Weather:
         self._desk_work: deque[Step] = deque()  # the desk has one thread: first come, first served
         self._running: list[deque[Step]] = []
         self.batches: list[Batch] = []
-        evolve(state, RunStarted(desk.run_id, 0.0))
-        evolve(state, SlotsKnown(slots))
+        self._fold = Validated(state).fold
+        self._fold(RunStarted(desk.run_id, 0.0))
+        self._fold(SlotsKnown(slots))
 
     def drive(self) -> RunState:
         """Drive the run to its end."""
         while self.state.status is None:
             instructions = next_instructions(self.state, self._now)
             for instruction in instructions:
-                evolve(self.state, instruction.event(self._now))
+                self._fold(instruction.event(self._now))
             for instruction in instructions:
                 self._take(instruction)
             self.desk.beat()
@@ -77,7 +78,7 @@ class Weather:
         event = work.popleft()()
         self._running = [each for each in self._running if each]
         if event is not None and not (isinstance(event, PartArrived) and not self._is_under_way(event.number)):
-            evolve(self.state, event)
+            self._fold(event)
         return True
 
     def _is_under_way(self, number: int) -> bool:

@@ -27,10 +27,10 @@ from tensorlake_nb.core.planning.events import (
     Sealed,
     SlotsKnown,
 )
-from tensorlake_nb.core.planning.evolve import evolve
 from tensorlake_nb.core.planning.instructions import End, Gather, Halt, Instruction, Probe, Seal, Submit
 from tensorlake_nb.core.planning.planner import next_instructions
 from tensorlake_nb.core.planning.run_state import RunState
+from tests.support.validated import Validated
 
 #: Seconds that the fake store and scheduler take to answer.
 ANSWER_S = 0.001
@@ -73,6 +73,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.state = RunState.fresh(self.plan)
+        self._validated = Validated(self.state)
         self.now = 0.0
         self.called: Counter[tuple[str, tuple[int, ...]]] = Counter()
         self.instructions: list[Instruction] = []
@@ -123,7 +124,7 @@ class World:
         return found
 
     def _fold(self, event: Event) -> None:
-        evolve(self.state, event)
+        self._validated.fold(event)
 
     def _later(self, at: float, event: Callable[[], Event]) -> None:
         self._order += 1

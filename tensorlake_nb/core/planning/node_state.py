@@ -33,6 +33,11 @@ class OpenSet:
         else:
             del self._count[order]
 
+    @property
+    def orders(self) -> Counter[Address]:
+        """How many slices are open at each order."""
+        return self._count
+
     def lowest(self) -> Address:
         while self._heap and self._heap[0] not in self._count:
             heapq.heappop(self._heap)
