@@ -192,6 +192,8 @@ def configure(
         session = Session(read_settings(**wanted))
         if _session is not None:
             session.take_over(_session)
+        if trust_store is not None:  # opened again, as whoever has the key now
+            session._store = None
         # What was given has to work before anything that works is let go.
         if store is not None:
             session.store()

@@ -135,6 +135,25 @@ def test_a_connection_that_was_lost_in_a_block_is_not_gone_back_to(tmp_path: Pat
     assert [made.closed for made in connections.made] == [1, 0]
 
 
+def test_a_store_stays_open_unless_its_trust_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[bool | None] = []
+
+    def open_store(url: str, *, trusted: bool | None) -> object:
+        opened.append(trusted)
+        return object()
+
+    monkeypatch.setattr(session, "open_store", open_store)
+    configure(store=tmp_path / "a", trust_store=False)
+
+    configure(store=tmp_path / "a", workers=2)
+    current().store()
+    assert opened == [False]
+    configure(trust_store=False)  # with another key than before, perhaps
+    current().store()
+
+    assert opened == [False, False]
+
+
 def test_settings_that_are_refused_change_nothing(tmp_path: Path) -> None:
     configure(store=tmp_path / "a")
     before = current()
