@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import copyreg
 import functools
+import operator
+import struct
 import types
 import typing
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from tensorlake_nb.core.code.reflection_names import CACHE_NAMES, DISPATCH_NAMES
 from tensorlake_nb.core.origin import Origin, origin_of, origin_of_module
 from tensorlake_nb.core.values.object_rules import CACHED
+from tensorlake_nb.core.values.reducer_rules import READ
 
 
 def reduced(obj: Any) -> tuple[Any, ...] | None:
@@ -39,7 +44,24 @@ def reduced(obj: Any) -> tuple[Any, ...] | None:
         made_of = obj.function
         made_with = (made_of, _hints(made_of), obj.config_wrapper.config_dict, obj.validate_return)
         return copyreg.__newobj__, (type(obj),), made_with, None, None, _validating  # type: ignore[attr-defined]
+    return _made_by_c(obj)
+
+
+def _made_by_c(obj: Any) -> tuple[Any, ...] | None:
+    """Take apart what C makes and doesn't pickle, where it can be made again of what it was made of."""
+    if type(obj) is struct.Struct:
+        return struct.Struct, (obj.format,)
+    if type(obj) in (np.ufunc, _COMPARING):
+        taken = READ[type(obj)](obj)
+        match taken:
+            case (np.frompyfunc, (function, n_in, n_out, identity)):
+                return functools.partial(np.frompyfunc, identity=identity), (function, n_in, n_out)
+            case (functools.cmp_to_key, (_,)):
+                return taken  # type: ignore[no-any-return]
     return None
+
+
+_COMPARING = type(functools.cmp_to_key(operator.sub))
 
 
 def _hints(function: Any) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import enum
+import functools
 import importlib
 import json
 import pickle
+import struct
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypedDict, TypeVar
 
+import numpy as np
 import pytest
 import zarr.storage
 from pydantic import BaseModel
@@ -23,6 +26,7 @@ from tensorlake_nb import tensorlake_function
 from tensorlake_nb.core.fingerprint.fingerprint import fingerprint
 from tensorlake_nb.core.functions.function import Function
 from tensorlake_nb.core.values.digest import digest
+from tensorlake_nb.engine.travel import pickler, unpickler
 from tensorlake_nb.engine.travel.packing import pack, unpack
 from tensorlake_nb.errors import SerializationError
 from tensorlake_nb.store.codecs.classes import ClassTable
@@ -470,6 +474,29 @@ class Lazy:
     there = elsewhere(packed(uses), "f(1)", tmp_path_factory.mktemp("elsewhere"))
 
     assert there == [55, 7, ["int", "other", "noted"], 5, True, ["int", "other"], 4]
+
+
+def _descending(a: int, b: int) -> int:
+    return b - a
+
+
+@pytest.mark.parametrize(
+    ("made", "use", "given"),
+    [
+        (struct.Struct("<IHH"), lambda it: (it.format, it.pack(1, 2, 3)), ("<IHH", b"\x01\0\0\0\x02\0\x03\0")),
+        (functools.cmp_to_key(_descending), lambda it: sorted([1, 3, 2], key=it), [3, 2, 1]),
+        (
+            np.frompyfunc(lambda a, b: a * b + 1, 2, 1),
+            lambda it: (list(it([1, 2], [3, 4])), it.identity),
+            ([4, 9], None),
+        ),
+        (np.frompyfunc(lambda a, b: a * b, 2, 1, identity=1), lambda it: (it.reduce([2, 5]), it.identity), (10, 1)),
+        (np.exp, lambda it: it is np.exp, True),
+    ],
+    ids=["struct", "cmp_to_key", "ufunc", "ufunc with an identity", "a package's ufunc"],
+)
+def test_what_c_makes_and_does_not_pickle_is_made_again(made: Any, use: Any, given: Any) -> None:
+    assert use(unpickler.loads(pickler.dumps(made)[0])) == given
 
 
 def test_a_function_below_validate_call_travels_without_all_that_stands_around_it(
