@@ -14,7 +14,7 @@ from typing import Any
 
 from distributed import Security
 
-from tensorlake_nb.engine.cluster.nanny import MuteClient
+from tensorlake_nb.engine.cluster.quiet import MuteClient
 
 REPOSITORY = Path(__file__).parents[2]
 _START_S = 60.0

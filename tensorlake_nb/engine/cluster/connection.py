@@ -19,18 +19,9 @@ from distributed.comm.addressing import parse_address
 from distributed.comm.registry import get_backend
 
 from tensorlake_nb.engine.cluster import backlog
-from tensorlake_nb.engine.cluster.nanny import (
-    Births,
-    EmbeddedCluster,
-    MuteClient,
-    MuteScheduler,
-    MuteWorker,
-    QuietNanny,
-    death_at,
-    end_busy,
-    end_left,
-    silencing_only_its_own,
-)
+from tensorlake_nb.engine.cluster.deaths import Births, death_at
+from tensorlake_nb.engine.cluster.nanny import EmbeddedCluster, QuietNanny, end_busy, end_left
+from tensorlake_nb.engine.cluster.quiet import MuteClient, MuteScheduler, MuteWorker, silencing_only_its_own
 from tensorlake_nb.engine.cluster.versions import disagreements, versions_here, versions_there
 from tensorlake_nb.engine.cluster.worker_deaths import BegunBeforeError, attempt_once, ending_of
 from tensorlake_nb.engine.process.children import kill_tree

@@ -1,4 +1,4 @@
-"""Worker processes of the embedded cluster: how they start, and what they died of.
+"""Nannies of the embedded cluster: how worker processes start, are replaced, and end when they stay paused (SIGSTOP).
 
 This file deals with parts of distributed that have no public interface: `Any` stops here.
 """
@@ -7,95 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing.spawn
 import os
 import signal
-import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
 
 import psutil
-from distributed import Client, LocalCluster, Nanny, Scheduler, Worker
+from distributed import LocalCluster, Nanny
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
-from distributed.diagnostics.plugin import SchedulerPlugin
 from tornado.ioloop import PeriodicCallback
 
+from tensorlake_nb.engine.cluster.deaths import STOOD_STILL, born_at, cause_of, note, noted_deaths
+from tensorlake_nb.engine.cluster.quiet import block_sigint, no_main
 from tensorlake_nb.engine.process.last_words import VARIABLE, OutputFiles
-from tensorlake_nb.engine.process.watchdog import EXIT_OVERRUN
 
 logger = logging.getLogger(__name__)
 
-_MOST_DEATHS = 1000
 #: Starts in a row that may fail before a nanny gives up.
 _MOST_FAILED_STARTS = 20
-#: The cause of death of a worker that was ended because a call overran its timeout.
-TIMED_OUT = "timeout"
-#: The cause of death of a worker that was ended because it was paused.
-STOOD_STILL = "SIGSTOP"
 #: How often workers are looked at (s), and how often in a row one may be found paused: somebody may be looking into it.
 _LOOK_EVERY_S = 1.0
 MOST_PAUSED_LOOKS = 30
-_SIGALRM = int(getattr(signal, "SIGALRM", 14))
-_WORKER_PROCESS = "Dask Worker process (from Nanny)"
-
-
-class _Death(NamedTuple):
-    """What a worker died of, and what programs and C libraries had written in the call that it was at."""
-
-    cause: str
-    last_words: tuple[str, ...] = ()
-
-
-#: What worker processes of this kernel died of, by the address that they had.
-_deaths: OrderedDict[str, _Death] = OrderedDict()
-_noted = threading.Condition()
-#: The last worker of each nanny.
-_born: dict[str, str] = {}
-
-
-def death_at(address: str, timeout_s: float) -> str | None:
-    """What the worker of an address died of, ``None`` if nothing is known within the timeout."""
-    with _noted:
-        _noted.wait_for(lambda: address in _deaths, timeout_s)
-        death = _deaths.get(address)
-        return None if death is None else death.cause
-
-
-def last_words_at(address: str) -> tuple[str, ...]:
-    """What programs and C libraries had written in the call that the worker of an address died in, or the end of it."""
-    with _noted:
-        return _deaths.get(address, _Death("")).last_words
-
-
-def cause_of(exit_code: int) -> str:
-    """An exit code of `multiprocessing` in words: ``"exit code 3"``, ``"SIGKILL"``."""
-    if exit_code in (EXIT_OVERRUN, -_SIGALRM):  # the watchdog's own end, and the one that its alarm clock makes
-        return TIMED_OUT
-    if exit_code < 0:
-        try:
-            return signal.Signals(-exit_code).name
-        except ValueError:
-            return f"signal {-exit_code}"
-    return f"exit code {exit_code}"
-
-
-@contextmanager
-def silencing_only_its_own() -> Iterator[None]:
-    """Leave handlers of others as they are while Dask silences all those of its loggers for as long as a cluster lives.
-
-    A test runner's hears those loggers, too, and would hear nothing of anybody from then on.
-    """
-    heard = [handler for name in ("distributed", "bokeh") for handler in logging.getLogger(name).handlers]
-    levels = {handler: handler.level for handler in heard if type(handler) is not logging.StreamHandler}
-    try:
-        yield
-    finally:
-        for handler, level in levels.items():
-            handler.setLevel(level)
 
 
 class QuietNanny(Nanny):
@@ -132,8 +66,8 @@ class QuietNanny(Nanny):
     async def instantiate(self) -> Status:
         if self.is_ending:
             return Status.failed
-        _block_sigint()
-        with _no_main():
+        block_sigint()
+        with no_main():
             if self.process is None or self._failed_starts >= _MOST_FAILED_STARTS:
                 self._have_files()
                 status = await super().instantiate()
@@ -175,11 +109,11 @@ class QuietNanny(Nanny):
 
     def _on_worker_exit_sync(self, exitcode: int) -> None:
         # A worker can be known to the scheduler, and die, while its nanny still has the address of the one before.
-        address = _born.get(self.address) or self.worker_address
+        address = born_at.get(self.address) or self.worker_address
         output, self._output = self._output, None
         words = output.pass_on() if output is not None else ()
-        if address is not None and address not in _deaths:
-            _note(address, self._cause(exitcode), words)
+        if address is not None and address not in noted_deaths:
+            note(address, self._cause(exitcode), words)
         super()._on_worker_exit_sync(exitcode)  # type: ignore[no-untyped-call]
 
     def _cause(self, exit_code: int) -> str:
@@ -224,88 +158,4 @@ class EmbeddedCluster(LocalCluster):
         Cluster._update_worker_status(self, op, msg)
 
 
-class Births(SchedulerPlugin):
-    """Notes which worker belongs to which nanny, and that whoever died at its address before is another one."""
-
-    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
-        with _noted:
-            _deaths.pop(worker, None)
-        nanny = scheduler.workers[worker].nanny
-        if nanny is not None:
-            _born[nanny] = worker
-
-
-class MuteClient(Client):
-    """A client that says nothing when it is forgotten: what it couldn't close has gone with its scheduler."""
-
-    def __del__(self) -> None:
-        with suppress(Exception):
-            super().__del__()  # type: ignore[no-untyped-call]
-
-
-class MuteScheduler(Scheduler):
-    """A scheduler in this process that listens on no port, not even for a dashboard."""
-
-    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-
-class MuteWorker(Worker):
-    """A worker in this process that listens on no port."""
-
-    def start_http_server(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-
-def _note(address: str, cause: str, words: tuple[str, ...] = ()) -> None:
-    with _noted:
-        _deaths[address] = _Death(cause, words)
-        while len(_deaths) > _MOST_DEATHS:
-            _deaths.popitem(last=False)
-        _noted.notify_all()
-
-
-def _block_sigint() -> None:
-    """Block SIGINT in this thread: threads and processes that it starts inherit that, and the kernel's main thread is
-    none of them. `worker_setup` lets go of it in the worker, once SIGINT is ignored there.
-    """
-    if not hasattr(signal, "pthread_sigmask") or threading.current_thread() is threading.main_thread():
-        return
-    resource_tracker.ensure_running()  # starting it later would unblock SIGINT again
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-
-
 # -- a script is not run again in each worker --------------------------------------------------------------------------
-
-_patching = threading.Lock()
-_patches = 0
-_original = multiprocessing.spawn.get_preparation_data
-
-
-@contextmanager
-def _no_main() -> Iterator[None]:
-    """Let worker processes start without importing the main script.
-
-    Functions come to them by value, so they don't need it; and a script without ``if __name__ == "__main__":`` would
-    start a cluster in each worker. Other processes that start meanwhile are left as they are.
-    """
-    global _patches
-    with _patching:
-        _patches += 1
-        if _patches == 1:
-            multiprocessing.spawn.get_preparation_data = _without_main
-    try:
-        yield
-    finally:
-        with _patching:
-            _patches -= 1
-            if _patches == 0 and multiprocessing.spawn.get_preparation_data is _without_main:
-                multiprocessing.spawn.get_preparation_data = _original
-
-
-def _without_main(name: str) -> dict[str, Any]:
-    data = _original(name)
-    if name == _WORKER_PROCESS:
-        data.pop("init_main_from_path", None)
-        data.pop("init_main_from_name", None)
-    return data

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from tensorlake_nb.engine.cluster.connection import Connection, connect
 from tensorlake_nb.engine.cluster.settings import Settings, read_settings
-from tensorlake_nb.engine.cluster.store_check import refuse_unshared
-from tensorlake_nb.errors import ClusterError, StoreUnavailableError
-from tensorlake_nb.store.checkpoints.opening import open_store
+from tensorlake_nb.errors import ClusterError, StoreError, StoreUnavailableError
+from tensorlake_nb.store.checkpoints.opening import identity_of, open_store
 from tensorlake_nb.store.checkpoints.store import Store
 
 
@@ -103,7 +103,7 @@ class Session:
             newcomers = sorted(connection.threads().keys() - self._fit)
             if newcomers:
                 connection.refuse_other_versions(newcomers)
-                refuse_unshared(connection, store.url, newcomers)
+                _refuse_unshared(connection, store.url, newcomers)
                 self._fit.update(newcomers)
 
     def take_over(self, other: Session) -> None:
@@ -218,3 +218,26 @@ def _restore(session: Session | None, given: dict[str, Any]) -> None:
         if session is not None and _session is not None:
             session.take_over(_session)
         _put_in_force(session, given)
+
+
+def _refuse_unshared(connection: Connection, url: str, workers: Sequence[str]) -> None:
+    """Refuse a store that one of these workers can't reach, or in whose place it sees another one or nothing.
+
+    Raises
+    ------
+    StoreUnavailableError
+        With what a worker sees, and its address.
+    """
+    client: Any = connection.client
+    mine = identity_of(url)
+    seen: dict[str, str | Exception | None] = client.run(identity_of, url, workers=workers, on_error="return")
+    for worker, theirs in seen.items():
+        if isinstance(theirs, StoreError):
+            raise StoreUnavailableError(f"worker {worker} can't use the store: {theirs}")
+        if isinstance(theirs, Exception):
+            continue  # it is just leaving
+        if theirs != mine:
+            raise StoreUnavailableError(
+                f"worker {worker} sees {'no store' if theirs is None else 'another store'} at {url}. The kernel and "
+                "all workers have to see the same one: use a folder that all machines share, or an object store."
+            )

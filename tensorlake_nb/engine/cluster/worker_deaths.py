@@ -19,7 +19,7 @@ from distributed import KilledWorker, Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from tensorlake_nb.engine.cluster.batch_names import is_batch_key
-from tensorlake_nb.engine.cluster.nanny import STOOD_STILL, cause_of
+from tensorlake_nb.engine.cluster.deaths import STOOD_STILL, cause_of
 
 logger = logging.getLogger(__name__)
 

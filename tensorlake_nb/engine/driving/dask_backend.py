@@ -25,10 +25,10 @@ from tensorlake_nb.engine.calls.loaded import forget_listed
 from tensorlake_nb.engine.cluster import backlog
 from tensorlake_nb.engine.cluster.batch_names import batch_key
 from tensorlake_nb.engine.cluster.connection import Connection, death_of
-from tensorlake_nb.engine.cluster.nanny import TIMED_OUT, last_words_at
+from tensorlake_nb.engine.cluster.deaths import TIMED_OUT, last_words_at
 from tensorlake_nb.engine.cluster.resources import required
 from tensorlake_nb.engine.cluster.worker_deaths import BLAMELESS, BegunBeforeError
-from tensorlake_nb.engine.driving.idle_cluster import Pending, Silence
+from tensorlake_nb.engine.driving.silent_cluster import Pending, Silence
 from tensorlake_nb.engine.process.secrets import install_secrets, without
 from tensorlake_nb.engine.process.surroundings import EnvironmentChange, adopt
 from tensorlake_nb.engine.worker.execute import run_batch, run_batch_once

@@ -12,7 +12,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class
 from IPython.display import display
 
 import tensorlake_nb
-from tensorlake_nb.notebook.magics.cell import OPENING, ClosingCall, open_cell
+from tensorlake_nb.notebook.magics.cell_transform import OPENING, ClosingCall, open_cell
 from tensorlake_nb.notebook.magics.completion import complete
 from tensorlake_nb.notebook.magics.options import CellOptions, Command, HelpShown, read_cell_options, read_command
 from tensorlake_nb.notebook.shell.hooks import attach

@@ -20,9 +20,9 @@ import pytest
 from distributed import Client, LocalCluster, default_client, get_worker
 
 from tensorlake_nb.engine.cluster import connection as cluster
-from tensorlake_nb.engine.cluster import nanny as nannies
+from tensorlake_nb.engine.cluster import deaths
 from tensorlake_nb.engine.cluster.connection import Connection, connect, death_of
-from tensorlake_nb.engine.cluster.nanny import cause_of
+from tensorlake_nb.engine.cluster.deaths import cause_of
 from tensorlake_nb.engine.cluster.versions import versions_here
 from tensorlake_nb.errors import ClusterError
 from tests.support.waiting import wait_until
@@ -166,9 +166,9 @@ def test_what_a_worker_died_of_is_known(embedded: Connection, code: int) -> None
 
 def test_a_worker_at_the_address_of_a_dead_one_dies_of_its_own_cause(embedded: Connection) -> None:
     first = addresses(embedded)[0]
-    nannies._note(first, "what somebody died of who had this port before")
+    deaths.note(first, "what somebody died of who had this port before")
     started: Any = embedded._cluster
-    nannies.Births().add_worker(started.scheduler, first)
+    deaths.Births().add_worker(started.scheduler, first)
     embedded.kill_worker(first)
     wait_until(lambda: first not in addresses(embedded) and len(addresses(embedded)) == 2)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tensorlake_nb.engine.driving.idle_cluster import Pending, waits_for
+from tensorlake_nb.engine.driving.silent_cluster import Pending, waits_for
 
 OURS: Any = SimpleNamespace(is_embedded=False, address="tcp://10.0.0.1:8786")
 IDLE = Pending(None, {})

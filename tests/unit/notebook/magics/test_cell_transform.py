@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from tensorlake_nb.notebook.magics.cell import ClosingCall, open_cell
+from tensorlake_nb.notebook.magics.cell_transform import ClosingCall, open_cell
 
 CELL = "%%tensorlake pipeline --run n=3\nx = 1\nx + 1\n"
 
