@@ -38,16 +38,16 @@ class Weather:
         self._desk_work: deque[Step] = deque()  # the desk has one thread: first come, first served
         self._running: list[deque[Step]] = []
         self.batches: list[Batch] = []
-        self._fold = Validated(state).fold
-        self._fold(RunStarted(desk.run_id, 0.0))
-        self._fold(SlotsKnown(slots))
+        self._validated = Validated()
+        self._validated.fold(state, RunStarted(desk.run_id, 0.0))
+        self._validated.fold(state, SlotsKnown(slots))
 
     def drive(self) -> RunState:
         """Drive the run to its end."""
         while self.state.status is None:
             instructions = next_instructions(self.state, self._now)
             for instruction in instructions:
-                self._fold(instruction.event(self._now))
+                self._validated.fold(self.state, instruction.event(self._now))
             for instruction in instructions:
                 self._take(instruction)
             self.desk.beat()
@@ -78,7 +78,7 @@ class Weather:
         event = work.popleft()()
         self._running = [each for each in self._running if each]
         if event is not None and not (isinstance(event, PartArrived) and not self._is_under_way(event.number)):
-            self._fold(event)
+            self._validated.fold(self.state, event)
         return True
 
     def _is_under_way(self, number: int) -> bool:

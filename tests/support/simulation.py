@@ -73,7 +73,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.state = RunState.fresh(self.plan)
-        self._validated = Validated(self.state)
+        self._validated = Validated()
         self.now = 0.0
         self.called: Counter[tuple[str, tuple[int, ...]]] = Counter()
         self.instructions: list[Instruction] = []
@@ -124,7 +124,7 @@ class World:
         return found
 
     def _fold(self, event: Event) -> None:
-        self._validated.fold(event)
+        self._validated.fold(self.state, event)
 
     def _later(self, at: float, event: Callable[[], Event]) -> None:
         self._order += 1

@@ -7,22 +7,19 @@ from tensorlake_nb.core.planning.evolve import evolve
 from tensorlake_nb.core.planning.run_state import RunState
 from tensorlake_nb.core.planning.validate import validate
 
-#: So many open slices cost as much to check as one event to fold.
-_OPEN_PER_EVENT = 20
+#: A state of fewer chunks and open slices is checked after every event, any other after every so many, and at its end.
+_FEW, _EVERY = 20, 200
 
 
 class Validated:
-    """Folds events and validates the state: after each event while it is small, less often as it grows."""
+    """Folds events into a run's state and validates it."""
 
-    def __init__(self, state: RunState) -> None:
-        self.state = state
-        self._unchecked = 0
+    def __init__(self) -> None:
+        self._folded = 0
 
-    def fold(self, event: Event) -> None:
-        evolve(self.state, event)
-        self._unchecked += 1
-        n_open = sum(len(node.open.orders) for node in self.state.nodes.values())
-        n_chunks = sum(len(node.chunks) for node in self.state.nodes.values())
-        if self._unchecked * _OPEN_PER_EVENT >= n_open + n_chunks or self.state.status is not None:
-            validate(self.state)
-            self._unchecked = 0
+    def fold(self, state: RunState, event: Event) -> None:
+        evolve(state, event)
+        self._folded += 1
+        size = sum(len(node.open.orders) + len(node.chunks) for node in state.nodes.values())
+        if size < _FEW or self._folded % _EVERY == 0 or state.status is not None:
+            validate(state)
