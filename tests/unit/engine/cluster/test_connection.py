@@ -394,7 +394,7 @@ def test_workers_without_this_package_are_named(embedded: Connection, monkeypatc
     def missing() -> None:
         raise ModuleNotFoundError("No module named 'tensorlake_nb'", name="tensorlake_nb")
 
-    monkeypatch.setattr(cluster, "_versions_on_worker", missing)
+    monkeypatch.setattr("tensorlake_nb.engine.cluster.versions._versions_on_worker", missing)
 
     with pytest.raises(ClusterError, match=r"tensorlake_nb is .* here and missing there"):
         connect(embedded.address)
