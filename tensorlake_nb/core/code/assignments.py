@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tensorlake_nb.core.code.module_files import module_text
-from tensorlake_nb.core.code.source import cell_texts
+from tensorlake_nb.core.code.source import UNPARSABLE, cell_texts, magic_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +52,39 @@ def _read(text: str) -> tuple[tuple[_Target, ...], Mapping[str, tuple[str, str]]
     """What a text assigns to, and what its imports bind: name → module, and the name in it or nothing."""
     try:
         tree = ast.parse(text)
-    except SyntaxError:
+    except UNPARSABLE:
         return (), {}
     targets, imports = dict[_Target, None](), dict[str, tuple[str, str]]()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and (steps := _steps(node.value)):
-            targets[_Target(steps, node.attr)] = None
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setattr":
-            steps = _steps(node.args[0]) if len(node.args) == 3 else ()
-            name = node.args[1] if steps else None
-            if steps:
-                literal = name.value if isinstance(name, ast.Constant) and isinstance(name.value, str) else None
-                targets[_Target(steps, literal)] = None
-        elif isinstance(node, ast.Import):
-            for alias in node.names:
-                bound = alias.name if alias.asname else alias.name.partition(".")[0]
-                imports[alias.asname or bound] = (bound, "")
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            imports |= {alias.asname or alias.name: (node.module, alias.name) for alias in node.names}
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "run_cell_magic":
-            body = node.args[-1] if node.args else None
-            if isinstance(body, ast.Constant) and isinstance(body.value, str):
-                more, bindings = _read(body.value)
-                targets |= dict.fromkeys(more)
+        match node:
+            case ast.Attribute(value=owner, attr=name, ctx=ast.Store()):
+                targets |= _target(owner, name)
+            case ast.Call(func=ast.Name(id="setattr"), args=[owner, ast.Constant(value=str(name)), _]):
+                targets |= _target(owner, name)
+            case ast.Call(func=ast.Name(id="setattr"), args=[owner, _, _]):
+                targets |= _target(owner, None)
+            case ast.Import(names=names):
+                for alias in names:
+                    bound = alias.name if alias.asname else alias.name.partition(".")[0]
+                    imports[alias.asname or bound] = (bound, "")
+            case ast.ImportFrom(module=str(module), names=names, level=0):
+                imports |= {alias.asname or alias.name: (module, alias.name) for alias in names}
+            case ast.Call() if (body := magic_body(node)) is not None:
+                below, bindings = _read(body)
+                targets |= dict.fromkeys(below)
                 imports |= bindings
     return tuple(targets), imports
 
 
-def _steps(node: ast.expr) -> tuple[str, ...]:
-    """``("pd", "Series")`` for ``pd.Series``; nothing for what isn't written as names with dots between them."""
+def _target(owner: ast.expr, attribute: str | None) -> dict[_Target, None]:
+    """The target if its owner is written as names with dots between them, as ``pd.Series`` is; else nothing."""
     steps: list[str] = []
-    while isinstance(node, ast.Attribute):
-        steps.append(node.attr)
-        node = node.value
-    return (node.id, *reversed(steps)) if isinstance(node, ast.Name) and node.id not in ("self", "cls") else ()
+    while isinstance(owner, ast.Attribute):
+        steps.append(owner.attr)
+        owner = owner.value
+    if not isinstance(owner, ast.Name) or owner.id in ("self", "cls"):
+        return {}
+    return {_Target((owner.id, *reversed(steps)), attribute): None}
 
 
 def _look_up(steps: tuple[str, ...], namespace: Mapping[str, Any], imports: Mapping[str, tuple[str, str]]) -> Any:

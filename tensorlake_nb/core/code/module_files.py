@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from tensorlake_nb.core.code.source import simplified, texts_of
+from tensorlake_nb.core.code.source import UNPARSABLE, simplified, texts_of
 from tensorlake_nb.core.origin import OWN, Origin, origin_of_file
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -106,7 +106,7 @@ def read_module(text: str) -> ModuleSource:
     try:
         tree = simplified(text)
         source = ast.unparse(tree)
-    except (SyntaxError, ValueError, RecursionError):
+    except UNPARSABLE:
         tree, source = ast.Module([], []), text
     imports, strings = list[tuple[str, int, str | None]](), set[str]()
     for node in ast.walk(tree):
@@ -125,7 +125,7 @@ def with_docstrings(text: str) -> str:
     """Return the canonical source of a module with its docstrings."""
     try:
         return ast.unparse(ast.parse(text))
-    except (SyntaxError, ValueError, RecursionError):
+    except UNPARSABLE:
         return text
 
 

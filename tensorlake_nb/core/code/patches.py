@@ -132,19 +132,19 @@ class _Loaded:
     def assigned(self) -> Iterator[Patch]:
         """What the project's code assigns to attributes of others' modules, classes and functions."""
         for owner, assigns in assigned(self.own):
-            module = owner.__name__ if isinstance(owner, types.ModuleType) else owner.__module__
-            if str(module).partition(".")[0] in _NOT_ASSIGNED or origin_of(owner) is Origin.PROJECT:
+            module, qualname = _place_of(owner)
+            if module.partition(".")[0] in _NOT_ASSIGNED or origin_of(owner) is Origin.PROJECT:
                 continue
             held = vars(owner)
             for name in list(held) if assigns is None else [assigns]:
                 value = held.get(name, _NOTHING)
                 if isinstance(owner, types.FunctionType) and name in _PARTS_OF_FUNCTIONS:
                     value = getattr(owner, name)
-                is_new = _is_new(owner, name, self.spaces)
-                if value is _NOTHING or (assigns is None and not is_new) or _is_its_own(value, owner, name):
+                if value is _NOTHING or _is_its_own(value, owner, name):
                     continue
-                qualname = "" if isinstance(owner, types.ModuleType) else owner.__qualname__
-                yield Patch(str(module), qualname, name, value, is_new)
+                patch = Patch(module, qualname, name, value, _is_new(owner, name, self.spaces))
+                if patch.is_new or assigns is not None:
+                    yield patch
 
     def package(self, top: str) -> _Package:
         modules = self._by_top[top]
@@ -274,10 +274,14 @@ def _words(filename: str) -> frozenset[str]:
 def _is_its_own(value: Any, owner: Any, name: str) -> bool:
     """Whether a package's own function or class stands where it was defined: what was put there is gone again."""
     value = getattr(value, "__func__", value)
-    home = (owner.__name__, name)
-    if not isinstance(owner, types.ModuleType):
-        home = (owner.__module__, f"{owner.__qualname__}.{name}")
+    module, qualname = _place_of(owner)
+    home = (module, ".".join(filter(None, (qualname, name))))
     return home == (getattr(value, "__module__", None), getattr(value, "__qualname__", None))
+
+
+def _place_of(owner: Any) -> tuple[str, str]:
+    """The module and the qualified name of a module, class or function; no name for the module itself."""
+    return (owner.__name__, "") if isinstance(owner, types.ModuleType) else (str(owner.__module__), owner.__qualname__)
 
 
 def _is_projects_module(name: str, module: Any) -> bool:

@@ -27,6 +27,8 @@ _FUTURE = functools.reduce(
 #: Flag of code whose first constant is its docstring; before it existed, the first constant was the docstring or None.
 _HAS_DOCSTRING = 0x4000000 if sys.version_info >= (3, 14) else None
 _CO_OPTIMIZED = 0x1
+#: Raised for a text that isn't Python: half a letter, a null byte, or nested deeper than the parser goes.
+UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 _KEPT_CODES = 4096
 _KEPT_CELLS = 2000
 
@@ -115,7 +117,7 @@ def index_source(text: str, flags: int = 0) -> SourceIndex | None:
         # A module is compiled whole, a cell statement by statement, and the code differs: of what the same text
         # imports, ``time.sleep()`` loads an attribute, of anything else a method.
         ways = [_by_line(_compiled(tree.body, flags)), _by_line(*(_compiled([each], flags) for each in tree.body))]
-    except (SyntaxError, ValueError, RecursionError):
+    except UNPARSABLE:
         return None
     functions: dict[str, list[tuple[FunctionNode, CodeType]]] = {}
     classes: dict[str, list[ast.ClassDef]] = {}
@@ -252,15 +254,15 @@ def _below_magics() -> Iterator[str]:
         text = "".join(linecache.getlines(name))
         if "run_cell_magic" not in text:
             continue
-        for node in ast.walk(ast.parse(text)):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and node.func.attr == "run_cell_magic"
-            ):
-                body = node.args[-1]
-                if isinstance(body, ast.Constant) and isinstance(body.value, str):
-                    yield body.value
+        yield from filter(None, map(magic_body, ast.walk(ast.parse(text))))
+
+
+def magic_body(node: ast.AST) -> str | None:
+    """Return the text that a call gives to a cell magic, as IPython writes it; None for anything else."""
+    match node:
+        case ast.Call(func=ast.Attribute(attr="run_cell_magic"), args=[*_, ast.Constant(value=str(body))]):
+            return body
+    return None
 
 
 def _is_cell(filename: str) -> bool:

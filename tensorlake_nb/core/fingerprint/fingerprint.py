@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from tensorlake_nb.core.code.patches import Patch
 from tensorlake_nb.core.fingerprint.annotations import parameter_refs
-from tensorlake_nb.core.fingerprint.values import short_repr
 from tensorlake_nb.core.fingerprint.walk import Reach
 from tensorlake_nb.core.keys import Fingerprint
 from tensorlake_nb.core.origin import Origin, origin_of, origin_of_class
@@ -189,7 +188,7 @@ def _meet(reach: Reach, patches: Iterable[Patch]) -> tuple[Patch, ...]:
         left = [patch for patch in left if patch not in seen]
         for patch in seen:
             reach.parts[f"patch {patch.path}"] = reach.ref(patch.value, f"value {patch.path}")
-            reach.sources[f"patch {patch.path}"] = short_repr(patch.value)
+            reach.sources[f"patch {patch.path}"] = reach.shown(patch.value, patch.path)
         reach.finish()
 
 

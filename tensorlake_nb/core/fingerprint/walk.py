@@ -18,13 +18,7 @@ from typing import Any
 from tensorlake_nb.core.code.module_files import absolute_name
 from tensorlake_nb.core.code.names_read import Reads, named_in_texts, reads_of
 from tensorlake_nb.core.code.raw_annotations import annotations_of
-from tensorlake_nb.core.code.reflection_names import (
-    CLASS_MAKERS,
-    DYNAMIC,
-    IMPORTERS,
-    MODULE_NAMES,
-    READERS,
-)
+from tensorlake_nb.core.code.reflection_names import CLASS_MAKERS, DYNAMIC, IMPORTERS, MODULE_NAMES, READERS
 from tensorlake_nb.core.code.source import code_digest, function_source, has_text
 from tensorlake_nb.core.fingerprint.annotations import annotation_ref
 from tensorlake_nb.core.fingerprint.callables import code_ref, dispatch_ref
@@ -143,8 +137,12 @@ class Reach(Labels):
         taken = self.new_label(label, key, value)
         with self.filling(taken):
             self.parts[taken] = value_part(self, value, label, home).hex()
-        self.sources[taken] = "(not shown)" if _SECRET.search(label) else short_repr(value)
+        self.sources[taken] = self.shown(value, label)
         return taken
+
+    def shown(self, value: Any, label: str) -> str:
+        """Return what explanations show of a value: nothing where its label sounds like a secret's."""
+        return "(not shown)" if _SECRET.search(label) else short_repr(value)
 
     def installed(self, module: str) -> None:
         """Note the package of a module, if it is an installed one."""

@@ -214,6 +214,29 @@ def test_a_function_that_uses_what_was_assigned_has_it_in_its_key(
     assert [a == b for a, b in zip(first, edited, strict=True)] == [False, True]
 
 
+def test_a_value_that_sounds_like_a_secret_counts_and_is_shown_nowhere(
+    cell: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(textwrap, "api_key", None, raising=False)
+    prints = []
+    for key in ("sk-first", "sk-second"):
+        cell(f"import textwrap\ntextwrap.api_key = {key!r}\ndef using(x): return textwrap.api_key")
+        prints.append(fingerprint(vars(sys.modules["__main__"])["using"], patches=find_patches()))
+
+    assert prints[0].fingerprint != prints[1].fingerprint
+    assert prints[0].sources["patch textwrap.api_key"] == "(not shown)"
+    assert not any("sk-first" in text for text in prints[0].sources.values())
+
+
+@pytest.mark.parametrize("text", ["x = '\ud800'", "x = 'a\0b'", "x = (", "-" * 100_000 + "1"])
+def test_a_text_that_cannot_be_read_assigns_nothing(
+    found: Callable[[], dict[str, Patch]], cell: Callable[[str], None], text: str
+) -> None:
+    source.remember_cell(text, "<another cell of a test>")
+
+    assert found() == {}
+
+
 def test_what_python_runs_when_it_starts_sets_the_machine_up_and_is_none(
     found: Callable[[], dict[str, Patch]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
