@@ -13,13 +13,10 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from tensorlake_nb.engine.process.watchdog import EXIT_OVERRUN
 
 _MOST_DEATHS = 1000
-
 #: The cause of death of a worker that was ended because a call overran its timeout.
 TIMED_OUT = "timeout"
-
 #: The cause of death of a worker that was ended because it was paused.
 STOOD_STILL = "SIGSTOP"
-
 _SIGALRM = int(getattr(signal, "SIGALRM", 14))
 
 
@@ -32,9 +29,7 @@ class _Death(NamedTuple):
 
 #: What worker processes of this kernel died of, by the address that they had.
 noted_deaths: OrderedDict[str, _Death] = OrderedDict()
-
 _noted = threading.Condition()
-
 #: The last worker of each nanny.
 born_at: dict[str, str] = {}
 

@@ -156,6 +156,3 @@ class EmbeddedCluster(LocalCluster):
         # A SpecCluster looks 15 s after a worker's death whether there is another; if that one happens to have just
         # died too, it closes the nanny for good.
         Cluster._update_worker_status(self, op, msg)
-
-
-# -- a script is not run again in each worker --------------------------------------------------------------------------

@@ -16,14 +16,7 @@ from tensorlake_nb.core.batches.batch import BARE, Batch, Call, Fold, Piece, Rec
 from tensorlake_nb.core.batches.messages import Lost
 from tensorlake_nb.core.batches.positions import Address, Slice, take
 from tensorlake_nb.core.graphs.plan import Plan
-from tensorlake_nb.core.keys import (
-    Digest,
-    RunId,
-    fold_next,
-    fold_start,
-    one_by_one,
-    stream_digest,
-)
+from tensorlake_nb.core.keys import Digest, RunId, fold_next, fold_start, one_by_one, stream_digest
 from tensorlake_nb.core.planning.events import (
     BatchEnded,
     BatchHeld,

@@ -31,9 +31,7 @@ from tensorlake_nb.engine.reports.elements import ElementPage, elements
 from tensorlake_nb.engine.reports.standings import NodeStanding, critical_path, running_bars, standings
 from tensorlake_nb.engine.reports.why import Reasons, reasons
 from tensorlake_nb.engine.runs import detached
-from tensorlake_nb.errors import (
-    UsageError,
-)
+from tensorlake_nb.errors import UsageError
 from tensorlake_nb.store.checkpoints.run_log import RunLog
 from tensorlake_nb.store.codecs.classes import ClassResolver
 from tensorlake_nb.store.owner import Owner, is_alive

@@ -63,8 +63,9 @@ def place(patches: Iterable[tuple[Place, Any]], gone: Iterable[Place]) -> None:
                     setattr(held, name, original)
         for (module, owner, name), value in patches:
             held = _owner(module, owner)
-            # a class's own attribute as it is there, and what a function has instead of one
-            before = vars(held).get(name, _MISSING) if isinstance(held, type) else getattr(held, name, _MISSING)
+            before = vars(held).get(name, _MISSING)
+            if isinstance(held, types.FunctionType):  # its code and defaults stand in no namespace
+                before = getattr(held, name, _MISSING)
             _originals.setdefault((held, name), before)
             setattr(held, name, value)
 

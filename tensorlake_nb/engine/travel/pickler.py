@@ -336,6 +336,3 @@ class _Imported:
 
     def __reduce_ex__(self, _: Any) -> Any:
         return _import_value, (self._module, self._name)
-
-
-# -- on the other side ------------------------------------------------------------------------------------------------

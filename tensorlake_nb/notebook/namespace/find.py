@@ -71,6 +71,3 @@ def inputs_of(graph: GraphBuilder) -> list[str]:
     """Return the names of a run's inputs: the parameters of the start function, without those the engine fills."""
     function = graph.nodes[graph.start_node]
     return list(function.signature.parameters)[function.first_value :]
-
-
-# --- redefinitions ---------------------------------------------------------------------------------------------------

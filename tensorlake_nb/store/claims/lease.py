@@ -20,15 +20,11 @@ logger = logging.getLogger(__name__)
 
 #: The largest lease, and part of a ledger, that is read, and how many of them at once.
 _MOST_BYTES = 4 * 2**20
-
 _AT_ONCE = 8
-
 #: How much all leases may hold that a run looks at.
 _MOST_LEASES_BYTES = 16 * 2**20
-
 #: How many leases a run looks at.
 MOST_LEASES = 1000
-
 _Form = TypeVar("_Form", bound=BaseModel)
 
 

@@ -6,12 +6,7 @@ import json
 from dataclasses import dataclass
 
 from tensorlake_nb.store.filesystems.protocol import Found
-from tensorlake_nb.store.format.paths import (
-    RECORD,
-    STREAMS,
-    is_part,
-    made_at,
-)
+from tensorlake_nb.store.format.paths import RECORD, STREAMS, is_part, made_at
 
 
 @dataclass(slots=True)

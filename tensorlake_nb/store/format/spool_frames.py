@@ -16,10 +16,7 @@ from tensorlake_nb.core.keys import Digest, TaskKey, one_by_one
 from tensorlake_nb.store.codecs.codec import NDARRAY, ZARR_DTYPES, Encoded
 from tensorlake_nb.store.codecs.msgpack import packb
 from tensorlake_nb.store.format.outcomes import Entry, Placed, StoredObject
-from tensorlake_nb.store.format.paths import (
-    is_object,
-    segment_path,
-)
+from tensorlake_nb.store.format.paths import is_object, segment_path
 from tensorlake_nb.store.format.trust import Keys
 from tensorlake_nb.store.format.zarr_arrays import Layout
 

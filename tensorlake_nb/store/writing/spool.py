@@ -22,12 +22,7 @@ from tensorlake_nb.errors import StoreUnavailableError
 from tensorlake_nb.store.filesystems.local import LocalFilesystem, opened
 from tensorlake_nb.store.filesystems.retrying import persistently
 from tensorlake_nb.store.format.outcomes import Entry
-from tensorlake_nb.store.format.paths import (
-    FORMAT_VERSION,
-    SPOOL_SUFFIX,
-    spools_path,
-    unique_name,
-)
+from tensorlake_nb.store.format.paths import FORMAT_VERSION, SPOOL_SUFFIX, spools_path, unique_name
 from tensorlake_nb.store.format.spool_frames import (
     BEGUN,
     ENDED,
