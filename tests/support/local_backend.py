@@ -18,6 +18,7 @@ from tensorlake_nb.engine.calls.cancellation import forget_run, request_stop
 from tensorlake_nb.engine.calls.loaded import forget_listed
 from tensorlake_nb.engine.calls.reporting import PartDone
 from tensorlake_nb.engine.driving import launch
+from tensorlake_nb.engine.driving.backend import Backend
 from tensorlake_nb.engine.worker.execute import execute
 
 _PATIENCE_S = 20.0
@@ -75,6 +76,9 @@ class LocalBackend:
             self._post(ms.Lost(order.number, "it was withdrawn before it began"))
         self._halted.set()
 
+    def look(self) -> None:
+        pass
+
     def refresh(self) -> None:
         forget_listed(self._run_id)
 
@@ -131,7 +135,7 @@ def runs_here(place: Place) -> Iterator[None]:
 
     def make(
         connect: Any, run_id: RunId, secrets: Mapping[str, str], post: Callable[[Message], None], **options: Any
-    ) -> LocalBackend:
+    ) -> Backend:
         return LocalBackend(place, run_id, post)
 
     with patch.object(launch, "DaskBackend", make):
