@@ -34,7 +34,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def missing_attribute(owner: object, name: str) -> AttributeError:
-    """The error of an attribute that isn't there, with the one that was perhaps meant."""
+    """Return the error of a missing attribute, with a suggestion if a similar one exists."""
     hint = "" if name.startswith("_") else did_you_mean(name, (each for each in dir(owner) if not each.startswith("_")))
     # With its name alone: else Python's own traceback would guess once more.
     return AttributeError(f"{type(owner).__name__!r} object has no attribute {name!r}{hint}", name=name)

@@ -23,7 +23,7 @@ _OWN_NAMES = frozenset(
 
 
 def reducer_of(cls: type) -> Reducer | None:
-    """The rule for a template or an environment, in the form of ``__reduce__``; None for any other class."""
+    """Return the ``__reduce__`` rule for a template or an environment; None for any other class."""
     jinja2: Any = sys.modules.get("jinja2")
     if jinja2 is None or not isinstance(getattr(jinja2, "Template", None), type):
         return None
@@ -91,7 +91,7 @@ def template_again(
 
 
 def bare_environment(cls: type) -> Any:
-    """An environment that has nothing yet."""
+    """Return an empty environment."""
     return object.__new__(cls)
 
 
@@ -103,6 +103,6 @@ def fill_environment(value: Any, state: dict[str, Any]) -> None:
 
 
 def _provided() -> dict[str, Any]:
-    """What the code of a template may read of the package."""
+    """Return the names that a template's code may read of the package."""
     runtime: Any = sys.modules["jinja2.runtime"]
     return {name: getattr(runtime, name) for name in (*runtime.exported, *runtime.async_exported)}

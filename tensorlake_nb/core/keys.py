@@ -51,27 +51,27 @@ def task_keys(fingerprint: Fingerprint, given: bytes) -> bytes:
 
 
 def confined(fingerprint: Fingerprint, run: RunId, node: str) -> Fingerprint:
-    """The fingerprint of a ``cacheable=False`` function at one node of one run: it replays there only."""
+    """Return the fingerprint of a ``cacheable=False`` function at one node of one run, which replays there only."""
     return Fingerprint(_hash(b"confined/2", [bytes.fromhex(fingerprint), run.encode(), node.encode()]).hex())
 
 
 def level(fingerprint: Fingerprint, name: str) -> Fingerprint:
-    """The fingerprint of one level of a reducer's combine tree: what it folds differs from level to level."""
+    """Return the fingerprint of one level of a reducer's combine tree; each level folds other values."""
     return Fingerprint(_hash(b"level/1", [bytes.fromhex(fingerprint), name.encode()]).hex())
 
 
 def row_digest(columns: Iterable[tuple[str, Digest]]) -> Digest:
-    """The digest of what a joined call is given: one digest per parameter name, in any order."""
+    """Digest a joined call's arguments: one digest per parameter name, in any order."""
     return Digest(_hash(b"row/1", (part for name, value in sorted(columns) for part in (name.encode(), value))))
 
 
 def fold_start() -> Digest:
-    """The rolling digest of a fold before its first element."""
+    """Return the rolling digest of a fold before its first element."""
     return Digest(_hash(b"fold/1", []))
 
 
 def fold_next(rolling: Digest, element: Digest) -> Digest:
-    """The rolling digest of a fold after one more element.
+    """Return the rolling digest of a fold after one more element.
 
     A fold's accumulator is decided by the code and by the elements so far, in order, so this digest names it.
     """
@@ -79,7 +79,7 @@ def fold_next(rolling: Digest, element: Digest) -> Digest:
 
 
 def stream_digest(digests: Iterable[bytes]) -> Digest:
-    """The digest of a whole stream: of its elements' digests, in order.
+    """Digest a whole stream: its elements' digests, in order.
 
     Each item may hold one digest or many end to end: only their concatenation counts.
     """
@@ -90,7 +90,7 @@ def stream_digest(digests: Iterable[bytes]) -> Digest:
 
 
 def group_digests(tag: str, digests: Iterable[Digest]) -> Digest:
-    """The digest of a tagged sequence of digests."""
+    """Digest a tagged sequence of digests."""
     return Digest(_hash(tag.encode(), digests))
 
 

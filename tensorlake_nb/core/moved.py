@@ -18,5 +18,5 @@ _MODULES = {
 
 
 def module_now(module: str) -> str:
-    """The module that has what a module had when it was stored."""
+    """Return the present home of an object by the module that had it when it was stored."""
     return _MODULES.get(module, module)

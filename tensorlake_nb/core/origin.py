@@ -143,7 +143,7 @@ _OWN_PATH = str(PurePath(__file__).parent.parent) + "/"
 
 
 def package_of(module: str | None, filename: str | None = None) -> str:
-    """The import name of the installed package that a module or a file belongs to."""
+    """Return the import name of the installed package that a module or file belongs to."""
     if filename is not None:
         steps = PurePath(filename).parts
         for i, step in enumerate(steps[:-1]):
@@ -154,7 +154,7 @@ def package_of(module: str | None, filename: str | None = None) -> str:
 
 @functools.cache
 def version_of(package: str) -> str:
-    """The version of the distribution that gives an importable package, ``"unknown"`` where none says so.
+    """Return the version of the distribution behind an importable package, ``"unknown"`` if none tells it.
 
     A distribution installed from a directory or a repository can change without a new version, so there the digest of
     its list of files joins in. What is seen first holds for the life of the process, as what is imported does.

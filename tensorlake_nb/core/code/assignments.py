@@ -49,7 +49,7 @@ def assigned(own: Mapping[str, types.ModuleType]) -> Iterator[tuple[Any, str | N
 
 @functools.lru_cache(maxsize=4096)
 def _read(text: str) -> tuple[tuple[_Target, ...], Mapping[str, tuple[str, str]]]:
-    """What a text assigns to, and what its imports bind: name → module, and the name in it or nothing."""
+    """Return the targets that a text assigns to, and its imports: name → (module, the name in it or nothing)."""
     try:
         tree = ast.parse(text)
     except UNPARSABLE:
@@ -77,7 +77,7 @@ def _read(text: str) -> tuple[tuple[_Target, ...], Mapping[str, tuple[str, str]]
 
 
 def _target(owner: ast.expr, attribute: str | None) -> dict[_Target, None]:
-    """The target if its owner is written as names with dots between them, as ``pd.Series`` is; else nothing."""
+    """Return the target if its owner is a dotted name such as ``pd.Series``, else nothing."""
     steps: list[str] = []
     while isinstance(owner, ast.Attribute):
         steps.append(owner.attr)
@@ -88,7 +88,7 @@ def _target(owner: ast.expr, attribute: str | None) -> dict[_Target, None]:
 
 
 def _look_up(steps: tuple[str, ...], namespace: Mapping[str, Any], imports: Mapping[str, tuple[str, str]]) -> Any:
-    """The object that dotted names stand for; None where there is none, or where a program would have to run."""
+    """Return the object that a dotted name stands for; None if there is none, or if finding it would run a program."""
     first, *rest = steps
     if first in namespace:
         found: Any = namespace[first]

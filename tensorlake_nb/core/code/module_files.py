@@ -31,7 +31,7 @@ class Location:
 
 
 def absolute_name(module: str, level: int, package: str | None) -> str:
-    """The full name of a module that is imported from within a package."""
+    """Return the full name of a module that is imported from within a package."""
     if not level:
         return module
     base = (package or "").split(".")
@@ -130,7 +130,7 @@ def with_docstrings(text: str) -> str:
 
 
 def module_text(filename: str) -> str | None:
-    """What stands in a module's file now."""
+    """Return the present text of a module's file."""
     last = "" if filename.endswith(".py") else None  # an empty file has no lines to show
     for text in texts_of(filename):
         last = text

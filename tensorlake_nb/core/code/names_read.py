@@ -84,7 +84,7 @@ def reads_of(code: CodeType) -> Reads:
 
 
 def named_in_texts(reads: Reads, namespace: Mapping[str, Any]) -> set[str]:
-    """The globals that code reads by a text in it: ``globals()["LIMIT"]``, ``df.query("a > @LIMIT")``."""
+    """Return the globals that code reads through a text: ``globals()["LIMIT"]``, ``df.query("a > @LIMIT")``."""
     found = set[str]()
     if any(name in reads.globals and name not in namespace for name in DYNAMIC):
         found |= {text for text in reads.strings if text in namespace}
@@ -135,7 +135,7 @@ def _chain(steps: list[dis.Instruction], at: int) -> Chain:
 
 
 def _taken(steps: list[dis.Instruction], at: int, taken: tuple[str, ...]) -> list[tuple[str, str]]:
-    """The names that ``from module import ...`` takes, and what each is called here."""
+    """Return the names that ``from module import ...`` takes, each with its local name."""
     found = []
     for step, following in zip(steps[at + 1 :], steps[at + 2 :], strict=False):
         if step.opname == "IMPORT_FROM":
@@ -146,7 +146,7 @@ def _taken(steps: list[dis.Instruction], at: int, taken: tuple[str, ...]) -> lis
 
 
 def _alias(steps: list[dis.Instruction], at: int) -> str:
-    """What ``import a.b`` is called here: ``a``, or after ``=`` the alias that stands for ``a.b``."""
+    """Return the local name of ``import a.b``: ``a``, or after ``=`` the alias that stands for ``a.b``."""
     renamed = steps[at + 1].opname == "IMPORT_FROM"
     for step in steps[at + 1 :]:
         if step.opname.startswith("STORE_"):

@@ -118,7 +118,7 @@ class _Loaded:
         return _same(self._modules, list(sys.modules.items()))
 
     def tops(self) -> Iterable[str]:
-        """The packages that the project's namespaces have something of, and Python's own modules."""
+        """Return the packages of which the project's namespaces hold something, and Python's own modules."""
         bound = set[str]()
         for module in self.own.values():
             for value in list(vars(module).values()):
@@ -130,7 +130,7 @@ class _Loaded:
         return [top for top in self._by_top if top in bound or top in sys.stdlib_module_names]
 
     def assigned(self) -> Iterator[Patch]:
-        """What the project's code assigns to attributes of others' modules, classes and functions."""
+        """Yield the project's assignments to attributes of others' modules, classes and functions."""
         for owner, assigns in assigned(self.own):
             module, qualname = _place_of(owner)
             if module.partition(".")[0] in _NOT_ASSIGNED or origin_of(owner) is Origin.PROJECT:
@@ -206,7 +206,7 @@ class _Package:
         return all(vars(owner).get(name) is value for owner, _, _, name, value in self._found)
 
     def patches(self) -> list[Patch]:
-        """What is of the project in it now."""
+        """Return the patches of the project that it holds now."""
         held = [each for each in self._open if self._holds_projects(each[-1])] if self._open else []
         return [
             Patch(module, qualname, name, value, _is_new(owner, name, self._spaces))
@@ -214,7 +214,7 @@ class _Package:
         ]
 
     def _taken(self, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-        """What stands in a namespace and isn't plain; all its values are taken note of."""
+        """Yield the non-plain values of a namespace, and note all its values."""
         items = list(namespace.items())
         self._values += [value for _, value in items]
         for name, value in items:
@@ -280,7 +280,7 @@ def _is_its_own(value: Any, owner: Any, name: str) -> bool:
 
 
 def _place_of(owner: Any) -> tuple[str, str]:
-    """The module and the qualified name of a module, class or function; no name for the module itself."""
+    """Return the module and qualified name of a module, class or function; a module has no qualified name."""
     return (owner.__name__, "") if isinstance(owner, types.ModuleType) else (str(owner.__module__), owner.__qualname__)
 
 
@@ -303,7 +303,7 @@ def _same(before: list[tuple[str, Any]], now: list[tuple[str, Any]]) -> bool:
 
 
 def _namespace(module: Any) -> Mapping[str, Any]:
-    """What a module, or whatever stands for one, has as its attributes."""
+    """Return the attributes of a module, or of an object that stands for one."""
     found = getattr(module, "__dict__", None)
     return found if isinstance(found, dict) else _NOTHING
 

@@ -69,7 +69,7 @@ def code_digest(code: CodeType) -> bytes:
 
 
 def constants(code: CodeType) -> list[Any]:
-    """The constants of code, with None for its docstring."""
+    """Return the constants of code, with None for its docstring."""
     consts = list(code.co_consts)
     if _HAS_DOCSTRING is not None:
         has_docstring = bool(code.co_flags & _HAS_DOCSTRING)
@@ -94,7 +94,7 @@ class SourceIndex:
     classes: dict[str, list[ast.ClassDef]]
 
     def find(self, code: CodeType) -> FunctionNode | None:
-        """The definition that compiles to this code, the one on its own line first."""
+        """Return the definition that compiles to this code, preferring the one on the code's own line."""
         wanted = code_digest(code)
         same = [pair for pair in self.functions.get(code.co_name, ()) if pair[1].co_qualname == code.co_qualname]
         for node, compiled in sorted(same, key=lambda pair: pair[1].co_firstlineno != code.co_firstlineno):
@@ -241,7 +241,7 @@ def texts_of(filename: str, namespace: dict[str, Any] | None = None) -> Iterator
 
 
 def cell_texts() -> Iterator[str]:
-    """The texts of all cells that are known."""
+    """Yield the texts of all known cells."""
     for held in list(_cells.values()):
         yield from held
     for name in [name for name in list(linecache.cache) if _is_cell(name) and name not in _cells]:
@@ -249,7 +249,7 @@ def cell_texts() -> Iterator[str]:
 
 
 def _below_magics() -> Iterator[str]:
-    """The cells that were given to a cell magic, the newest first: IPython writes them as a call with their text."""
+    """Yield the cells given to cell magics, newest first: IPython writes them as a call with their text."""
     for name in reversed([name for name in linecache.cache if _is_cell(name)]):
         text = "".join(linecache.getlines(name))
         if "run_cell_magic" not in text:
@@ -270,7 +270,7 @@ def _is_cell(filename: str) -> bool:
 
 
 def function_source(code: CodeType, namespace: dict[str, Any] | None = None) -> str | None:
-    """The canonical source of the function that has this code, None where no text compiles to it."""
+    """Return the canonical source of the function with this code; None if no text compiles to it."""
     held = _found.get(id(code))
     if held is not None:
         return held[1]
@@ -290,7 +290,7 @@ def has_text(code: CodeType) -> bool:
 
 
 def class_source(cls: type, methods: list[CodeType]) -> str | None:
-    """What people should see of a class: its text without methods. Nothing is decided by it.
+    """Return a class's text without its methods, for people to read. It decides nothing.
 
     A class without methods leaves no trace of where it was defined, so the newest cell that defines it is taken.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def annotation_ref(reach: Reach, annotation: Any, namespace: Mapping[str, Any], label: str) -> str:
-    """What stands for an annotation: its text where it is one, and the classes in it."""
+    """Return the form of an annotation in a part: its text if it is one, and the classes in it."""
     if not isinstance(annotation, str):
         return reach.code_ref(annotation) or reach.encode(annotation, label).hex()
     try:
@@ -32,7 +32,7 @@ def annotation_ref(reach: Reach, annotation: Any, namespace: Mapping[str, Any], 
 
 
 def parameter_refs(reach: Reach, function: Any) -> dict[str, str]:
-    """The annotations of a function's parameters: they decide how values are bound and validated."""
+    """Return the annotations of a function's parameters, which decide how values are bound and validated."""
     refs = {}
     annotations = annotations_of(function)
     namespace = getattr(inspect.unwrap(function), "__globals__", {})
@@ -45,7 +45,7 @@ def parameter_refs(reach: Reach, function: Any) -> dict[str, str]:
 
 
 def _chains_of(tree: ast.AST, name: ast.Name) -> list[Chain]:
-    """The attributes that are taken of a name."""
+    """Return the chains of attributes that are read from a name."""
     for node in ast.walk(tree):
         chain = list[str]()
         inner: Any = node

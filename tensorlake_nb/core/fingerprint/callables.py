@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def code_ref(reach: Reach, obj: Any) -> str | None:
-    """What stands for a function, class, module or the like; None for a value."""
+    """Return the label of a function, class, module or the like; None for a value."""
     if getattr(type(obj), "__tensorlake_function__", False):
         call = obj.call
         return reach.code_ref(call) or f"call {digest(reach.encode(call, 'helper ' + str(obj.name))).hex()}"
@@ -61,7 +61,7 @@ def code_ref(reach: Reach, obj: Any) -> str | None:
 
 
 def _kind(reach: Reach, obj: Any) -> str:
-    """The name of one of Python's descriptors, or the class that the project has derived from it."""
+    """Name one of Python's descriptors, or the class that the project derived from it."""
     kind = type(obj)
     return kind.__name__ if origin_of_class(kind) is Origin.STDLIB else reach.class_ref(kind)
 
@@ -81,14 +81,14 @@ def _builtin_ref(reach: Reach, obj: Any) -> str:
 
 
 def dispatch_ref(reach: Reach, function: Any) -> str:
-    """A ``functools.singledispatch`` function: its implementations by the class that they are for."""
+    """Describe a ``functools.singledispatch`` function: its implementations by class."""
     pairs = sorted(function.registry.items(), key=lambda pair: name_of(pair[0]))
     refs = [f"{reach.class_ref(cls)}: {reach.ref(made, 'value')}" for cls, made in pairs]
     return _with_attributes(reach, function, f"dispatch({', '.join(refs)})", DISPATCH_NAMES)
 
 
 def _with_attributes(reach: Reach, obj: Any, ref: str, own: frozenset[str]) -> str:
-    """What stands for a function of ``functools``: by itself, unless somebody has set attributes on it."""
+    """Return the label of a function of ``functools``, with the attributes that the project set on it."""
     below = getattr(getattr(obj, "__wrapped__", None), "__dict__", {})
     held = {name: value for name, value in sorted(vars(obj).items()) if name not in own and name[:2] != "__"}
     held = {name: value for name, value in held.items() if below.get(name) is not value}

@@ -66,7 +66,7 @@ _GENERATED_FILES = ("<attrs generated",)
 
 
 def class_refs(reach: Reach, cls: type) -> tuple[str, dict[str, str]]:
-    """What people should see of a class, and what every name in it stands for."""
+    """Return a readable form of a class, and the label of every name in it."""
     name = reach.name_in(cls.__module__, cls.__qualname__)
     refs = {f"base {i}": reach.class_ref(base) for i, base in enumerate(cls.__bases__)}
     refs["metaclass"] = reach.class_ref(type(cls))
@@ -125,7 +125,7 @@ def kept_by_library(cls: type) -> frozenset[str]:
 
 
 def _match_args_of_fields(cls: type) -> tuple[str, ...] | None:
-    """What a decorator or a base has put into ``__match_args__``, as far as it follows from fields."""
+    """Return the ``__match_args__`` that a decorator or a base generated from the fields."""
     if dataclasses.is_dataclass(cls):
         return tuple(item.name for item in dataclasses.fields(cls) if item.init and not item.kw_only)
     if "__attrs_attrs__" in vars(cls):
@@ -150,7 +150,7 @@ def is_generated(value: Any) -> bool:
 
 
 def _defaults_of_its_own(cls: type, attribute: str, value: Any) -> tuple[Any, ...] | None:
-    """The defaults of a generated method, if somebody has given it others than follow from the fields."""
+    """Return the defaults of a generated method if they were replaced by others than the fields imply."""
     own, held = vars(cls), getattr(getattr(value, "__func__", value), "__defaults__", None) or ()
     if attribute == "__new__" and "_field_defaults" in own:
         expected = [*own["_field_defaults"].values()]
@@ -170,7 +170,7 @@ def _are_equal(one: Any, other: Any) -> bool:
 
 
 def _read_by_methods(cls: type) -> frozenset[str]:
-    """The attributes that a class's own methods, and those of its bases, take of their first argument, or by a text."""
+    """Return the attributes that the methods of a class and its bases read from their first argument, or by a text."""
     functions = [getattr(item, "__func__", item) for base in cls.__mro__ for item in vars(base).values()]
     codes = [item.__code__ for item in functions if isinstance(item, types.FunctionType) and item.__code__.co_argcount]
     found = set[str]()
@@ -211,7 +211,7 @@ def _dataclass_field(reach: Reach, item: Any, label: str) -> str:
 
 
 def _model(reach: Reach, cls: Any, name: str) -> dict[str, str]:
-    """A pydantic model: fields with defaults and constraints, private attributes, and what validators apply to."""
+    """Describe a pydantic model: fields with defaults and constraints, private attributes, and validators' targets."""
     refs: dict[str, str] = {}
     for i, (key, info) in enumerate(cls.__pydantic_fields__.items()):
         slots = [slot for slot in type(info).__slots__ if slot not in _FIELD_INFO_SKIPPED]

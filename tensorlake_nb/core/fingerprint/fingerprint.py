@@ -193,7 +193,7 @@ def _meet(reach: Reach, patches: Iterable[Patch]) -> tuple[Patch, ...]:
 
 
 def _innermost(call: Any) -> Any:
-    """The function that was decorated, below any ``functools.wraps``."""
+    """Return the function that was decorated, below any ``functools.wraps``."""
     seen = set[int]()
     while not isinstance(call, type) and id(call) not in seen:
         seen.add(id(call))

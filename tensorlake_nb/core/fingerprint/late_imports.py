@@ -71,7 +71,7 @@ class LateImports:
         return True
 
     def _file(self, module: str) -> str | None:
-        """The file of one of the project's modules."""
+        """Return the file of one of the project's modules."""
         location = self._locate(module)
         return location.filename if location is not None and location.origin is Origin.PROJECT else None
 
@@ -107,7 +107,7 @@ class LateImports:
             self._reach.later(label, lambda: self._fill(label, module, location))
 
     def _label(self, module: str) -> str:
-        """The label of a module's text, another than that of the module as it is loaded."""
+        """Return the label of a module's text, distinct from the label of the loaded module."""
         if module not in self._labels:
             label = f"module {module}"
             self._labels[module] = label if label not in self._reach.parts else f"{label} (text)"

@@ -25,7 +25,7 @@ _SILENT = MODULE_NAMES | {
 
 
 def follow(reach: Reach, obj: Any, chains: Iterable[Chain], name: str, module: str | None) -> str:
-    """What stands for a name: where it is one of the project's modules, only for what is taken of it."""
+    """Return the label of a name; of a project module, only the attributes that are read count."""
     if not isinstance(obj, types.ModuleType) or origin_of(obj) is not Origin.PROJECT:
         return global_ref(reach, obj, module, name)
     found = {chain: _attribute(reach, obj, chain) for chain in sorted(chains)}
@@ -33,7 +33,7 @@ def follow(reach: Reach, obj: Any, chains: Iterable[Chain], name: str, module: s
 
 
 def global_ref(reach: Reach, value: Any, module: str | None, name: str) -> str:
-    """What stands for what a module has under a name."""
+    """Return the label of a module's global."""
     return reach.ref(value, f"global {reach.name_in(module, name)}", module)
 
 

@@ -37,7 +37,7 @@ class Labels:
         self._filled = ""
 
     def known(self, key: Key) -> str | None:
-        """The label that a thing has already."""
+        """Return the label that an object has already."""
         label = self._labels.get(key)
         return None if label is None else self.met(label)
 
@@ -99,7 +99,7 @@ class Labels:
         self.parts[label] = digest(b"part/1" + b"".join(map(field, fields))).hex()
 
     def version(self, first: str) -> str:
-        """A digest of the part of a label and of all parts that it leads to: what it does as a whole."""
+        """Return the digest of a label's part and of all parts that it leads to."""
         found, pending = set[str](), [first]
         while pending:
             label = pending.pop()

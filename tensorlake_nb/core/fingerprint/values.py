@@ -68,7 +68,7 @@ class ReachEncoder(Encoder):
         self.is_plain = True
 
     def encode(self, value: Any) -> bytes:
-        """The part of a value; the running notebook's own objects count by their type."""
+        """Return the part of a value; the running notebook's own objects count by their type."""
         value = stripped(value)
         kind = type(value)
         if kind is _ENVIRONMENT or (_is_live(value) and not (_travels is not None and _travels(value))):
@@ -95,7 +95,9 @@ class ReachEncoder(Encoder):
         return self.code_part(value) if isinstance(value, CODE_TYPES) else super().constructor_part(value)
 
     def reducer(self, cls: type) -> Reducer | None:
-        """What can't be sent is there by an import, and counts by what can be read of it."""
+        """Return the reducer of a class; an object that can't be sent comes from an import and counts by readable
+        state.
+        """
         return READ.get(cls) or SENT.get(cls)
 
     def unordered(self, values: Iterable[Any]) -> list[bytes]:
@@ -139,7 +141,7 @@ class ReachEncoder(Encoder):
 
 
 def value_part(reach: Reach, value: Any, label: str, home: str | None = None) -> bytes:
-    """The digest of a value that is reached; ``label`` names it in notes, ``home`` is the module it is a global of."""
+    """Return the digest of a reached value; ``label`` names it in notes, ``home`` is the module it is a global of."""
     made = list[ReachEncoder]()
 
     def encoder() -> Encoder:
@@ -162,7 +164,7 @@ def value_part(reach: Reach, value: Any, label: str, home: str | None = None) ->
 
 
 def _words(label: str) -> str:
-    """A label as sentences begin with it."""
+    """Return a label in the form that begins a sentence."""
     kind, _, name = label.partition(" ")
     return f"{kind} `{name}`" if name else f"its {kind}"
 
@@ -208,7 +210,7 @@ def _has_default(parameter: Any) -> bool:
 
 
 def _lazily(value: Any, attribute: str) -> Any:
-    """What is evaluated where it is first asked for, which may be before all that it names is defined."""
+    """Evaluate a lazy attribute, possibly before all the names in it are defined."""
     try:
         return getattr(value, attribute)
     except NameError as error:
@@ -216,7 +218,7 @@ def _lazily(value: Any, attribute: str) -> Any:
 
 
 def short_repr(value: Any) -> str:
-    """A repr for people: bounded, and without calling the repr of what may be large."""
+    """Return a bounded repr for people, without calling the repr of possibly large objects."""
     if isinstance(value, np.ndarray):
         return f"array {value.dtype} {value.shape}" if value.size > 100 else repr(value)
     library = type(value).__module__.partition(".")[0]

@@ -92,13 +92,13 @@ class Reach(Labels):
         return {cls: self.version(label) for cls, label in labels.items() if label is not None}
 
     def makers(self) -> str:
-        """What makes classes that aren't there before it runs, as a whole; empty if nothing does."""
+        """Return the versions of functions that create classes only when they run; empty if there are none."""
         return " ".join(self.version(label) for label in sorted(self.making))
 
     # ----------------------------------------------------------------------------------------------------- labels
 
     def name_in(self, module: str | None, name: str) -> str:
-        """A name as seen from the function that is fingerprinted."""
+        """Return a name as seen from the fingerprinted function."""
         return name if module == self.home else f"{module}.{name}"
 
     def note(self, sentence: str) -> None:
@@ -111,7 +111,7 @@ class Reach(Labels):
         self.note(sentence)
 
     def package(self, package: str) -> str:
-        """The label of an installed package, whose version becomes a part."""
+        """Return the label of an installed package, whose version becomes a part."""
         label = f"package {package}"
         self.tops.add(package)
         self.parts.setdefault(label, version_of(package))
@@ -121,12 +121,12 @@ class Reach(Labels):
     # ------------------------------------------------------------------------------------------------- references
 
     def ref(self, obj: Any, label: str, home: str | None = None) -> str:
-        """What stands for an object that is referred to: code by its own label, a value under the label given."""
+        """Return the label of an object that is referred to: code has its own, a value gets the label given."""
         code = self.code_ref(obj)
         return code if code is not None else self.value_ref(obj, label, home)
 
     def value_ref(self, value: Any, label: str, home: str | None = None) -> str:
-        """The label of a value, which becomes a part; ``home`` is the module that it is a global of."""
+        """Return the label of a value, which becomes a part; ``home`` is the module that it is a global of."""
         key = (id(value), label)
         held = self.known(key)
         if held is not None:
@@ -150,17 +150,17 @@ class Reach(Labels):
             self.package(package_of(module))
 
     def code_ref(self, obj: Any) -> str | None:
-        """What stands for a function, class, module or the like; None for a value."""
+        """Return the label of a function, class, module or the like; None for a value."""
         return code_ref(self, obj)
 
     def encode(self, value: Any, label: str) -> bytes:
-        """The digest of a value inside this reach; ``label`` names it in notes."""
+        """Return the digest of a value inside this reach; ``label`` names it in notes."""
         return value_part(self, value, label)
 
     # -------------------------------------------------------------------------------------------------- functions
 
     def function_ref(self, function: types.FunctionType, label: str | None = None) -> str:
-        """The label of a function; what it reaches is followed later."""
+        """Return the label of a function; its reach is followed later."""
         held = self.known(id(function))
         if held is not None:
             return held
@@ -192,7 +192,7 @@ class Reach(Labels):
         return taken
 
     def _wrapper(self, function: types.FunctionType, label: str, name: str) -> None:
-        """A closure of somebody else's code: its version counts, and what the project gave it to hold."""
+        """Follow a closure of a package's code: the package's version counts, and the project's values in it."""
         if origin_of(function) is Origin.INSTALLED:
             self.read.add("annotations")  # decorators that check or convert arguments do
         owner = label.partition(" ")[2]
@@ -312,7 +312,7 @@ class Reach(Labels):
     # ---------------------------------------------------------------------------------------- classes and modules
 
     def class_ref(self, cls: type, label: str | None = None) -> str:
-        """The label of a class; what it reaches is followed later."""
+        """Return the label of a class; its reach is followed later."""
         cls = definition_of(cls)
         held = self.known(id(cls))
         if held is not None:
@@ -340,7 +340,7 @@ class Reach(Labels):
         self.text_part(label, "class", refs)
 
     def module_ref(self, module: types.ModuleType) -> str:
-        """The label of a module that is used as a whole; of a project's own, all that it holds is followed."""
+        """Return the label of a module that is used as a whole; all that a project module holds is followed."""
         origin = origin_of(module)
         if origin is Origin.INSTALLED:
             self.package(package_of(module.__name__))

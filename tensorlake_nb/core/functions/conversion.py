@@ -108,7 +108,7 @@ class _Instances:
 
 
 def _with_instances(hint: Any) -> Any:
-    """The same annotation, by which instances of classes that aren't Python's own are let through as they are."""
+    """Return the annotation in a form that accepts instances of classes other than Python's own unchanged."""
     if _is_own(hint):
         return Annotated[hint, _Instances(hint)]
     origin, arguments = get_origin(hint), get_args(hint)
@@ -187,7 +187,7 @@ def _step(option: Any) -> _Step | None:
 
 
 def _items(arguments: tuple[Any, ...]) -> list[Callable[[Any], Any]] | None:
-    """The builders of a tuple's items, None when no item needs one."""
+    """Return the builders of a tuple's items, None when no item needs one."""
     builders = [record_builder(argument) for argument in arguments if argument is not ...]
     return [builder or _same for builder in builders] if any(builders) else None
 

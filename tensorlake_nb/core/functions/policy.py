@@ -64,7 +64,7 @@ class Retries:
 
     @classmethod
     def read(cls, owner: str, given: object) -> Retries:
-        """What ``retries=`` was given: a number stands for so many retries.
+        """Read the value given for ``retries=``; a number stands for that many retries.
 
         Raises
         ------

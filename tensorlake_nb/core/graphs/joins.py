@@ -120,14 +120,14 @@ class _Trace:
         return Join(ancestor, broadcast, tuple(crowded))
 
     def _lowest(self, edge: Edge) -> str | None:
-        """The lowest node of which what comes along an edge descends from exactly one output."""
+        """Return the lowest node of which each arrival along an edge descends from exactly one output."""
         return self._above[edge.source] if edge.whole else edge.source
 
     def _comes_often(self, edge: Edge) -> bool | None:
         return self._called[edge.source] if edge.whole else self._many[edge.source]
 
     def _deepest(self, edges: Sequence[Edge]) -> str | None:
-        """The deepest node on the lines of all edges."""
+        """Return the deepest node on the lines of all edges."""
         shared = self._lowest(edges[0])
         for edge in edges[1:]:
             other = self._lowest(edge)

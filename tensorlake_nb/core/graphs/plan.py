@@ -90,11 +90,11 @@ class Plan:
     version: str | None = None
 
     def parts_of(self, name: str) -> tuple[str, ...]:
-        """The plan's nodes that one node of the graph became."""
+        """Return the plan's nodes that one node of the graph became."""
         return tuple(node.name for node in self.nodes.values() if node.of == name)
 
     def above(self, name: str) -> frozenset[str]:
-        """A node of the graph and all that lead to it."""
+        """Return a node of the graph and all its ancestors."""
         found = {name}
         for node in reversed(list(self.nodes.values())):  # children come last
             if node.of in found:
@@ -154,7 +154,7 @@ def _port(edge: Edge) -> Port:
 
 
 def _chain(name: str, nodes: Mapping[str, PlanNode], graph: FrozenGraph) -> tuple[str, ...]:
-    """The nodes after ``name`` that need no decision in between: one element can be carried through them all."""
+    """Return the nodes after ``name`` through which one element can be carried without a decision."""
     chain: list[str] = []
     here = nodes[name]
     while _is_plain(here, graph) and len(here.children) == 1:

@@ -45,7 +45,7 @@ def _plain_dtype(dtype: np.dtype[Any], enc: Encoding) -> bytes:
 
 
 def array_encoding(value: np.ndarray[Any, Any], enc: Encoding) -> bytes:
-    """The encoding of an exact ``ndarray``, already hashed where it is long."""
+    """Encode an exact ``ndarray``; a long one is hashed already."""
     header = b"a" + field(dtype_encoding(value.dtype, enc)) + count(value.ndim) + b"".join(map(count, value.shape))
     if value.dtype.names is not None:
         columns = []
@@ -82,7 +82,7 @@ def _objects(value: np.ndarray[Any, Any], enc: Encoding) -> bytes:
 
 
 def _significant(value: np.ndarray[Any, Any]) -> Any:
-    """The elements' bytes in C order, without copying where they lie so."""
+    """Return the elements' bytes in C order, without a copy where they lie so already."""
     flat = np.ascontiguousarray(value).reshape(-1)
     if flat.size == 0:
         return b""
@@ -117,7 +117,7 @@ def _subclass(value: np.ndarray[Any, Any], enc: Encoding) -> bytes:
 
 
 def array_rule(cls: type) -> Any:
-    """The rule for an array or scalar class of numpy or below one, else None."""
+    """Return the rule for an array or scalar class of numpy or below one, else None."""
     if cls is np.ndarray:
         return array_encoding
     if cls is np.memmap:  # how an array is read is no part of it

@@ -79,7 +79,7 @@ def attributes(value: Any, held: dict[str, Any] | None, slots: dict[str, Any] | 
 
 
 def items(value: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The state of an instance that is a tuple, without its caches."""
+    """Return the state of an instance that is a tuple, without its caches."""
     caches = _caches_of(type(value))
     if caches is None or len(state) < caches.places.stop:
         return state

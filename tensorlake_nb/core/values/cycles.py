@@ -67,7 +67,7 @@ def components(children: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 
 
 def cycle_parts(colors: Sequence[bytes], links: Sequence[Links], entries: Sequence[int]) -> dict[int, bytes]:
-    """The parts of those nodes of one component that something outside leads to.
+    """Return the parts of those nodes of one component that something outside leads to.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def _smallest(colors: Sequence[bytes]) -> tuple[int, bytes]:
 def _written(
     start: int, colors: Sequence[bytes], refined: Sequence[bytes], links: Sequence[Links]
 ) -> tuple[bytes, list[int]]:
-    """The hash of a component as it looks from one node, and its nodes in the order in which they are met."""
+    """Return the hash of a component as seen from one node, and its nodes in the order in which they are met."""
     number, met = {start: 0}, [start]
     hasher = blake3(count(len(links)))
     for node in met:
@@ -144,7 +144,7 @@ def _written(
 def _by_best_start(
     colors: Sequence[bytes], refined: Sequence[bytes], links: Sequence[Links]
 ) -> tuple[bytes, list[int]]:
-    """The hash of a component as it looks from the start whose hash is least, and the place of each node in it.
+    """Return the least hash of a component over all starts, and the place of each node seen from that start.
 
     Where several starts look alike, the component looks alike from others too: those share the first place of theirs.
     """
@@ -174,7 +174,7 @@ def _by_best_start(
 
 
 def _group(alike: list[int], node: int) -> int:
-    """The one that stands for all nodes that are known to look alike."""
+    """Return the representative of all nodes that are known to look alike."""
     while alike[node] != node:
         alike[node] = alike[alike[node]]
         node = alike[node]

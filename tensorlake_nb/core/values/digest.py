@@ -76,7 +76,7 @@ class Encoder:
         self._active: set[int] = set()
 
     def encode(self, value: Any) -> bytes:
-        """The part of a value; raises :class:`Refusal` where something in it has no digest."""
+        """Return the part of a value; raise :class:`Refusal` if something in it has no digest."""
         kind = type(value)
         scalar = SCALARS.get(kind)
         if scalar is not None:
@@ -96,7 +96,7 @@ class Encoder:
         return raw if len(raw) <= INLINE else HASHED + blake3(raw).digest()
 
     def encode_graph(self, value: Any) -> bytes:
-        """The part of a value that may contain itself, or be nested to any depth."""
+        """Return the part of a value that may contain itself, or be nested to any depth."""
         self._watch()
         self._nodes = Nodes()
         part = self.encode(value)
@@ -137,7 +137,7 @@ class Encoder:
         return part_of(b"k" + name_of(cls).encode())
 
     def code_part(self, value: Any) -> bytes:
-        """The project's functions and classes count by their fingerprint when they are values, others by name."""
+        """Encode the project's functions and classes as values, by their fingerprint; others by name."""
         if origin_of(value) is not Origin.PROJECT:
             return self.constructor_part(value)
         if _code_digest is None:
@@ -145,11 +145,11 @@ class Encoder:
         return b"F" + _code_digest(value)
 
     def constructor_part(self, value: Any) -> bytes:
-        """What ``__reduce__`` names as the constructor counts by name."""
+        """Encode the constructor that ``__reduce__`` names, by its name."""
         return part_of(b"k" + name_of(value).encode())
 
     def reducer(self, cls: type) -> Reducer | None:
-        """A value is what can be sent: what can't isn't taken apart."""
+        """Return the reducer for values that can be sent; others aren't taken apart."""
         return SENT.get(cls)
 
     def unordered(self, values: Iterable[Any]) -> list[bytes]:
@@ -177,7 +177,7 @@ class Encoder:
 
 
 def encoded(value: Any, make: Callable[[], Encoder]) -> tuple[bytes, Encoder]:
-    """The part of a value and the encoder that made it; neither deep nesting nor a way back is a limit.
+    """Return the part of a value, nested or cyclic to any depth, and the encoder that made it.
 
     ``make()`` gives a fresh encoder. Raises :class:`Refusal`.
     """
@@ -239,12 +239,12 @@ def digest_with_notes(value: Any) -> tuple[Digest, tuple[str, ...]]:
 
 
 def list_digest(digests: bytes) -> Digest:
-    """The digest of a list, from the digests of its items end to end (n times 32 bytes)."""
+    """Digest a list from the digests of its items end to end (n times 32 bytes)."""
     return Digest(digest_of(part_of(list_encoding(digests))))
 
 
 def inputs_digest(inputs: Mapping[str, Any]) -> Digest:
-    """The digest of named inputs; the order they were given in doesn't matter, as that of a dict inside them does."""
+    """Digest named inputs. Their order doesn't matter; that of a dict inside them doesn't either."""
     return digest({name: inputs[name] for name in sorted(inputs)})
 
 

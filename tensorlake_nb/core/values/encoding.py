@@ -24,25 +24,25 @@ class Encoding(Protocol):
     """What a rule may ask of the encoder that called it."""
 
     def encode(self, value: Any) -> bytes:
-        """The part of a value: at most 64 bytes."""
+        """Return the part of a value: at most 64 bytes."""
 
     def class_part(self, cls: type) -> bytes:
-        """The part that names the class of an instance."""
+        """Return the part that names the class of an instance."""
 
     def code_part(self, value: Any) -> bytes:
-        """The part of a function, class or module that is itself the value."""
+        """Return the part of a function, class or module that is itself the value."""
 
     def constructor_part(self, value: Any) -> bytes:
-        """The part of the callable that ``__reduce__`` gives to rebuild an instance."""
+        """Return the part of the callable that ``__reduce__`` gives to rebuild an instance."""
 
     def reducer(self, cls: type) -> Callable[[Any], Any] | None:
-        """What takes instances of a class apart that pickle alone can't."""
+        """Return the function that takes apart instances of a class that pickle alone can't."""
 
     def unordered(self, values: Iterable[Any]) -> list[bytes]:
-        """The parts of a set's items, in an order that the set's own order has no say in."""
+        """Return the parts of a set's items, in an order independent of the set's own."""
 
     def pickled(self, value: Any, encode_once: Callable[[], bytes]) -> bytes:
-        """The encoding of something that only its own package knows how to take apart."""
+        """Encode something that only its own package can take apart."""
 
 
 #: One rule per type: a value and the encoder that called, to the value's encoding.
@@ -63,7 +63,7 @@ class Refusal(Exception):
 
 
 def count(n: int) -> bytes:
-    """A number of items or bytes, as 8 bytes."""
+    """Encode a number of items or bytes as 8 bytes."""
     return n.to_bytes(8, "little")
 
 
@@ -79,12 +79,12 @@ def parts(items: Iterable[bytes]) -> bytes:
 
 
 def part_of(encoding: bytes) -> bytes:
-    """What stands for an encoding inside a container."""
+    """Return the form of an encoding inside a container."""
     return encoding if len(encoding) <= INLINE else HASHED + blake3(encoding).digest()
 
 
 def digest_of(part: bytes) -> bytes:
-    """The digest of the value whose part this is: the hash of its encoding, 32 bytes."""
+    """Return the digest of the value with this part: the hash of its encoding, 32 bytes."""
     return part[1:] if part[0] == _HASHED_BYTE else blake3(part).digest()
 
 
@@ -96,6 +96,6 @@ def name_of(obj: Any) -> str:
 
 
 def type_name(value: Any) -> str:
-    """The class of a value as people write it, for messages."""
+    """Return the class of a value as people write it, for messages."""
     cls = type(value)
     return cls.__qualname__ if cls.__module__ in ("builtins", "__main__") else f"{cls.__module__}.{cls.__qualname__}"

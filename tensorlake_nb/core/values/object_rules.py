@@ -67,7 +67,7 @@ _EMPTY = (None, None, None, None, None, None)
 
 
 def rule_for(cls: type) -> Rule:
-    """The rule for a class that isn't one of Python's plain types."""
+    """Return the rule for a class that isn't one of Python's plain types."""
     if issubclass(cls, _BOUND_TYPES):
         return _bound
     if issubclass(cls, CACHED):
@@ -111,7 +111,7 @@ def _wraps_a_function(cls: type) -> bool:
 
 
 def _reducer_of(cls: type) -> Any:
-    """What a program has registered to pickle a class with.
+    """Return the reducer that a program has registered for pickling a class.
 
     Not of exceptions: tblib registers one for each that exists when it is installed, so that tracebacks travel, and
     then the same exception would have one digest in the processes that have it and another where it isn't.
@@ -134,7 +134,9 @@ def _is_known(cls: type) -> bool:
 
 
 def _bound(value: Any, enc: Encoding) -> bytes:
-    """A method and what it is bound to, which may hold the method in turn; functions of C are bound to nothing."""
+    """Encode a method and the object it is bound to, which may hold the method in turn; C functions are bound to
+    nothing.
+    """
     owner = value.__self__
     if is_named_in_package(value):
         return enc.constructor_part(value)
@@ -145,7 +147,7 @@ def _bound(value: Any, enc: Encoding) -> bytes:
 
 
 def _cached(value: Any, enc: Encoding) -> bytes:
-    """A function with a cache; a method below it may be bound to what holds the whole."""
+    """Encode a function with a cache; a method below it may be bound to the object that holds the whole."""
     if isinstance(value.__wrapped__, types.MethodType):
         return b"C" + parts([enc.encode(value.__wrapped__)])
     return enc.code_part(value)
@@ -219,7 +221,7 @@ def _reduced_once(value: Any, enc: Encoding) -> bytes:
 
 
 def _home_of(value: Any, name: str) -> str:
-    """The module where a value that is pickled by name is found under that name."""
+    """Return the module in which a value that is pickled by name is found under that name."""
     first = getattr(value, "__module__", None) or type(value).__module__.partition(".")[0]
     for home in (first, *sys.modules.copy()):
         found: Any = sys.modules.get(home)
@@ -243,7 +245,7 @@ def _arguments(args: tuple[Any, ...], enc: Encoding) -> bytes:
 
 
 def _state(value: Any, state: Any, enc: Encoding) -> bytes:
-    """What counts of a state: an object that holds nothing but caches is as one that holds nothing."""
+    """Encode an object's state; one that holds only caches equals an empty one."""
     if type(state) is dict and all(type(name) is str for name in state):
         shown = digest_caches.attributes(value, state, None)
         return b"=a" + attribute_parts(shown, enc) if shown or not state else b""

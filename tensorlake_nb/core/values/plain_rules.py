@@ -58,7 +58,7 @@ SCALARS: dict[type, Callable[[Any], bytes]] = {
 
 
 def list_encoding(digests: bytes) -> bytes:
-    """The encoding of a list, from the digests of its items end to end."""
+    """Encode a list from the digests of its items end to end."""
     return b"l" + count(len(digests) // 32) + digests
 
 

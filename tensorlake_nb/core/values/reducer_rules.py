@@ -45,7 +45,7 @@ def _ufunc(value: np.ufunc) -> Any:
 
 
 def _comparing(value: Any) -> Any:
-    """What ``functools.cmp_to_key`` has made, or a key that this made: the function, and what was wrapped."""
+    """Encode ``functools.cmp_to_key``'s result, or a key that it made: the function, and the wrapped value."""
     return functools.cmp_to_key, tuple(held for held in gc.get_referents(value) if held is not type(value))
 
 

@@ -15,7 +15,7 @@ from tensorlake_nb.core.values.encoding import Encoding, Refusal, Rule, count, f
 
 
 def table_rule(cls: type) -> Rule | None:
-    """The rule for a class of pandas, polars or pyarrow, or below one, else None."""
+    """Return the rule for a class of pandas, polars or pyarrow, or below one, else None."""
     for base in cls.__mro__:
         library = base.__module__.partition(".")[0]
         choose = {"pandas": _pandas_rule, "polars": _polars_rule, "pyarrow": _arrow_rule}.get(library)
@@ -155,7 +155,7 @@ def _polars_frame(value: Any, enc: Encoding) -> bytes:
 
 
 def _polars_column(column: Any, enc: Encoding, pl: Any) -> bytes:
-    """A column's dtype, length and missing values, then its values: missing ones as zero, nested ones by leaves."""
+    """Encode a column: dtype, length, missing values, then the values, missing ones as zero, nested ones by leaves."""
     dtype, n = column.dtype, len(column)
     missing = column.is_null()
     head = field(_polars_dtype(dtype, pl).encode()) + count(n)
@@ -252,7 +252,7 @@ def _combined(value: Any, pa: Any) -> Any:
 
 
 def _arrow_column(column: Any, enc: Encoding, pa: Any) -> bytes:
-    """An array's type, length and missing values, then its values: missing ones as zero, nested ones by leaves."""
+    """Encode an array: type, length, missing values, then the values, missing ones as zero, nested ones by leaves."""
     kind, n = column.type, len(column)
     head = field(str(kind).encode()) + count(n)
     head += parts([enc.encode(column.is_null().to_numpy(zero_copy_only=False))]) if column.null_count else b"-"

@@ -17,7 +17,7 @@ from tensorlake_nb.core.values.encoding import Encoding, Refusal, Rule, parts, t
 
 
 def tensor_rule(cls: type) -> Rule | None:
-    """The rule for a tensor or a storage of torch or an array of jax or xarray, or for a class below one, else None."""
+    """Return the rule for a tensor or storage of torch, an array of jax or xarray, or a class below one, else None."""
     for base in cls.__mro__:
         library = base.__module__.partition(".")[0]
         if library == "torch" and base.__name__ in _TORCH:
@@ -71,7 +71,7 @@ def _tensor(value: Any, enc: Encoding) -> bytes:
 
 
 def _elements(plain: Any) -> np.ndarray[Any, Any]:
-    """The bytes of a tensor's elements in C order, of dtypes too that numpy doesn't have."""
+    """Return the bytes of a tensor's elements in C order, including dtypes that numpy lacks."""
     plain = plain.cpu().resolve_conj().resolve_neg().contiguous()
     raw: np.ndarray[Any, Any] = plain.reshape(-1).view(sys.modules["torch"].uint8).numpy()
     return raw

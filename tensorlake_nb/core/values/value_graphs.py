@@ -40,7 +40,7 @@ class Nodes:
         self._answers: Iterator[bytes | Refusal] | None = None
 
     def met(self, value: Any, rule: Rule) -> bytes:
-        """What stands for a value that the rule now asked has met, or for the whole."""
+        """Return the stand-in for a value that the current rule has met, or for the whole."""
         if self._answers is None:
             number = self._numbers.get(id(value))
             if number is None:
@@ -65,7 +65,7 @@ class Nodes:
         return found
 
     def part(self, enc: Encoding, refused: Callable[[Any, Refusal], bytes]) -> bytes | None:
-        """The part of the first value that was met; ``refused`` says what stands for a value in it that has none."""
+        """Return the part of the first value met; ``refused`` says what stands for a nested value that has none."""
         if not self._nodes:
             return None
         self._discover(enc, refused)
@@ -121,7 +121,7 @@ class Nodes:
             number = parent
 
     def _encoding(self, number: int, enc: Encoding) -> bytes:
-        """What a rule makes of the parts of all that it leads to; those in the same cycle have none yet."""
+        """Return a rule's result, given the parts of all that it leads to; values in the same cycle have none yet."""
         node = self._nodes[number]
         self._asked, self._answers = number, iter([self._nodes[child].part or CYCLE for child in node.children])
         encoding = node.rule(node.value, enc)
