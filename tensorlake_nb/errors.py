@@ -43,7 +43,7 @@ class TensorlakeError(Exception):
 
 
 def readable(text: str) -> str:
-    """A text of somebody else's as it may be shown: what would colour, move or turn text around is spelled out."""
+    """Make a foreign text safe to show: spell out control characters that colour, move or reorder text."""
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -59,7 +59,7 @@ def tell_in_cell(error: BaseException, message: str) -> None:
 
 
 def _shown_in_cell(error: BaseException) -> list[str]:
-    """The message, with the line of the cell that it comes from after its first line."""
+    """Return the message, with the cell's line that it comes from after its first line."""
     step = error.__traceback__
     while step is not None and step.tb_frame.f_globals.get("__name__") != "__main__":
         step = step.tb_next

@@ -109,7 +109,7 @@ def origin_of(value: Any) -> Origin:
 
 
 def is_named_in_package(method: Any) -> bool:
-    """Whether a bound method stands under its name in a module that isn't the project's, as ``random.choice`` does.
+    """Return True if a bound method is a global of a module outside the project, as ``random.choice`` is.
 
     What it is bound to belongs to that module, and no more counts than the state of any other package.
     """
@@ -124,7 +124,7 @@ def is_named_in_package(method: Any) -> bool:
 
 
 def origin_of_builtin(found: Any) -> bool:
-    """Whether a name from ``builtins`` is Python's own, rather than put there by the project."""
+    """Return True if a name in ``builtins`` is Python's own, not added by the project."""
     if isinstance(found, types.FunctionType | type | types.BuiltinFunctionType):
         return origin_of(found) is not Origin.PROJECT
     if isinstance(found, types.MethodType):

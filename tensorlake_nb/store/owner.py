@@ -13,7 +13,7 @@ Owner = Mapping[str, str | int | float]
 
 
 def this_process() -> Owner:
-    """What tells this process from any other that ever was."""
+    """Identify this process among all that ever were."""
     return _process(os.getpid())
 
 
@@ -23,7 +23,7 @@ def _process(pid: int) -> Owner:
 
 
 def is_alive(owner: Owner) -> bool:
-    """Whether a run's process is still there; one on another host is taken to be.
+    """Return True if a run's process still exists; assume so for one on another host.
 
     What names no process, be it empty, damaged or forged, isn't there.
     """

@@ -80,7 +80,7 @@ class ChaosReport:
 
     @property
     def is_good(self) -> bool:
-        """Whether everything that is promised was kept."""
+        """True if every promise was kept."""
         return not (self.differing or self.again or self.leftovers or self.error)
 
     def check(self) -> ChaosReport:
@@ -104,7 +104,7 @@ class ChaosReport:
         return "\n".join([*lines, *([f"  error        {self.error}"] if self.error else [])])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What a cell shows."""
+        """Show the result in a cell."""
         printer.text(str(self))
 
 
@@ -295,7 +295,7 @@ class _Chaos:
         return False
 
     def _left(self) -> list[str]:
-        """Processes that don't end although their driver did; they are ended now."""
+        """Name the processes that outlive their driver, and end them."""
         until = time.monotonic() + _LEAVE_S
         while (found := _of_sessions(self._sessions)) and time.monotonic() < until:
             time.sleep(0.05)
@@ -304,7 +304,7 @@ class _Chaos:
         return [f"process {process.pid}" for process in found]
 
     def _left_in_store(self) -> list[str]:
-        """What dead writers and drivers left.
+        """Name what dead writers and drivers left in the store.
 
         An empty spool is taken away a minute after its writer was killed, and what was killed before it got its name
         by the next collection.

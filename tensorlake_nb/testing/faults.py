@@ -66,7 +66,7 @@ class Faults:
 
     @classmethod
     def all_sorts(cls, rate: float = 0.03, *, seed: int = 0) -> Faults:
-        """Some of everything but lagging listings, which may cost calls: ``rate`` of all operations go wrong."""
+        """Return a mixture of faults in ``rate`` of all operations; no lagging listings, which may cost calls."""
         each = rate / 6
         return cls(each, each, each, each / 3, each, each, slow=each, slow_s=0.005, seed=seed)
 
@@ -78,7 +78,7 @@ class Faults:
 
     @classmethod
     def of_query(cls, query: Mapping[str, str]) -> Faults:
-        """What `to_query` gave.
+        """Return the faults from a query made by `to_query`.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class Dice:
         self._draw = random.Random(f"{faults.seed}/{whose}")
 
     def fate(self, *possible: str) -> str:
-        """What becomes of an operation that ``possible`` kinds of faults can meet; ``"well"``: nothing."""
+        """Choose the fault of an operation among the ``possible`` kinds; ``"well"`` for none."""
         with self._lock:
             draw = self._draw.random()
             fate = "well"

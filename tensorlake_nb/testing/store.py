@@ -33,7 +33,7 @@ _FAILING = ("before", "after", "timed_out", "throttled", "slow")
 
 
 def faulty_url(store: str | os.PathLike[str], faults: Faults, *, as_objects: bool = False) -> str:
-    """The URL of a store that has faults.
+    """Return the URL of a store that has faults.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def faulty_url(store: str | os.PathLike[str], faults: Faults, *, as_objects: boo
 
 
 def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> Filesystem:
-    """The filesystem of a URL from `faulty_url`."""
+    """Return the filesystem of a URL from `faulty_url`."""
     below, _, query = url.removeprefix(_PREFIX).partition("?")
     dice = Dice(Faults.of_query(dict(parse_qsl(query))))
     protocol, _, rest = below.partition("://")
@@ -113,7 +113,7 @@ class FaultyDisk(_Meeting, LocalFilesystem):
         return self._whole_or_cut(path, data, lambda: LocalFilesystem._create(self, path, data))
 
     def _whole_or_cut(self, path: str, data: Buffer, write: Callable[[], T]) -> T:
-        """What is written under another name first is cut there."""
+        """Cut a write of an object that is written under another name first."""
         fate = self.dice.fate(*_FAILING, "cut")
         if fate == "cut":
             with self._whole(path, self._half(data)):

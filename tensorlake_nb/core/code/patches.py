@@ -66,7 +66,7 @@ class Patch:
         return ".".join(filter(None, (self.module, self.owner, self.name)))
 
     def is_seen(self, names: set[str], tops: set[str], *, by_packages: bool) -> bool:
-        """Whether a function may come upon it: by its name, or because packages that it uses call what stood there.
+        """Return True if a function may reach it: by name, or through a package that called the original.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class _Loaded:
             self._packages = {top: found for top, found in before._packages.items() if top in self._by_top}
 
     def is_now(self) -> bool:
-        """Whether the same modules are loaded now."""
+        """Return True if the same modules are loaded now."""
         return _same(self._modules, list(sys.modules.items()))
 
     def tops(self) -> Iterable[str]:
@@ -192,7 +192,7 @@ class _Package:
         self._values.append(_END)
 
     def is_now(self, modules: list[tuple[str, Any]]) -> bool:
-        """Whether it has these modules, and every name in them and their classes stands for what it did."""
+        """Return True if the same modules hold the same names, and these and their classes have the same values."""
         if self._modules is not modules and not _same(self._modules, modules):
             return False
         if not all(_namespace(stand_in) is view for stand_in, view in self._stand_ins):
@@ -223,7 +223,7 @@ class _Package:
                 yield name, value
 
     def _is_projects(self, value: Any) -> bool:
-        """Whether a value is code of the project, or made of such."""
+        """Return True if a value is code of the project, or made of such code."""
         kind = type(value)
         if kind is types.FunctionType:
             return id(value.__globals__) in self._spaces
@@ -240,7 +240,7 @@ class _Package:
         return bool(kind.__flags__ & _MADE_BY_A_PROGRAM) and kind.__module__ in self._own
 
     def _holds_projects(self, value: Any) -> bool:
-        """Whether code of the project is an attribute of an object, as accessors have it."""
+        """Return True if an attribute of the object is code of the project, as with pandas accessors."""
         held = [
             each
             for each in list(object.__getattribute__(value, "__dict__").values())
@@ -250,7 +250,7 @@ class _Package:
 
 
 def _is_new(owner: Any, name: str, spaces: Collection[int]) -> bool:
-    """Whether a package knows nothing of a name: its text doesn't hold it, and it hides no inherited one."""
+    """Return True if a package doesn't use a name: its text lacks it, and it hides no inherited one."""
     if name.startswith("__"):
         return False
     files: list[Any] = [getattr(owner, "__file__", None)]
@@ -272,7 +272,7 @@ def _words(filename: str) -> frozenset[str]:
 
 
 def _is_its_own(value: Any, owner: Any, name: str) -> bool:
-    """Whether a package's own function or class stands where it was defined: what was put there is gone again."""
+    """Return True if a package's function or class still stands where it was defined: a patch was undone."""
     value = getattr(value, "__func__", value)
     module, qualname = _place_of(owner)
     home = (module, ".".join(filter(None, (qualname, name))))
@@ -294,7 +294,7 @@ def _is_projects_module(name: str, module: Any) -> bool:
 
 
 def _same(before: list[tuple[str, Any]], now: list[tuple[str, Any]]) -> bool:
-    """Whether these are the very same modules, under the same names in the same order."""
+    """Return True if these are the very same modules, under the same names in the same order."""
     if len(before) != len(now):
         return False
     return all(map(operator.eq, map(_NAME, before), map(_NAME, now))) and all(
@@ -309,7 +309,7 @@ def _namespace(module: Any) -> Mapping[str, Any]:
 
 
 def _may_hold(kind: type) -> bool:
-    """Whether objects of a class have attributes that others may set."""
+    """Return True if objects of a class have attributes that others may set."""
     if not kind.__flags__ & _MADE_BY_A_PROGRAM or not kind.__dictoffset__:
         return False
     return not issubclass(kind, types.ModuleType | type)

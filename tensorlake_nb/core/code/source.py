@@ -175,7 +175,7 @@ def _definitions(node: ast.AST, prefix: str) -> Iterator[tuple[FunctionNode | as
 
 
 def _is_body(body: ast.expr, code: CodeType) -> bool:
-    """Whether a lambda's code stems from this expression, by the columns of its instructions."""
+    """Return True if a lambda's code was compiled from this expression, by the columns of its instructions."""
     first, last = (body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset)
     ends = list[tuple[int, int]]()
     for line, end_line, column, end_column in code.co_positions():
@@ -285,7 +285,7 @@ def function_source(code: CodeType, namespace: dict[str, Any] | None = None) -> 
 
 
 def has_text(code: CodeType) -> bool:
-    """Whether there is a text under the name that code was compiled with, be it the right one or not."""
+    """Return True if any text, right or wrong, is known under the file name of the code."""
     return next(texts_of(code.co_filename), None) is not None
 
 

@@ -146,7 +146,7 @@ class LateImports:
 
 
 def _is_current(module: types.ModuleType, filename: str, text: str) -> bool:
-    """Whether a loaded module is what stands in its file, as far as its functions and our memory of the text tell."""
+    """Return True if a loaded module matches its file, by its functions and our memory of the text."""
     first = _first_texts.setdefault(module, digest(text))
     if first != digest(text):
         return False

@@ -78,7 +78,7 @@ def _inside(holder: Any, steps: list[str], module: Any, qualname: str) -> type |
 
 
 def _lost_its_slots(cls: type) -> bool:
-    """Whether a reload has put another class's slots in place of its own: nothing can be read of its instances."""
+    """Return True if a reload replaced the class's slots by another class's, so that no instance can be read."""
     slots = (item for item in vars(cls).values() if isinstance(item, types.MemberDescriptorType))
     return any(item.__objclass__ is not cls for item in slots)
 
@@ -92,7 +92,7 @@ def _names_in(table: Any) -> list[str]:
 
 
 def _do_the_same(one: type, other: type, seen: set[tuple[int, int]]) -> bool:
-    """Whether two classes have the same bases, fields and members, and attributes that do the same.
+    """Return True if two classes have the same bases, fields and members, and equivalent attributes.
 
     What reads globals reads those of one module, so that what the names in it stand for needs no comparison.
     """

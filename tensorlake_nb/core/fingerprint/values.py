@@ -174,7 +174,7 @@ def _is_live(value: Any) -> bool:
 
 
 def _is_left_to_import(reach: Reach, value: Any, module: str) -> bool:
-    """Whether a worker gets a global by importing its module, whose text then counts."""
+    """Return True if a worker gets a global by importing its module, whose text then counts."""
     if _travels is None or module == "__main__" or isinstance(value, _HOLDS_NOTHING) or _travels(value):
         return False
     return reach.imports.need_text(module)

@@ -45,7 +45,7 @@ _SECRET = re.compile(r"key|token|secret|passw|credential|auth", re.IGNORECASE)
 
 
 def _is_shells_own(name: str, found: Any) -> bool:
-    """Whether a global is a builtin in IPython's wrapping: cells have its ``open``, scripts the plain one."""
+    """Return True if a global is a builtin in IPython's wrapper: cells have its ``open``, scripts the plain one."""
     own = getattr(builtins, name, None)
     if own is None or getattr(found, "__wrapped__", None) is not own:
         return False

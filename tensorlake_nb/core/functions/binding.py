@@ -111,7 +111,7 @@ class Binder:
 
     @property
     def takes_list(self) -> bool:
-        """Whether it is called with the whole list that a parent returns, instead of once per item."""
+        """True if the call takes a parent's whole list, not one item."""
         return self.single is not None and gathers(self.hints.get(self.single, EMPTY))
 
     def takes_whole(self, container: type) -> bool:

@@ -119,7 +119,7 @@ def _with_instances(hint: Any) -> Any:
 
 
 def _is_own(option: Any) -> bool:
-    """Whether an annotation is a class that isn't Python's: an instance of it is one, whatever it holds."""
+    """Return True if an annotation is a non-builtin class, whose instances are accepted whatever they hold."""
     if not isinstance(option, type) or is_typeddict(option):
         return False
     return option.__module__.partition(".")[0] not in sys.stdlib_module_names

@@ -132,12 +132,12 @@ class Function(Typed[P, R]):
 
     @property
     def is_async(self) -> bool:
-        """Whether it is an ``async def``, generators included."""
+        """True for an ``async def``, generators included."""
         return is_async(self.code)
 
     @property
     def is_generator(self) -> bool:
-        """Whether it yields its outputs, ``async`` or not."""
+        """True if the function yields its outputs, ``async`` or not."""
         return inspect.isgeneratorfunction(self.code) or inspect.isasyncgenfunction(self.code)
 
     @property
@@ -157,7 +157,7 @@ class Function(Typed[P, R]):
 
 
 def _is_importable(function: Function) -> bool:
-    """Whether a worker finds this very object by name, as cloudpickle would ask of the plain function."""
+    """Return True if a worker finds this very object by name, as cloudpickle would ask of the plain function."""
     module = getattr(function, "__module__", None)
     if module is None or module == "__main__" or module not in sys.modules:
         return False

@@ -75,7 +75,7 @@ class PlanNode:
         return self.name != self.of
 
     def tries_again(self, kind: FailureKind, attempt: int) -> bool:
-        """Whether an element that has failed in its n-th attempt is tried once more."""
+        """Return True if an element may be tried again after its n-th attempt failed."""
         return kind.retryable and attempt < self.retries.max_attempts
 
 

@@ -106,7 +106,7 @@ def _plainly_pickled(cls: type) -> bool:
 
 
 def _wraps_a_function(cls: type) -> bool:
-    """Whether instances stand for a compiled form of a function, as numba's dispatchers do."""
+    """Return True if instances wrap a compiled form of a function, as numba's dispatchers do."""
     return cls.__module__.partition(".")[0] == "numba" and "__call__" in dir(cls)
 
 
@@ -120,7 +120,7 @@ def _reducer_of(cls: type) -> Any:
 
 
 def _is_known(cls: type) -> bool:
-    """Whether what pickle takes a class's instances apart into is their canonical form."""
+    """Return True if the state that pickle takes from an instance is its canonical form."""
     if _plainly_pickled(cls) or jinja.reducer_of(cls) is not None:
         return True
     for name in ("__reduce_ex__", "__reduce__", "__getstate__"):

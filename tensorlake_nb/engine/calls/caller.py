@@ -237,7 +237,7 @@ class Caller:
         return Returned(value, context.effects.packed() if context is not None else None, duration_s)
 
     def _hang(self, offset: int | None, watch: Watch) -> None:
-        """The call goes on although it was interrupted: on the watchdog's thread, end the process if it is ours.
+        """End this process on the watchdog's thread, if it is ours: the call ignored its interruption.
 
         Of calls that share an event loop nobody knows which one keeps it from the others.
         """

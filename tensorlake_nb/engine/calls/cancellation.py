@@ -24,12 +24,12 @@ def request_stop(run_id: RunId) -> None:
 
 
 def cancelled(run_id: RunId) -> bool:
-    """Whether a run's batches are to stop in this process."""
+    """Return True if a run's batches must stop in this process."""
     return run_id in _cancelled
 
 
 def given_up(run_id: RunId) -> bool:
-    """Whether even what a run's calls have just returned isn't waited for in this process."""
+    """Return True if a run must stop in this process without keeping what its calls have just returned."""
     return run_id in _given_up
 
 

@@ -50,7 +50,7 @@ class Effects:
     told: dict[str, str | None] = field(default_factory=dict)
 
     def packed(self) -> bytes | None:
-        """The bytes that go into a checkpoint, ``None`` for no effects at all."""
+        """Return the bytes of these effects for a checkpoint, ``None`` for no effects at all."""
         if not (self.state or self.timers or self.counters or self.told):
             return None
         data: bytes = msgpack.packb([self.state, self.timers, self.counters, *([self.told] if self.told else [])])
@@ -88,12 +88,12 @@ Identity = Mapping[str, str | None]
 
 
 def identity(run_id: RunId, graph_name: str, graph_version: str | None) -> Identity:
-    """What a call may ask of its run."""
+    """Return what a call may ask about its run."""
     return {"request_id": run_id, "graph_name": graph_name, "graph_version": graph_version}
 
 
 def holds_for(effects: bytes | None, run: Identity) -> bool:
-    """Whether what a call gave holds in a run: where it would be told the same of it."""
+    """Return True if a call's output holds in a run: the run would tell the call the same."""
     return effects is None or all(run.get(name) == value for name, value in Effects.unpacked(effects).told.items())
 
 
@@ -109,7 +109,7 @@ def note_of_told(told: Identity) -> str:
 
 
 def is_told(note: str) -> bool:
-    """Whether a note is one of `note_of_told`."""
+    """Return True if a note is one of `note_of_told`."""
     return note.startswith(_TOLD)
 
 
@@ -124,7 +124,7 @@ class RequestState:
         self._context._set(key, value)
 
     def get(self, key: str, default: Any = None) -> Any:
-        """A copy of the value under a name."""
+        """Return a copy of the value under a name."""
         return self._context._get(key, default)
 
     def timer(self, name: str, value: float) -> None:

@@ -36,7 +36,7 @@ _OWN = str(Path(__file__).parents[2])
 
 
 def kind_of(error: BaseException) -> FailureKind:
-    """What an exception of a call means: whether it may be tried again."""
+    """Classify an exception of a call: may the call be tried again?"""
     if isinstance(error, RequestException):
         return FailureKind.REQUEST
     if isinstance(error, (UsageError, RouteError)):
@@ -65,7 +65,7 @@ def failure_of(
 
 
 def rebuilt(raised: bytes, resolver: ClassResolver) -> BaseException | None:
-    """What a call has raised, of bytes that a worker of this kernel's own run has sent; ``None`` if that can't be."""
+    """Rebuild an exception from the bytes that a worker of this kernel's own run sent; ``None`` if that fails."""
     try:
         error = unpickled(raised, resolver)
     except Exception:  # of a class that isn't here
@@ -74,7 +74,7 @@ def rebuilt(raised: bytes, resolver: ClassResolver) -> BaseException | None:
 
 
 def _pickled(error: BaseException, secrets: Sequence[str], resolver: ClassResolver) -> bytes:
-    """An exception for who drives the run; nothing where it can't be sent, is large, or holds a secret."""
+    """Pickle an exception for the driver; empty if it can't be pickled, is large, or holds a secret."""
 
     def look() -> str:
         try:
@@ -149,12 +149,12 @@ class _Short(reprlib.Repr):
 
 
 def short_repr(value: Any) -> str:
-    """A ``repr`` of at most 200 characters on one line; never raises."""
+    """Return a ``repr`` of at most 200 characters on one line; never raise."""
     return _cut(_short(value), _REPR_LIMIT)
 
 
 def _fields_of(value: Any) -> list[tuple[str, Any]] | None:
-    """The fields that the ``repr`` of a dataclass or a model would show; ``None`` for one that has its own."""
+    """Return the fields in the ``repr`` of a dataclass or a model; ``None`` if its class has its own ``__repr__``."""
     cls: Any = type(value)
     if isinstance(value, pydantic.BaseModel) and cls.__repr__ is pydantic.BaseModel.__repr__:
         return [(name, item) for name, item in value.__repr_args__() if name is not None]
@@ -177,7 +177,7 @@ def _short(value: Any, secrets: Sequence[str] = ()) -> str:
 
 
 def _in_time(look: Callable[[], str], otherwise: str) -> str:
-    """What a user's ``__repr__`` or ``__str__`` says, if it comes to an end."""
+    """Return the text of a user's ``__repr__`` or ``__str__``, unless it takes too long."""
     found: list[str] = []
 
     def run() -> None:
@@ -206,7 +206,7 @@ def _traceback_text(error: BaseException) -> str:
 
 
 def middle_cut(text: str, limit: int) -> str:
-    """A text's beginning and end, if it is longer than a limit."""
+    """Cut out the middle of a text that is longer than a limit."""
     return text if len(text) <= limit else f"{text[: limit // 2]}\n  ...\n{text[-limit // 2 :]}"
 
 

@@ -56,7 +56,7 @@ class Loaded:
         self._instance: Any = None
 
     def target(self) -> Callable[..., Any]:
-        """What to call: the plain function, or ``run`` of the one instance that this process has of the class."""
+        """Return the callable: the plain function, or ``run`` of this process's one instance of the class."""
         if self._plain is not None:
             return self._plain
         with self._lock:
@@ -66,7 +66,7 @@ class Loaded:
 
 
 def store_at(url: str, trusted: bool, run_id: RunId) -> Store:
-    """The store under a URL, opened once per process and signing keys: a run brings its own."""
+    """Return the store under a URL, opened once per process and signing keys: a run brings its own."""
     keys = signing_keys_of(run_id)
     asked = (url, trusted, keys.name)
     with _lock:
@@ -80,7 +80,7 @@ def store_at(url: str, trusted: bool, run_id: RunId) -> Store:
 
 
 def load_function(call: Call, store: Store) -> Loaded:
-    """The function of a node, unpickled at most once per process and fingerprint.
+    """Return the function of a node, unpickled at most once per process and fingerprint.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def _drop_oldest() -> None:
 
 
 def index_of(run_id: RunId, fingerprint: Fingerprint, store: Store, *, fresh: bool = False) -> Index:
-    """What is known under a fingerprint, listed anew once per run: other runs may have added to it.
+    """Return the index of a fingerprint's outputs, listed anew once per run: other runs may have added to it.
 
     With ``fresh`` only what this run itself committed counts.
     """

@@ -13,12 +13,12 @@ _RUN, _BATCH = re.compile(r"-\d{8}-\d{6}-[0-9a-f]{6}$"), re.compile(r"^(\d+) .*-
 
 
 def batch_key(batch: Batch, number: int) -> BatchKey:
-    """The Dask key of a batch; its first part begins with the name of the node."""
+    """Return the Dask key of a batch; its first part begins with the name of the node."""
     return (f"{batch.node}-{batch.run_id}", f"{number} {batch.name}")
 
 
 def is_batch_key(key: object) -> bool:
-    """True for the Dask key of a batch, of whatever run."""
+    """Return True for the Dask key of a batch, of any run."""
     match key:
         case (str(node), str(batch)):
             return bool(_RUN.search(node) and _BATCH.search(batch))

@@ -116,7 +116,7 @@ class Connection:
         return found
 
     def workers(self) -> Mapping[str, Mapping[str, Any]]:
-        """What the scheduler knows of each worker, by its address; waits for its answer."""
+        """Return the scheduler's facts about each worker, by address; waits for the answer."""
         found: Mapping[str, Mapping[str, Any]] = self._client.scheduler_info(n_workers=-1)["workers"]
         return found
 
@@ -128,7 +128,7 @@ class Connection:
         return {task.key: address for address, worker in workers for task in list(worker.processing)}
 
     def resources(self) -> list[Mapping[str, float]]:
-        """The Dask resources that each worker declares."""
+        """Return the Dask resources that each worker declares."""
         declared: list[Mapping[str, float]] = self._client.run_on_scheduler(_declared)
         return declared
 
@@ -214,7 +214,8 @@ def connect(
 
 
 def death_of(connection: Connection, address: str, error: BaseException | None = None) -> str | None:
-    """What a worker died of: ``"exit code 3"``, ``"SIGKILL"``, ``"timeout"``; ``""``: nobody knows; ``None``: it lives.
+    """Return a worker's cause of death: ``"exit code 3"``, ``"SIGKILL"``, ``"timeout"``; ``""`` if unknown, ``None``
+    if it lives.
 
     The nanny may hear of it a little later than whoever lost the connection, so this waits up to a second. Of a cluster
     that isn't ours only the error says that a worker has died, and what isn't its task's fault is one of `BLAMELESS`.
@@ -324,7 +325,7 @@ def _remote(address: str) -> Connection:
 
 
 def _said(error: Exception) -> tuple[str, str]:
-    """What came of connecting, and what to do."""
+    """Explain why connecting failed and what to try."""
     text = str(error)
     if "TLS certificate" in text:
         return "the certificates don't fit those of the Dask scheduler", "One authority has to have signed both."
@@ -357,17 +358,17 @@ def _checked(connection: Connection) -> Connection:
 
 
 def _has_processes(client: Client) -> bool:
-    """Whether any worker is outside of this process."""
+    """Return True if any worker is outside of this process."""
     return any(pid != os.getpid() for pid in client.run(os.getpid, on_error="ignore").values())
 
 
 def _declared(dask_scheduler: Any) -> list[dict[str, float]]:
-    """Runs on the scheduler: what the client has of it may be seconds old."""
+    """List the workers' resources on the scheduler: the client's copy may be seconds old."""
     return [dict(worker.resources) for worker in dask_scheduler.workers.values()]
 
 
 def _kill_child(dask_worker: Nanny | Worker) -> None:
-    """Runs on a nanny."""
+    """Kill a nanny's worker process; runs on the nanny."""
     pid = getattr(dask_worker, "pid", None)
     if isinstance(dask_worker, Nanny) and pid is not None:
         kill_tree(pid)

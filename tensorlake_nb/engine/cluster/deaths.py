@@ -35,7 +35,7 @@ born_at: dict[str, str] = {}
 
 
 def death_at(address: str, timeout_s: float) -> str | None:
-    """What the worker of an address died of, ``None`` if nothing is known within the timeout."""
+    """Return the cause of death of the worker at an address, ``None`` if it isn't known within the timeout."""
     with _noted:
         _noted.wait_for(lambda: address in noted_deaths, timeout_s)
         death = noted_deaths.get(address)
@@ -43,13 +43,13 @@ def death_at(address: str, timeout_s: float) -> str | None:
 
 
 def last_words_at(address: str) -> tuple[str, ...]:
-    """What programs and C libraries had written in the call that the worker of an address died in, or the end of it."""
+    """Return the end of what programs and C libraries wrote during the call in which a worker died."""
     with _noted:
         return noted_deaths.get(address, _Death("")).last_words
 
 
 def cause_of(exit_code: int) -> str:
-    """An exit code of `multiprocessing` in words: ``"exit code 3"``, ``"SIGKILL"``."""
+    """Describe an exit code of `multiprocessing`: ``"exit code 3"``, ``"SIGKILL"``."""
     if exit_code in (EXIT_OVERRUN, -_SIGALRM):  # the watchdog's own end, and the one that its alarm clock makes
         return TIMED_OUT
     if exit_code < 0:

@@ -16,7 +16,7 @@ Resources = Mapping[str, float]
 
 
 def required(placement: Placement, workers: Iterable[Resources]) -> dict[str, float]:
-    """The Dask resources that a task with this placement has to ask for.
+    """Return the Dask resources that a task with this placement asks for.
 
     Of several GPU models that will do, the first one that the cluster has is asked for.
     """

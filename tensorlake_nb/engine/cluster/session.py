@@ -27,7 +27,7 @@ class Session:
         self._lock = threading.RLock()
 
     def store(self) -> Store:
-        """The checkpoint store.
+        """Return the checkpoint store.
 
         Raises
         ------
@@ -40,7 +40,7 @@ class Session:
             return self._store
 
     def connection(self) -> Connection:
-        """The cluster, started or connected to now if it wasn't before, or was closed.
+        """Return the cluster; start it or connect to it if that hasn't happened yet, or if it was closed.
 
         Raises
         ------
@@ -56,7 +56,7 @@ class Session:
             return self._connection
 
     def is_on(self, address: str) -> bool:
-        """Whether it is connected to the cluster of an address."""
+        """Return True if the session is connected to the cluster at an address."""
         with self._lock:
             connection = self._connection
             return connection is not None and connection.loss is None and connection.address == address
@@ -127,7 +127,7 @@ _given: dict[str, Any] = {}
 
 
 def current() -> Session:
-    """The session of this process."""
+    """Return the session of this process."""
     global _session
     with _lock:
         if _session is None:

@@ -44,7 +44,7 @@ class Settings(BaseSettings):
 
     @property
     def starts_cluster(self) -> bool:
-        """Whether the cluster is started here, and ends with this process."""
+        """True if this process starts the cluster and ends it."""
         return isinstance(self.cluster, str) and self.cluster in ("embedded", "threads")
 
     def is_same_cluster(self, other: Settings) -> bool:
@@ -65,7 +65,7 @@ class Settings(BaseSettings):
 
 
 def read_settings(**given: Any) -> Settings:
-    """The settings with what was given on top of the environment.
+    """Return the settings: the environment, overridden by the arguments given.
 
     Raises
     ------

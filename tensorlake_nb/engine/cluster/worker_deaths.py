@@ -85,7 +85,7 @@ class _Seen:
 
 
 def ending_of(client: Any, address: str, error: BaseException | None = None) -> str:
-    """What ended a worker: ``"exit code 3"``, ``"SIGKILL"``, ``"timeout"``, one of `BLAMELESS`; ``""`` if nobody knows.
+    """Return a worker's end: ``"exit code 3"``, ``"SIGKILL"``, ``"timeout"``, one of `BLAMELESS`; ``""`` if unknown.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def ending_of(client: Any, address: str, error: BaseException | None = None) -> 
 
 
 def _told(said: tuple[str, ...], memory_limit: float) -> str:
-    """What a nanny has said of its worker's end, as `cause_of` words it."""
+    """Return a nanny's report of its worker's end, in the words of `cause_of`."""
     text = "\n".join(said)
     by_signal = re.search(r"was killed by signal (\d+)", text)
     by_itself = re.search(r"exited with status (\d+)", text)
@@ -125,7 +125,7 @@ def _told(said: tuple[str, ...], memory_limit: float) -> str:
 
 
 async def _see(address: str, nanny: str | None, pid: int | None, dask_scheduler: Any) -> _Seen:
-    """Runs on the scheduler: its nannies may be out of a client's reach."""
+    """Read the nannies' logs on the scheduler: a client may not reach the nannies."""
     events = [event for _, event in dask_scheduler.get_events(address) if event.get("action") == "remove-worker"]
     last = events[-1] if events else {}
     said = None if nanny is None else await _said_by(dask_scheduler, nanny, pid)
@@ -133,7 +133,7 @@ async def _see(address: str, nanny: str | None, pid: int | None, dask_scheduler:
 
 
 async def _said_by(scheduler: Any, nanny: str, pid: int | None) -> tuple[str, ...] | None:
-    """What a nanny's log says of a worker's process, and of the nanny's own end; ``None`` if it doesn't answer."""
+    """Return the lines about a worker's process and the nanny's own end in its log; ``None`` if it doesn't answer."""
     found: list[str] = []
     for _ in range(int(_NOTICE_S / _ASK_EVERY_S)):
         try:

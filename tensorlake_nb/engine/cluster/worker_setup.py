@@ -79,7 +79,7 @@ def take_output() -> None:
 
 
 def dask_setup(worker: Any) -> None:
-    """What Dask calls of a preloaded module."""
+    """Set up a worker; Dask calls this function of a preloaded module."""
     deafen()
     allow_children()
     settle()

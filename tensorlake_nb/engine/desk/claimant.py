@@ -71,7 +71,7 @@ class Claimant:
         self._cold[name] = False
 
     def shares(self, call: Call) -> bool:
-        """Whether other runs compute this function, too, or other nodes of this one."""
+        """Return True if other runs, or other nodes of this one, compute this function too."""
         is_shared = self._sharing is not None and self._sharing.shares(call.fingerprint)
         return is_shared or self._siblings.has_any(call.node)
 
@@ -91,7 +91,7 @@ class Claimant:
         return True
 
     def is_outdated(self, name: str, given: bytes) -> bool:
-        """Whether the store is to be listed again before elements of a node are looked up, once.
+        """Return True, once, if the store must be listed again before a node's elements are looked up.
 
         Parameters
         ----------
@@ -163,7 +163,7 @@ class Claimant:
         return BatchHeld(order.number, theirs, ours, by, now, now + wait_s)
 
     def settled(self, name: str) -> None:
-        """A node's stream is recorded: what was claimed of its function is let go."""
+        """Release the claims of a node whose stream is recorded."""
         self._open.discard(name)
         self._folding.discard(name)
         fingerprint = self._calls[name].fingerprint
@@ -198,7 +198,7 @@ class Claimant:
             sharing.give_back(fingerprint, names)
 
     def _names(self, order: Submit) -> Names:
-        """The names under which a batch's tasks are claimed.
+        """Return the names under which a batch's tasks are claimed.
 
         A fold is claimed by the first element that it takes, or as what it starts from if there is none.
         """
@@ -209,7 +209,7 @@ class Claimant:
         return names_of(task_key(fingerprint, fold_next(fold_start(), Digest(first)) if first else fold_start()))
 
     def _steps(self, order: Submit, rolling: Digest) -> Names:
-        """The names of all tasks of a batch, a fold's steps, too."""
+        """Return the names of all tasks of a batch, including a fold's steps."""
         if not self._is_fold(order):
             return self._names(order)
         given = one_by_one(self._streams.given(order.node, order.slices))

@@ -49,7 +49,7 @@ class Seen:
         return found
 
     def place(self, position: int) -> tuple[Address, int]:
-        """The source and the index in it of an element."""
+        """Return the source of an element and its index there."""
         at = bisect_right(self._ends, position)
         piece = self._slices[at]
         return piece.source, piece.start + position - (self._ends[at] - piece.size)

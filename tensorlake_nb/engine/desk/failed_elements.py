@@ -35,7 +35,7 @@ class Failing:
         self._plan, self._streams, self._prober, self._claimant = plan, streams, prober, claimant
 
     def placed(self, name: str, slices: tuple[Slice, ...], failure: Failure) -> ElementFailed:
-        """The failure of one element of some slices, with its place in the stream."""
+        """Return the failure of one element of some slices, with its place in the stream."""
         (where,) = take(slices, failure.offset, failure.offset + 1)
         position = self._streams.position(name, where)
         if failure.raised and len(self._raised) < _MOST_RAISED:
@@ -51,6 +51,6 @@ class Failing:
         self._claimant.failed(name, tuple(lost))
 
     def give_up_fold(self, order: Submit, failures: Sequence[ElementFailed]) -> None:
-        """A fold that has failed for good may be gone on with by others."""
+        """Release a fold that has failed for good, so that other runs may continue it."""
         if any(not self._plan.nodes[order.node].tries_again(each.kind, order.attempt) for each in failures):
             self._claimant.failed(order.node, (failures[0].slice,))

@@ -49,7 +49,7 @@ class Siblings:
         self._theirs: dict[str, dict[int, Names]] = {name: {} for name in self._alike}
 
     def has_any(self, name: str) -> bool:
-        """Whether another node has the code of this one."""
+        """Return True if another node has the same code."""
         return name in self._alike
 
     def met(self, name: str, names: Names) -> Met | None:
@@ -63,7 +63,7 @@ class Siblings:
         return Met(mask, is_under_way) if mask.any() else None
 
     def begun(self, number: int, name: str, names: Names) -> None:
-        """A node's batch is about to be handed over."""
+        """Note that a node's batch is about to be handed over."""
         for other in self._alike.get(name, ()):
             if other != name:
                 self._theirs[other][number] = names

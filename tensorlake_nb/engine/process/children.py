@@ -95,6 +95,6 @@ def _guard(targets: list[str]) -> None:
 
 
 def _let_go() -> None:
-    """A fork has the pipe, too, and would hold it open."""
+    """Close a forked child's copy of the pipe, which would hold it open."""
     while _guarded_by:
         os.close(_guarded_by.pop())

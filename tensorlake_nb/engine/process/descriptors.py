@@ -44,7 +44,7 @@ class _File:
         self.seen = 0
 
     def new(self) -> tuple[bytes, int]:
-        """What was written since the last time, and how many bytes were left out after it."""
+        """Return the bytes written since the last call, and the number left out after them."""
         size = os.lseek(self.fd, 0, os.SEEK_END)
         if size == self.seen:
             return b"", 0

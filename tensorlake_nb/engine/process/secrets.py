@@ -45,7 +45,7 @@ def install_secrets(run_id: RunId, values: Mapping[str, str], *, hide: bool = Fa
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a variable is some run's secret, which the environment of this process doesn't show."""
+    """Return True if a variable is a run's secret, hidden from the environment of this process."""
     with _lock:
         return name in _hidden
 
@@ -57,14 +57,14 @@ def forget_secrets(run_id: RunId) -> None:
 
 
 def signing_keys_of(run_id: RunId) -> Keys:
-    """The keys that a run's driver has sent; else this process's own."""
+    """Return the keys that a run's driver has sent, else this process's own."""
     with _lock:
         text = _by_run.get(run_id, {}).get(KEY_VARIABLE)
     return own_keys() if text is None else keys_of(text)
 
 
 def with_signing_keys(values: Mapping[str, str], keys: Keys | None) -> dict[str, str]:
-    """A run's secrets, and what its workers are to sign with, if with anything: it travels on the same road."""
+    """Return a run's secrets, with the keys for its workers' signatures if there are any."""
     return dict(values) if keys is None else {**values, KEY_VARIABLE: keys.reveal()}
 
 
@@ -119,7 +119,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def holds(data: bytes, secret: str) -> bool:
-    """Whether bytes that are to be stored hold a secret; a short one may stand there by accident."""
+    """Return True if bytes to be stored hold a secret; a short one may occur by accident."""
     return any(
         form.encode("utf-8", "surrogatepass") in data for form in set(_forms(secret)) if len(form) >= 2 * _TELLING
     )

@@ -55,7 +55,7 @@ class EnvironmentChange:
 
 
 def change_of(before: Surroundings, now: Surroundings, without: Collection[str] = ()) -> EnvironmentChange:
-    """What has to be done to get from one to the other, some variables left aside."""
+    """Return the changes that lead from one environment to the other, leaving some variables alone."""
     old, new = before.environment, now.environment
     names = [name for name in (*old, *(set(new) - set(old))) if name not in without and old.get(name) != new.get(name)]
     return EnvironmentChange(

@@ -130,7 +130,7 @@ class Watch:
 
     @property
     def is_hung(self) -> bool:
-        """Whether the call goes on although it was interrupted some time ago."""
+        """True if the call continues some time after its interruption."""
         return self._is_open and self._hung
 
     def look(self, now: float) -> float:

@@ -81,7 +81,7 @@ class Comparison:
         return "\n".join([runs, *inputs, *code, *table])
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What a cell shows."""
+        """Show the comparison in a cell."""
         printer.text(str(self))
 
 
@@ -100,7 +100,7 @@ def _row(node: NodeDifference) -> tuple[str, str, str, str, str]:
 
 
 def outdated(before: Mapping[str, KeptPrint], now: Mapping[str, FunctionPrint], plan: Plan) -> dict[str, str]:
-    """The nodes of the graph whose code isn't what it was, and those that follow them, with a sentence each."""
+    """Return the outdated nodes of the graph, by changed code or by their ancestors', with a sentence each."""
     found: dict[str, str] = {}
     cause: dict[str, str] = {}
     for node in plan.nodes.values():  # parents come first
@@ -127,7 +127,7 @@ def inputs_words(inputs_repr: Mapping[str, str]) -> str:
 
 
 def numbers_of(standing: NodeStanding) -> NodeNumbers:
-    """The numbers that are compared."""
+    """Return the numbers that are compared."""
     return NodeNumbers(standing.computed, standing.replayed, standing.failed, standing.outputs, standing.seconds)
 
 

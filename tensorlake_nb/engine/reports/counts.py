@@ -95,7 +95,7 @@ def _count(state: RunState, node: NodeState) -> dict[str, int | None]:
 
 
 def _count_leaves(state: RunState, leaves: NodeState, node: NodeState) -> dict[str, int | None]:
-    """A reducer with ``combine=``: the leaves' groups, counted by the elements in them."""
+    """Count the elements in the leaf groups of a reducer with ``combine=``."""
     counted = _count(state, leaves)
     if node.sealed and not leaves.n_arrived:  # replayed as a whole
         counted["replayed"] = node.replayed

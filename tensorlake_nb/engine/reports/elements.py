@@ -166,7 +166,7 @@ def _open(piece: Slice, places: dict[Address, int], state: ElementState, worker:
 
 
 def _folded(node: NodeState, over: bool) -> Iterator[_Range]:
-    """What a reducer folded is in order, and replayed elements come first."""
+    """Yield the ranges that a reducer folded: in order, replayed elements first."""
     if node.replayed:
         yield _Range(0, node.replayed, "replayed", is_bare=False)
     if node.computed:

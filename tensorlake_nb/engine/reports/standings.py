@@ -119,7 +119,7 @@ def _standing(
 
 
 def running_bars(state: RunState) -> list[timing.Bar]:
-    """The batches that are under way and were begun."""
+    """Return the batches that have begun and not ended."""
     return [
         timing.Bar(
             node.plan.of,
@@ -137,7 +137,7 @@ def running_bars(state: RunState) -> list[timing.Bar]:
 
 
 def critical_path(state: RunState) -> tuple[str, ...]:
-    """The nodes of the graph along which the time of the run went, first to last."""
+    """Return the graph's critical path: the nodes that took the run's time, first to last."""
     path = timing.critical_path(
         (
             name,

@@ -94,13 +94,13 @@ def _is_fresh(blueprint: Blueprint, node: str) -> bool:
 
 
 def _moved(blueprint: Blueprint, counted: Mapping[str, Mapping[str, int | None]], node: str) -> list[str]:
-    """The parents that gave something new."""
+    """Return the parents whose outputs are new."""
     parents = [blueprint.plan.nodes[port.parent].of for port in blueprint.plan.nodes[_entry(blueprint, node)].ports]
     return [parent for parent in dict.fromkeys(parents) if parent in counted and (counted[parent]["computed"] or 0)]
 
 
 def _entry(blueprint: Blueprint, node: str) -> str:
-    """The part of a node that its parents feed: the leaves of a combine tree, else the node itself."""
+    """Return the part of a node that its parents feed: the leaves of a combine tree, else the node itself."""
     return f"{node}~leaves" if f"{node}~leaves" in blueprint.plan.nodes else node
 
 
@@ -121,7 +121,7 @@ def _first_cause(
 def _of_inputs(
     store: Store, blueprint: Blueprint, before: Blueprint, counted: Mapping[str, Mapping[str, int | None]], node: str
 ) -> str:
-    """The code is the same, so it is the inputs, or the outputs were not kept."""
+    """Explain a recomputation with unchanged code: new inputs, or outputs that were not kept."""
     call = blueprint.calls[node]
     if call.fingerprint != before.calls[node].fingerprint:
         unkeyed = blueprint.prints[node].note or before.prints[node].note
@@ -145,7 +145,7 @@ def _of_inputs(
 
 
 def _before(store: Store, blueprint: Blueprint, node: str) -> Blueprint | None:
-    """The newest earlier run of the same graph that has the node, else of any graph."""
+    """Return the newest earlier run with the node, of the same graph if possible, else of any."""
     fallback: Blueprint | None = None
     looked_at = 0
     for entry in list_runs(store):

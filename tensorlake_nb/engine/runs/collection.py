@@ -199,7 +199,7 @@ class _Watch:
         self._beating: frozenset[str] | None = None
 
     def is_live(self, run: SurveyedRun) -> bool:
-        """Whether somebody drives a run whose end isn't on record."""
+        """Return True if a process drives a run whose end isn't recorded."""
         is_detached = detached.is_owner(run.owner)
         if is_detached and not detached.is_driven(self._session, run.owner, RunId(run.run_id)):
             return False
@@ -210,7 +210,7 @@ class _Watch:
         return run.run_id in self._seen_beating()
 
     def _seen_beating(self) -> frozenset[str]:
-        """The runs whose leases change while one waits as long as runs do that meet; only done if it is needed."""
+        """Return the runs whose leases change during the wait that runs use when they meet; called only when needed."""
         if self._beating is None:
             store = self._session.store()
             before = {lease.run_id: lease.beat for lease in leases(store)}

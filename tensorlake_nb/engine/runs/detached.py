@@ -42,12 +42,12 @@ _CLUSTER = "cluster "
 
 
 def owner(connection: Connection) -> dict[str, str | int | float]:
-    """What stands for the driver's process until it has begun and names itself."""
+    """Return a stand-in for the driver's process until it begins and names itself."""
     return {"host": f"{_CLUSTER}{connection.address}", "pid": 0, "created": 0.0, "named_on": socket.gethostname()}
 
 
 def is_owner(owner: Mapping[str, object]) -> bool:
-    """Whether a run is driven by a cluster."""
+    """Return True if a run is driven by a cluster."""
     return str(owner.get("host", "")).startswith(_CLUSTER)
 
 
@@ -101,7 +101,7 @@ def drive_here(run_id: RunId, store: Store, chosen: Mapping[str, Any]) -> str:
 
 
 def is_driven(session: Session, owner: Mapping[str, object], run_id: RunId) -> bool:
-    """Whether a cluster still has a run's driver, at work or waiting for a worker.
+    """Return True if a cluster still has a run's driver, running or waiting for a worker.
 
     A session on another cluster, or on none, can't tell more than whether anybody answers at its address.
     """
@@ -121,7 +121,7 @@ def _address(owner: Mapping[str, object]) -> str:
 
 
 def _is_deserted(owner: Mapping[str, object]) -> bool:
-    """Whether it is certain that no scheduler is at a cluster's address any more: the connection is refused.
+    """Return True if the cluster's address certainly has no scheduler any more: it refuses connections.
 
     Whoever doesn't answer at all may be behind a firewall; and a loopback address says nothing on another host.
     """
@@ -143,7 +143,7 @@ def _state_of(key: str, dask_scheduler: Any) -> str | None:
 
 
 def _is_kept(key: str, dask_scheduler: Any) -> bool:
-    """Whether a task is computed though no client that is there wants it: what `fire_and_forget` asks for."""
+    """Return True if a task is computed although no connected client wants it, as `fire_and_forget` arranges."""
     task = dask_scheduler.tasks.get(key)
     return task is not None and any(client.client_key == "fire-and-forget" for client in task.who_wants or ())
 

@@ -107,7 +107,7 @@ class Graph(GraphBuilder):
         return begin(session, renewed(blueprint, fresh) if fresh else blueprint, resolver)
 
     def wrong_inputs(self, inputs: Mapping[str, Any]) -> dict[str, str]:
-        """What is wrong with a run's inputs, by name; empty if a run would take them.
+        """Return the problems with a run's inputs, by name; empty if a run would take them.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class Graph(GraphBuilder):
         return conformed(frozen.nodes[frozen.start].function, inputs)[1]
 
     def changed_since(self, run: Run | None = None) -> dict[str, str]:
-        """The functions that a new run would compute again because code changed, and why, in a sentence each.
+        """Return the functions that a new run would compute again because code changed, with a reason each.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class Graph(GraphBuilder):
         return run.outdated(fingerprints(frozen, inputs), plan_graph(frozen))
 
     def plan(self, /, *given: Mapping[str, Any], **inputs: Any) -> Forecast:
-        """What a run with these inputs would replay and compute, and about how long; nothing is computed."""
+        """Forecast what a run with these inputs would replay and compute, and its time; compute nothing."""
         inputs = self._together("plan", given, inputs)
         session = sessions.current()
         session.store().recover()
@@ -203,7 +203,7 @@ class Graph(GraphBuilder):
         return verify(frozen, self.definition(), inputs, session, sample=sample, seed=seed, time_limit_s=time_limit)
 
     def to_dask(self, /, *given: Mapping[str, Any], **inputs: Any) -> dict[NodeKey, Task]:
-        """The graph as a static Dask graph: a task per node, keyed ``(node, run id)``, on those that feed it.
+        """Return the graph as a static Dask graph: a task per node, keyed ``(node, run id)``, on those that feed it.
 
         Any Dask scheduler computes it, from the same store and into it; see `tensorlake_nb.engine.runs.dask_graph`.
         """
@@ -217,12 +217,12 @@ class Graph(GraphBuilder):
     @overload
     def output(self, run: Run | str, function: type[TensorlakeCompute] | str) -> list[Any]: ...
     def output(self, run: Run | str, function: Any) -> Any:
-        """The outputs of a function in one run."""
+        """Return the outputs of a function in one run."""
         opened = run if isinstance(run, Run) else Run.open(run)
         return opened.output(function)
 
     def _together(self, method: str, given: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
-        """A run's inputs, some of them perhaps in a mapping.
+        """Merge a run's inputs, given as keywords and perhaps as a mapping.
 
         Raises
         ------
@@ -245,11 +245,11 @@ class Graph(GraphBuilder):
         return {**mapping, **named}
 
     def _wanted(self) -> list[str]:
-        """The names of a run's inputs."""
+        """Return the names of a run's inputs."""
         return list(Binder(self.nodes[self.start_node]).value_parameters)
 
     def __call__(self, /, *given: Any, **inputs: Any) -> NoReturn:
-        """A graph isn't called.
+        """Refuse to be called.
 
         Raises
         ------

@@ -10,7 +10,7 @@ from tensorlake_nb.errors import RequestException, TaskFailedError
 
 
 def requested(failures: Iterable[FailedElement]) -> RequestException | None:
-    """What a function has ended the run with, if one has."""
+    """Return the `RequestException` with which a function ended the run, if any."""
     for failure in failures:
         if failure.kind is FailureKind.REQUEST:
             return RequestException(failure.error.partition(": ")[2])
@@ -18,7 +18,7 @@ def requested(failures: Iterable[FailedElement]) -> RequestException | None:
 
 
 def task_failed(failure: FailedElement, cause: BaseException | None = None, lacking: str = "") -> TaskFailedError:
-    """The error of one failure.
+    """Return the error for one failure.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from tensorlake_nb.store.owner import this_process
 
 
 def following(plan: Plan, name: str) -> frozenset[str]:
-    """A node of the graph and all that follow it."""
+    """Return a node of the graph and all its descendants."""
     reached = {name}
     for node in plan.nodes.values():  # parents come first
         if node.of in reached or any(plan.nodes[port.parent].of in reached for port in node.ports):
@@ -23,7 +23,7 @@ def following(plan: Plan, name: str) -> frozenset[str]:
 
 
 def renewed(blueprint: Blueprint, fresh: Iterable[str]) -> Blueprint:
-    """The same run with these nodes computed anew: what they give takes the place of what was kept."""
+    """Return the same run with these nodes to be computed anew, their outputs replacing the kept ones."""
     names = frozenset(fresh)
     calls = {
         part: replace(call, fresh=blueprint.plan.nodes[part].of in names) for part, call in blueprint.calls.items()
@@ -32,13 +32,13 @@ def renewed(blueprint: Blueprint, fresh: Iterable[str]) -> Blueprint:
 
 
 def copied(blueprint: Blueprint, run_id: RunId) -> Blueprint:
-    """A new run of the same functions with the same inputs."""
+    """Return a new run of the same functions with the same inputs."""
     calls = {part: _confined_anew(blueprint, part, call, run_id) for part, call in blueprint.calls.items()}
     return replace(blueprint, run_id=run_id, calls=calls, created_at=time.time(), owner=this_process())
 
 
 def _confined_anew(blueprint: Blueprint, part: str, call: Call, run_id: RunId) -> Call:
-    """What is kept for one run only (``cacheable=False``) is kept for the new one only."""
+    """Confine a call of a ``cacheable=False`` function to the new run, as it was to the old one."""
     name = blueprint.plan.nodes[part].of
     own = Fingerprint(blueprint.prints[name].fingerprint)
     suffix = part.removeprefix(name)

@@ -100,7 +100,7 @@ class Waiting:
 
 
 def _held_until(done: Future[None]) -> Lock:
-    """A lock that comes free when a future is done.
+    """Return a lock that is released when a future is done.
 
     It is waited for in one call. The condition of a future is not: two interrupts in a row may leave it half done, and
     come out as "release unlocked lock".

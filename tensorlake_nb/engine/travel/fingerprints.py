@@ -51,13 +51,13 @@ def fingerprints(graph: FrozenGraph, inputs: Mapping[str, Any]) -> dict[str, Fun
 
 
 def _standing(function: Function, classes: Mapping[tuple[str, str], type]) -> dict[tuple[str, str], type]:
-    """The classes that a function's names stand for: it may be annotated with earlier ones, and a module hold later."""
+    """Return the classes that a function's names stand for: annotations may hold earlier ones, modules later ones."""
     held = [value for value in names_seen(function) if isinstance(value, type)]
     return {name: held_as(*name, held) or named(*name) or cls for name, cls in classes.items()}
 
 
 def _classes_within(value: Any) -> Iterator[type]:
-    """The classes of a value and of all that containers, records and other objects in it hold."""
+    """Yield the classes of a value and of all that its containers, records and other objects hold."""
     seen: set[int] = set()
     left = [value]
     while left:
@@ -143,10 +143,10 @@ class StoredClasses:
 
 
 def resolver_of(prints: Mapping[str, FunctionPrint]) -> ClassResolver:
-    """The resolver of a run that this kernel begins."""
+    """Return the resolver of a run that this kernel begins."""
     return KernelResolver(ClassTable({key: cls for each in prints.values() for key, cls in each.classes.items()}))
 
 
 def stored_resolver(store: Store, calls: Iterable[Call], *, vouched: bool) -> ClassResolver:
-    """The resolver of a run that another kernel began; ``vouched``: the user's own, so that its code may be loaded."""
+    """Return the resolver of another kernel's run; ``vouched``: it is the user's own, so its code may be loaded."""
     return KernelResolver(StoredClasses(store, calls, vouched=vouched))

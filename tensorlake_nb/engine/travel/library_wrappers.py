@@ -26,7 +26,7 @@ from tensorlake_nb.core.values.reducer_rules import READ
 
 
 def reduced(obj: Any) -> tuple[Any, ...] | None:
-    """What makes such an object again; ``None`` for anything else, and for what isn't the project's."""
+    """Return the ``__reduce__`` form of a library's wrapper; ``None`` for anything else, or none of the project's."""
     if isinstance(obj, CACHED):
         made_of = getattr(obj, "__wrapped__", None)
         if made_of is None or origin_of(made_of) is not Origin.PROJECT:
@@ -84,7 +84,7 @@ def _cached(function: Callable[..., Any], maxsize: int | None, typed: bool) -> A
 
 
 def _kept(obj: Any, own: frozenset[str]) -> dict[str, Any]:
-    """What is on a function of ``functools`` apart from what makes it one."""
+    """Return the attributes that were set on a function of ``functools``."""
     return {name: value for name, value in vars(obj).items() if name not in own}
 
 

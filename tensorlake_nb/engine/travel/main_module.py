@@ -17,7 +17,7 @@ _MAIN = "__main__"
 
 
 def names_in_main(function: Function, classes: Mapping[tuple[str, str], type]) -> dict[str, Any]:
-    """What a function reaches that stood in ``__main__`` where it was written.
+    """Return the names in ``__main__`` that a function reaches, as they stood where it was written.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def names_seen(function: Function) -> Iterator[Any]:
 
 
 def functions_of(code: Any) -> Iterator[types.FunctionType]:
-    """The plain functions that a node's code is made of: itself and what it wraps, or the same of a class's methods."""
+    """Yield the plain functions of a node's code: the function and those it wraps, or those of a class's methods."""
     if isinstance(code, type):
         for value in vars(code).values():
             yield from functions_of(getattr(value, "__func__", value))
@@ -58,7 +58,7 @@ def functions_of(code: Any) -> Iterator[types.FunctionType]:
 
 
 def unwrapped(code: Any) -> Iterator[types.FunctionType]:
-    """A plain function, and those that it wraps; of a partial the one that it calls."""
+    """Yield a plain function and those that it wraps; of a partial, the function that it calls."""
     while code is not None:
         if isinstance(code, types.FunctionType):
             yield code

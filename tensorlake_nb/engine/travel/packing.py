@@ -127,7 +127,7 @@ _SHELL_LINE = re.compile(r"get_ipython\(\)\.(system|getoutput|run_line_magic|run
 
 
 def _shell_line(function: Function) -> str | None:
-    """The first line in IPython's own syntax of a function, or of a helper beside it, as its author wrote it."""
+    """Return the first line in IPython syntax of a function or a helper, as its author wrote it."""
     left, seen = list(main_module.functions_of(function.code)), set[int]()
     while left:
         here = left.pop()

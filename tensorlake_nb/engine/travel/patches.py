@@ -71,7 +71,7 @@ def place(patches: Iterable[tuple[Place, Any]], gone: Iterable[Place]) -> None:
 
 
 def original(module: str, qualname: str) -> Any:
-    """What a package itself has under a name, be it patched here or not."""
+    """Return a package's own object of a name, whether or not it is patched here."""
     owner, _, name = qualname.rpartition(".")
     held = _owner(module, owner)
     found = _originals.get((held, name), _MISSING)
@@ -79,7 +79,7 @@ def original(module: str, qualname: str) -> Any:
 
 
 def claims_another_module(function: types.FunctionType) -> bool:
-    """Whether a function of the project says to be of a package, as ``functools.wraps(json.dumps)`` makes it do."""
+    """Return True if a project function claims a package's module, as with ``functools.wraps(json.dumps)``."""
     home, claimed = function.__globals__.get("__name__"), function.__module__
     if claimed == home or not isinstance(home, str) or not isinstance(claimed, str):
         return False
@@ -87,7 +87,7 @@ def claims_another_module(function: types.FunctionType) -> bool:
 
 
 def hidden_name(function: Any) -> tuple[str, str] | None:
-    """The name of a package's own function that something of the project's stands in the place of."""
+    """Return the name of a package's own function that the project has replaced."""
     module, qualname = function.__module__, getattr(function, "__qualname__", function.__name__)
     if not isinstance(module, str) or "<" in qualname:
         return None

@@ -45,7 +45,7 @@ from tensorlake_nb.engine.travel.unpickler import (
 
 
 def is_own_module(module: object) -> bool:
-    """Whether a module is source code of the project, or a folder of such without ``__init__.py``, imported by name."""
+    """Return True for a project module of source code, or its folder without ``__init__.py``, imported by name."""
     if not isinstance(module, types.ModuleType):
         return False
     name, file = module.__name__, getattr(module, "__file__", None)
@@ -268,7 +268,7 @@ def _is_code(obj: Any) -> bool:
 
 
 def _is_as_imported(cls: type) -> bool:
-    """Whether an import finds a class under its name, and no cell has given it a method since."""
+    """Return True if an import finds a class under its name, and no cell has added a method to it since."""
     try:
         found = _class_of_import(cls.__module__, cls.__qualname__)
     except (ImportError, AttributeError):
@@ -291,13 +291,13 @@ def _names_a_node(annotation: Any) -> bool:
 
 
 def _has_slots(cls: type) -> bool:
-    """Whether a class has slots of its own, and is made again with them by naming them."""
+    """Return True if a class has its own slots, and naming them makes it again."""
     is_plain = type(cls).__module__ in ("builtins", "abc", "typing") and not issubclass(cls, tuple)
     return is_plain and "__slots__" in vars(cls)
 
 
 def _asks_itself(cls: type) -> bool:
-    """Whether instances answer for attributes that they don't have, and are pickled as any plain object is.
+    """Return True if instances answer for attributes that they lack, yet are pickled as plain objects.
 
     Pickle asks an instance that has no attributes yet for its ``__setstate__``; ``return getattr(self.held, name)``
     then asks for ``held``, and for ``held``, and doesn't end.

@@ -26,7 +26,7 @@ def picture_of(shown: Any) -> Picture:
 
 
 def html_of(shown: Any) -> str:
-    """Static HTML with an SVG drawing."""
+    """Return static HTML with an SVG drawing."""
     return text_view.html(picture_of(shown))
 
 

@@ -54,7 +54,7 @@ padding:3px 10px 3px 0;text-align:left;vertical-align:top}
 
 
 def plain(picture: Picture) -> str:
-    """The constant line: no ids, times or counts that vary."""
+    """Return the constant line: no ids, times or counts that vary."""
     name = repr(_shortened(picture.name, LONGEST_CELL))
     if picture.status is not None:
         return f"Run of {name}: {picture.status}"
@@ -73,7 +73,7 @@ def flow(picture: Picture) -> str:
 
 
 def html(picture: Picture) -> str:
-    """The drawing, and a table of the same facts; everything that comes from the user is escaped."""
+    """Return the drawing and a table of the same facts, with all user texts escaped."""
     head = f'<div class="tlk-head">{_headline(picture)}</div>'
     problems = "".join(
         f'<div class="tlk-problem">✕ {_text(problem[:LONGEST_PROBLEM])}</div>' for problem in picture.problems
@@ -157,7 +157,7 @@ def _bar_row(box: Box) -> str:
 
 
 def svg(picture: Picture) -> str:
-    """The drawing alone, one tag after the other, with nothing that another output on the page could collide with."""
+    """Return the drawing alone, one tag after the other, without ids, which other outputs on the page might share."""
     labels = {box.name: _shortened(box.name, LONGEST_LABEL) for box in picture.boxes}
     notes = {box.name: _note(box, picture.over) for box in picture.boxes}
     widths = {
@@ -221,7 +221,7 @@ def _box(box: Box, state: State | None, label: str, note: str, centre: Point, wi
 
 
 def _outline(box: Box, centre: Point, width: float) -> str:
-    """A function is a rounded box, a router a hexagon, a reducer a funnel that narrows to the right."""
+    """Return a node's outline: a rounded box for a function, a hexagon for a router, a funnel for a reducer."""
     x0, x1 = centre.x - width / 2, centre.x + width / 2
     y0, y1 = centre.y - BOX_HEIGHT / 2, centre.y + BOX_HEIGHT / 2
     match box.kind:
@@ -282,7 +282,7 @@ def _arrivals(wires: Sequence[Wire], placed: Positions) -> list[float]:
 
 
 def _arrow(points: Sequence[Point], dash: str, opacity: float) -> str:
-    """A curve through the points, level at each of them, with its head at the last one."""
+    """Return a curve through the points, level at each of them, with its head at the last one."""
     side = 1 if points[0].x <= points[-1].x else -1
     end = Point(points[-1].x - side * ARROW, points[-1].y)
     through = [*points[:-1], end]
@@ -304,7 +304,7 @@ def _arrow(points: Sequence[Point], dash: str, opacity: float) -> str:
 
 
 def _spoken(picture: Picture) -> str:
-    """What a screen reader says instead of the drawing."""
+    """Return the text that a screen reader speaks in place of the drawing."""
     if picture.status is None:
         return plain(picture)
     states = ", ".join(f"{box.name} {box.counts.words(picture.over)}" for box in picture.boxes if box.counts)

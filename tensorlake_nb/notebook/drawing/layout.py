@@ -121,7 +121,7 @@ def _closing_wires(names: Sequence[str], wires: Sequence[tuple[str, str]]) -> se
 
 
 def _columns(names: Sequence[str], wires: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """The length of the longest path to each box."""
+    """Return the length of the longest path to each box."""
     column = dict.fromkeys(names, 0)
     parents = {name: sum(b == name and a != b for a, b in wires) for name in names}
     ready = [name for name in names if not parents[name]]
@@ -184,7 +184,7 @@ def _align(
 
 
 def _nearest_rising(values: Sequence[float]) -> list[float]:
-    """The non-decreasing sequence with the least squared distance to ``values`` (pool adjacent violators)."""
+    """Return the non-decreasing sequence with the least squared distance to ``values`` (pool adjacent violators)."""
     pools: list[tuple[float, int]] = []
     for value in values:
         pools.append((value, 1))

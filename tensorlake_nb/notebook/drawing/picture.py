@@ -116,7 +116,7 @@ class Picture:
         status: str,
         notes: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> Picture:
-        """The same picture with a run's counts in its boxes, and what is to be noted of some."""
+        """Return the picture with a run's counts in its boxes and notes on some of them."""
         boxes = tuple(
             replace(
                 box,
@@ -129,7 +129,7 @@ class Picture:
 
 
 def state_of(box: Box, over: bool) -> State | None:
-    """The state of a box; what waits when a run is over was never reached. None where no run is shown."""
+    """Return the state of a box; a box still waiting after the run was never reached. None if no run is shown."""
     if box.counts is None:
         return None
     return "not reached" if over and box.counts.state == "waiting" else box.counts.state

@@ -56,12 +56,12 @@ class ClosingCall(ast.NodeTransformer):
 
 
 def _close_function() -> ast.expr:
-    """An expression for ``close`` of `magic` that needs no name in the namespace."""
+    """Return an expression for ``close`` of `magic` that needs no name in the namespace."""
     return ast.parse("__import__('tensorlake_nb.notebook.magics.magic', fromlist=['close']).close", mode="eval").body
 
 
 def _opens(statement: ast.stmt) -> bool:
-    """Whether a statement is the call that `open_cell` wrote."""
+    """Return True if a statement is the call that `open_cell` wrote."""
     match statement:
         case ast.Expr(
             value=ast.Call(

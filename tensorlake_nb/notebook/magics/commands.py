@@ -61,7 +61,7 @@ def show(command: Command, namespace: Namespace) -> Any:
 
 
 def runs(command: Command, namespace: Namespace) -> reports.Table:
-    """``runs [GRAPH] [--limit N]``."""
+    """List runs: ``runs [GRAPH] [--limit N]``."""
     return reports.runs_table(reports.latest_runs(command.limit, command.subject))
 
 

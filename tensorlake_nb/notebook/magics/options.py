@@ -257,7 +257,7 @@ def add_collection_options(parser: argparse.ArgumentParser) -> None:
 
 
 def collection_options(given: argparse.Namespace) -> dict[str, Any]:
-    """What a parser found of those options, as arguments of `tensorlake_nb.collect`."""
+    """Return the parsed options as arguments of `tensorlake_nb.collect`."""
     found = {name: getattr(given, name, None) for name in COLLECTION}
     return {"dry_run": given.dry_run, **{name: value for name, value in found.items() if value is not None}}
 

@@ -34,7 +34,7 @@ def functions_in(namespace: Namespace) -> dict[str, Any]:
 
 
 def is_function(value: Any) -> bool:
-    """Whether a value is something that graphs are made of."""
+    """Return True if graphs are made of values like this one."""
     if isinstance(value, type):
         return issubclass(value, TensorlakeCompute) and value is not TensorlakeCompute and hasattr(value, "run")
     return isinstance(value, Function)
@@ -62,7 +62,7 @@ def find_graph(name: str, namespace: Namespace) -> Graph:
 
 
 def has_graph(name: str, namespace: Namespace) -> bool:
-    """Whether `find_graph` would find one, or several."""
+    """Return True if `find_graph` would find at least one graph."""
     graphs = graphs_in(namespace)
     return name in graphs or any(graph.name == name for graph in graphs.values())
 

@@ -21,13 +21,13 @@ _LONGEST_DEFAULT = 5_000
 
 
 def form_of(graph: Graph) -> InputForm:
-    """The form of a graph's inputs. A parameter whose type has no schema takes JSON."""
+    """Return the form of a graph's inputs. A parameter whose type has no schema takes JSON."""
     function = graph.nodes[graph.start_node]
     return InputForm(json_schema=schema_of(function), values={})
 
 
 def schema_of(function: Function) -> dict[str, Any]:
-    """The JSON schema of what a start function is given."""
+    """Return the JSON schema of a start function's inputs."""
     hints = parameter_hints(function)
     docs = described_parameters(inspect.getdoc(function.call) or "")
     fields: dict[str, Any] = {}
@@ -49,7 +49,7 @@ def schema_of(function: Function) -> dict[str, Any]:
 
 
 def _with_schema(hint: Any) -> Any:
-    """The annotation if it has a JSON schema, else anything."""
+    """Return the annotation if it has a JSON schema, else ``Any``."""
     if hint is EMPTY or not is_known(hint):
         return Any
     try:
@@ -71,7 +71,7 @@ _GOOGLE = re.compile(r"^\s+(?P<name>\w+)\s*(?:\([^)]*\))?:\s*(?P<text>.+)$")
 
 
 def described_parameters(doc: str) -> dict[str, str]:
-    """What a docstring says of parameters, in numpydoc's or Google's way."""
+    """Return the descriptions of parameters in a docstring, in numpydoc's or Google's style."""
     found: dict[str, str] = {}
     lines = doc.splitlines()
     for start, line in enumerate(lines):

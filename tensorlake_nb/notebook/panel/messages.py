@@ -167,7 +167,7 @@ class PanelState(Message):
 
 
 def delta(before: PanelState, now: PanelState) -> dict[str, Any] | None:
-    """What has changed from one state to the next, as it crosses; ``None`` if nothing did but the time."""
+    """Return the message with the changes between two states; ``None`` if nothing but the time changed."""
     changed: dict[str, Any] = {}
     nodes = {name: node.wire() for name, node in now.nodes.items() if before.nodes.get(name) != node}
     if nodes:

@@ -90,7 +90,7 @@ class Panel(anywidget.AnyWidget):
         return crossing(data)
 
     def look(self) -> PanelState:
-        """What it shows now."""
+        """Return the state shown now."""
         subject = self.subject
         if isinstance(subject, Graph):
             state = state_of_graph(subject, self._desk.key_of(subject))
@@ -136,7 +136,7 @@ class Panel(anywidget.AnyWidget):
         self._thread = None
 
     def block(self, is_blocking: bool) -> None:
-        """A cell begins, or ends, to wait for the run."""
+        """Note that a cell begins or ends to wait for the run."""
         self._blocking += 1 if is_blocking else -1
         self._send_changes()
 
@@ -164,7 +164,7 @@ class Panel(anywidget.AnyWidget):
     # -- what it is asked --
 
     def _on_message(self, _: Any, content: Any, buffers: Any) -> None:
-        """A request by the widget's own messages: from front ends without a kernel connection of their own."""
+        """Answer a request among the widget's own messages, from a front end without its own kernel connection."""
         self.send(self._desk.answer(content, self.begin))
 
     def begin(self, run: Run) -> PanelState:
@@ -174,10 +174,10 @@ class Panel(anywidget.AnyWidget):
 
 
 def panel_of_model(model_id: Any) -> Panel | None:
-    """The panel that a page names, if it is alive."""
+    """Return the panel that a page names, if it is alive."""
     return next((panel for panel in _panels if panel.comm is not None and panel.model_id == model_id), None)
 
 
 def panels_of(run: Run) -> list[Panel]:
-    """The panels that follow a run."""
+    """Return the panels that follow a run."""
     return [panel for panel in _panels if panel.subject is run]

@@ -32,12 +32,12 @@ _SHORT_ID = 6
 
 
 def short_id(run_id: str) -> str:
-    """The end of an id that a person tells runs apart by, and `Run.open` takes."""
+    """Return the end of an id, by which people tell runs apart and which `Run.open` takes."""
     return run_id[-_SHORT_ID:]
 
 
 def shape_of(definition: Mapping[str, Any], problems: tuple[str, ...] = ()) -> GraphShape:
-    """A recorded definition as it is drawn, whatever version wrote it."""
+    """Return the drawn shape of a recorded definition, written by any version."""
     nodes = tuple(
         GraphNode(
             name=str(name),
@@ -67,7 +67,7 @@ def shape_of(definition: Mapping[str, Any], problems: tuple[str, ...] = ()) -> G
 
 
 def state_of_run(run: Run, *, graph_key: str | None = None, blocking: bool = False) -> PanelState:
-    """What a panel shows of a run now."""
+    """Return the state that a panel shows of a run now."""
     status = run.status
     standings = run.standings()
     started_at, ended_at = run.spell
@@ -126,7 +126,7 @@ def standing_of(standing: NodeStanding, over: bool) -> Standing:
 
 
 def state_word(standing: NodeStanding, over: bool) -> State:
-    """The one state that a person should see first."""
+    """Return the one state that a person should see first."""
     if standing.failed:
         return "failed"
     if standing.running:
@@ -150,7 +150,7 @@ def state_word(standing: NodeStanding, over: bool) -> State:
 def actions_of_run(
     run: Run, status: str, standings: Mapping[str, NodeStanding], graph_key: str | None
 ) -> dict[Action, str | None]:
-    """What can be done with a run now; where it can't, why."""
+    """Return the actions on a run, each with the reason if it isn't possible now."""
     is_running = status == "running"
     is_over = f"The run is over: it {'has ' if status == 'succeeded' else 'was '}{status}."
     elsewhere = "Another process drives this run." if is_running and not run.is_driven_here else None
@@ -171,7 +171,7 @@ def actions_of_run(
 
 
 def state_of_graph(graph: Graph, key: str | None) -> PanelState:
-    """What a panel shows of a graph that isn't being run: what is stale, and the form of its inputs."""
+    """Return a panel's state for a graph that isn't running: its stale nodes, and the form of its inputs."""
     problems: tuple[str, ...] = ()
     stale: Mapping[str, str] = {}
     form = None

@@ -65,7 +65,7 @@ class PanelRequests:
                 del self._runs[old]
 
     def answer(self, message: Any, follow: Follow) -> dict[str, Any]:
-        """The reply to one message, as it crosses."""
+        """Return the reply to one message, as it crosses."""
         asked = message if isinstance(message, Mapping) else {}
         head = {"version": ms.VERSION, "id": str(asked.get("id", ""))[:100]}
         return ms.crossing({**head, **self._reply(asked, follow)})
@@ -130,7 +130,7 @@ class PanelRequests:
     # -- runs and graphs by name --
 
     def run(self, run_id: str) -> Run:
-        """The run of an id."""
+        """Return the run with an id."""
         if run_id not in self._runs:
             run = Run.open(run_id)
             self.know(run)
@@ -144,11 +144,11 @@ class PanelRequests:
         return find_graph(key, self._namespace())
 
     def key_of(self, graph: Graph) -> str | None:
-        """The variable that holds a graph."""
+        """Return the name of the variable that holds a graph."""
         return next((key for key, held in self._graphs().items() if held is graph), None)
 
     def key_for(self, run: Run) -> str | None:
-        """The variable that holds the graph of a run, by its name."""
+        """Return the name of the variable that holds the graph of a run, by the graph's name."""
         return next((key for key, graph in self._graphs().items() if graph.name == run.graph), None)
 
     def _graph_of(self, run: Run) -> Graph | None:
@@ -274,7 +274,7 @@ class PanelRequests:
     # -- the sidebar --
 
     def _latest(self, limit: int) -> list[RunSummary]:
-        """The store's newest runs; those that are over are read once."""
+        """Return the store's newest runs; runs that are over are read once."""
         found: list[RunSummary] = []
         for run_id in run_ids(session.current().store())[:limit]:
             summary = self._summaries.get(run_id)
@@ -289,7 +289,7 @@ class PanelRequests:
         return found
 
     def follow_again(self, run: Run) -> None:
-        """A run that was over goes on."""
+        """Follow a run again that was over and has been resumed."""
         self._summaries.pop(run.id, None)
 
     def _summary_wire(self, summary: RunSummary) -> dict[str, Any]:
@@ -365,7 +365,7 @@ def _camel(plain: Any) -> Any:
 
 
 def user_frames(text: str) -> str:
-    """A traceback without the frames of installed packages, if any others are left."""
+    """Return a traceback without the frames of installed packages, if any others are left."""
     kept: list[str] = []
     is_kept = True
     n_frames = 0

@@ -63,7 +63,7 @@ def shown(value: Any, index: int, snippet: str) -> ShownValue:
 
 
 def shown_by_picture(error: UnreadableValueError, index: int, snippet: str) -> ShownValue:
-    """The same for a value that can't be read here, by a picture that was kept of it."""
+    """Show a value that can't be read here by a picture that was kept of it."""
     picture = error.pictures[0]
     type_name = _class_of(picture).rpartition(".")[2]
     png = bundle_of(picture).get("image/png")
@@ -82,7 +82,7 @@ def shown_by_picture(error: UnreadableValueError, index: int, snippet: str) -> S
 
 
 def bundle_of(picture: Picture) -> dict[str, Any]:
-    """A picture as it is displayed: its JSON as objects, and those of its types only that run nothing."""
+    """Return a picture's display bundle: its JSON as objects, and only types that run nothing."""
     bundle: dict[str, Any] = {"text/plain": f"a picture of a {_class_of(picture)}"}
     for mime, data in picture.items():
         if mime == "image/png" and isinstance(data, bytes):

@@ -35,7 +35,7 @@ _was_told = False
 
 
 def desk() -> PanelRequests:
-    """What answers the panels of this kernel."""
+    """Return the object that answers this kernel's panels."""
     global _desk
     if _desk is None:
         _desk = PanelRequests(lambda: shell.user_ns if (shell := _shell()) is not None else {})
@@ -47,7 +47,7 @@ def _shell() -> Any:
 
 
 def has_panels() -> bool:
-    """Whether there is a kernel, and a page that may show widgets."""
+    """Return True if there is a kernel and a page that may show widgets."""
     return hasattr(_shell(), "kernel") and os.environ.get(SWITCH, "") != "off" and _is_built()
 
 
@@ -64,23 +64,23 @@ def _is_built() -> bool:
 
 
 def _cell() -> str:
-    """The request that is being executed."""
+    """Return the id of the request that is being executed."""
     header = _shell().kernel.get_parent().get("header", {})
     return str(header.get("msg_id", ""))
 
 
 def is_shown_here(run: Run) -> bool:
-    """Whether the cell that is being executed shows a run already."""
+    """Return True if the current cell already shows a run."""
     return _cell() in _cells.get(run, set())
 
 
 def is_told_already(shown: Any) -> bool:
-    """Whether a panel in the same cell says all that a value has to say."""
+    """Return True if a panel in the same cell already shows the run."""
     return isinstance(shown, Run) and has_panels() and is_shown_here(shown)
 
 
 def show_started(run: Run) -> None:
-    """A run was begun: show its panel, if this is a cell."""
+    """Show the panel of a run that has begun, if this is a cell."""
     is_in_cell = threading.current_thread() is threading.main_thread() and not _is_answering.get()
     if is_in_cell and has_panels():
         try:
@@ -111,7 +111,7 @@ def show_run(run: Run) -> Panel:
 
 
 def bundle_of(shown: Run | Graph) -> dict[str, Any] | None:
-    """What a cell displays of a run or a graph; ``None``: no more than its text, or what it displays without panels."""
+    """Return a cell's display bundle of a run or graph; ``None`` if text, or a display without panels, is enough."""
     if not has_panels() or (isinstance(shown, Run) and is_shown_here(shown)):
         return None
     from tensorlake_nb.notebook.panel.panel import Panel
@@ -126,7 +126,7 @@ def bundle_of(shown: Run | Graph) -> dict[str, Any] | None:
 
 @contextmanager
 def blocking(run: Run) -> Iterator[None]:
-    """A cell waits for a run: its panels know that the kernel hears them on a subshell only."""
+    """Tell a run's panels, while a cell waits for it, that the kernel hears them on a subshell only."""
     from tensorlake_nb.notebook.panel.panel import panels_of
 
     if not panels_of(run) and run.status == "running":
@@ -143,7 +143,7 @@ def blocking(run: Run) -> Iterator[None]:
 
 
 def answer(message: Any) -> dict[str, Any]:
-    """The reply to a request that came over the control comm."""
+    """Return the reply to a request over the control comm."""
     token = _is_answering.set(True)
     try:
         model_id = message.get("panel") if isinstance(message, dict) else None

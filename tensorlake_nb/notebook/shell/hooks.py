@@ -47,7 +47,7 @@ def attach(shell: InteractiveShell | None = None) -> None:
 
 
 def _bundle(shown: Any, include: Any = None, exclude: Any = None) -> Any:
-    """A panel, where there is a page that may draw it."""
+    """Return a panel, where a page may draw it."""
     return import_module("tensorlake_nb.notebook.shell.display").bundle_of(shown)
 
 

@@ -83,7 +83,7 @@ def _update(face: Face, run: Run, stop: threading.Event) -> None:
 
 
 def face_here(stream: TextIO | None = None) -> Face | None:
-    """A display in a kernel, lines in a terminal, nothing in a script whose output goes to a file."""
+    """Return a display in a kernel, lines in a terminal, ``None`` in a script whose output goes to a file."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if shell is not None and hasattr(shell, "kernel"):
         return NotebookProgress(shell.display_pub.publish)

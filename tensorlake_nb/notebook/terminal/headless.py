@@ -95,7 +95,7 @@ def run_notebook(
 
 
 def _manager(kernel: str | None, private: str) -> AsyncKernelManager:
-    """A manager whose kernel listens in a folder that nobody else can enter, or on loopback where that can't be."""
+    """Return a manager whose kernel listens in a private folder, or on loopback where that isn't possible."""
     manager = AsyncKernelManager(kernel_name=kernel or THIS_PYTHON, kernel_spec_manager=ThisPython())
     try:
         assert manager.kernel_spec is not None

@@ -66,7 +66,7 @@ class TerminalProgress:
 
 
 def block(picture: Picture, width: int) -> list[str]:
-    """A headline, then one line per node; of very many nodes those where something happens."""
+    """Return a headline, then one line per node; of very many nodes only the active ones."""
     boxes = list(picture.boxes)
     if len(boxes) > MOST_LINES:
         busy = [box for box in boxes if state_of(box, picture.over) in ("running", "failed", "cancelled")]

@@ -90,7 +90,7 @@ def _run_row(run: Run) -> tuple[str, ...]:
 
 
 def _began(run_id: str) -> str:
-    """The time that a run's id begins with, ``20250102-030405-…``, as people write it."""
+    """Return the time that begins a run's id, ``20250102-030405-…``, as people write it."""
     day, time = run_id.split("-")[:2]
     return f"{day[:4]}-{day[4:6]}-{day[6:8]} {time[:2]}:{time[2:4]}:{time[4:6]}"
 
@@ -123,7 +123,7 @@ def run_text(run: Run) -> str:
 
 
 def html_of_verification(found: Verification) -> str:
-    """The same as its text: the table, and a paragraph for each remark."""
+    """Return a verification as HTML: its table, and a paragraph for each remark."""
     titles, *rows = found.table
     return html_table(titles, rows, found.remarks)
 

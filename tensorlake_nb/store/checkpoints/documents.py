@@ -56,11 +56,11 @@ class Documents:
         return self.keys if self.keys.is_lasting or not self.trusted else None
 
     def signed(self, path: str, content: bytes) -> bytes:
-        """A JSON object as it is to be put at ``path``: signed, where that is worth anything."""
+        """Return a JSON object as stored at ``path``: signed, where a signature is worth anything."""
         return content if self.signing_keys is None else self.signing_keys.sign_document(path, content)
 
     def vouches(self, path: str, content: bytes) -> bool:
-        """Whether the user wrote that JSON object, to that path."""
+        """Return True if the user wrote that JSON object to that path."""
         return self.trusted or self.keys.fit_document(path, content)
 
     def put_bytes(self, path: str, data: bytes) -> bool:
@@ -68,7 +68,7 @@ class Documents:
         return self.filesystem.create(run_path(path), seal(path, data))
 
     def get_bytes(self, path: str) -> bytes:
-        """An object below ``runs/``.
+        """Return an object below ``runs/``.
 
         Raises
         ------

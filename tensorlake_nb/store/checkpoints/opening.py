@@ -46,7 +46,7 @@ _OWN = {"faulty": "tensorlake_nb.testing.store"}
 
 
 def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> Filesystem:
-    """The filesystem of a URL or a plain path (``~`` is understood); nothing is read or written yet.
+    """Return the filesystem of a URL or a plain path (``~`` is understood); read and write nothing yet.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def open_store(
 
 
 def identity_of(url: str) -> str | None:
-    """The digest of a store's own record, as this process sees it; ``None`` if there is no store.
+    """Return the digest of a store's own record, as this process sees it; ``None`` if there is no store.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def _new_root() -> bytes:
 
 
 def _is_of_a_store(filesystem: Filesystem, raw: bytes) -> bool:
-    """Whether a damaged record can only have been a store's own: nobody else's is written over.
+    """Return True if a damaged record was certainly a store's own; no other file may be overwritten.
 
     A power cut may leave it empty or full of zeros.
     """
@@ -230,7 +230,7 @@ def _is_own(filesystem: Filesystem) -> bool:
 
 
 def _is_private(group: int) -> bool:
-    """Whether a group is the user's alone: of the same name, as Linux makes them, and nobody else in it."""
+    """Return True if a group is the user's alone: it has the user's name and no other member, as Linux makes them."""
     try:
         name, about = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(group)
     except KeyError:
@@ -239,5 +239,5 @@ def _is_private(group: int) -> bool:
 
 
 def aside(store: Store, folder: Path) -> Store:
-    """The store as it is, but for what is written through this object: that lies in the folder, and ends with it."""
+    """Return an overlay of the store whose writes go to ``folder`` and are lost with it."""
     return Store(Aside(store.filesystem, folder), trusted=store.trusted, options=store.options, keys=store.keys)

@@ -59,7 +59,7 @@ class RunLog:
         return self._store.put_bytes(path, self._store.signed(path, json.dumps(header).encode()))
 
     def header(self) -> dict[str, Any]:
-        """What `create` was given.
+        """Return the header given to `create`.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class RunLog:
         return self.read_header()[0]
 
     def read_header(self) -> tuple[dict[str, Any], bool]:
-        """What `create` was given, and whether it was the user who did, so that the code it names may be loaded."""
+        """Return the header given to `create`, and True if the user wrote it: only then may its code be loaded."""
         path = f"{self._base}/header"
         content = self._store.get_bytes(path)
         return _header_in(path, content), self._store.vouches(path, content)
@@ -78,7 +78,7 @@ class RunLog:
         self._store.put_state(self.run_id, _ASKED, what.encode())
 
     def asked(self) -> str | None:
-        """What the run's driver was last asked for, if anything."""
+        """Return the latest request to the run's driver, if any."""
         data = self._store.get_state(self.run_id, _ASKED)
         return data.decode() if data else None
 
@@ -119,7 +119,7 @@ class RunLog:
             yield from events
 
     def parts(self, after: int = 0) -> Iterator[tuple[int, list[Event]]]:
-        """The parts after a number, each with its own number."""
+        """Yield the parts after a number, each with its own number."""
         numbers = sorted(number for number in self._numbers() if number > after)
         for start in range(0, len(numbers), _PARTS_AT_ONCE):
             some = numbers[start : start + _PARTS_AT_ONCE]
@@ -140,12 +140,12 @@ class RunLog:
 
 
 def run_ids(store: Store) -> list[RunId]:
-    """The ids of the store's runs, newest first."""
+    """Return the ids of the store's runs, newest first."""
     return [RunId(name) for name in reversed(store.list(RUNS)) if is_part(name)]
 
 
 def list_runs(store: Store, limit: int | None = None) -> list[RunEntry]:
-    """The store's runs, newest first."""
+    """Return the store's runs, newest first."""
     ids = run_ids(store)[:limit]
     found = []
     for start in range(0, len(ids), _PARTS_AT_ONCE):

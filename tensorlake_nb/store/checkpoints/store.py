@@ -100,7 +100,7 @@ class Store(CommittedRecords):
     # Writing
 
     def writer(self, fingerprint: str, name: str, *, spooled: bool = True, renews: bool = False) -> Writer:
-        """A writer of outcomes; a second one of the same name finds what the first left.
+        """Return a writer of outcomes; a second one of the same name finds what the first left.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class Store(CommittedRecords):
         self._reader.note(path, item)
 
     def is_known(self, digest: bytes) -> bool:
-        """Whether objects of such a value may lie here, by what this process has read and written."""
+        """Return True if objects of such a value may lie here, by what this process has read and written."""
         return self._reader.lying.get((digest,)) is not None
 
     def note(self, digest: bytes, base: str, objects: Iterable[StoredObject]) -> None:
@@ -189,7 +189,7 @@ class Store(CommittedRecords):
             return index
 
     def holds(self, fingerprint: str) -> bool:
-        """Whether anything was ever kept for a function: nothing is read, and one listing tells if there is a segment.
+        """Return True if the store ever kept anything for a function, by at most one listing and without a read.
 
         A stream whose outputs lie elsewhere (a router's), or that has none, may outlive the function's segments.
         """
@@ -200,7 +200,7 @@ class Store(CommittedRecords):
         )
 
     def is_being_written(self, fingerprint: str, writer: str) -> bool:
-        """True while somebody alive writes under this name; nobody can tell where the store has no spools."""
+        """Return True while a live process writes under this name; False where the store has no spools to tell it."""
         if not self.is_local:
             return False
         names = recovery.spool_names(self, fingerprint, writer)
@@ -211,7 +211,7 @@ class Store(CommittedRecords):
     def left_by(
         self, fingerprint: str, writer: str, own_spool: str | None
     ) -> tuple[dict[TaskKey, TaskOutcome], tuple[bytes, ...]]:
-        """What writers of one name have committed, and the tasks that they had begun and not finished."""
+        """Return the tasks that writers of one name have committed, and those begun but not finished."""
         begun: dict[bytes, None] = {}
         if self.is_local:
             for name in recovery.spool_names(self, fingerprint, writer):
@@ -245,7 +245,7 @@ class Store(CommittedRecords):
     # Reading
 
     def read(self, spans: Iterable[Span], resolver: ClassResolver = _MODULES) -> list[Any]:
-        """The values of outputs, each a fresh one.
+        """Return the values of outputs, each a fresh one.
 
         Raises
         ------
@@ -329,7 +329,7 @@ class Store(CommittedRecords):
         return import_module("tensorlake_nb.store.reading.lazy_arrays").open_array(self, spans)
 
     def open_zarr(self, spans: Sequence[Span]) -> Any:
-        """The same as one ``zarr.Array``, in whatever segments they lie."""
+        """Return outputs as one ``zarr.Array``, whatever segments they lie in."""
         return import_module("tensorlake_nb.store.reading.lazy_arrays").open_zarr(self, spans)
 
     def stored_object(self, segment: Segment, path: str) -> bytes:

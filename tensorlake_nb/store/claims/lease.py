@@ -86,12 +86,12 @@ def put_lease(store: Documents, lease: Lease) -> None:
 
 
 def remove_lease(store: Documents, run_id: str) -> None:
-    """A run is driven no more."""
+    """Remove the lease of a run that is no longer driven."""
     store.filesystem.remove(lease_path(run_id))
 
 
 def leases(store: Documents, but: str = "", *, most: int | None = None) -> Iterator[Lease]:
-    """The leases of all runs but one; a damaged one is left out: it guards nothing that is needed.
+    """Yield the leases of all runs but one, skipping damaged ones: they guard nothing that is needed.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def leases(store: Documents, but: str = "", *, most: int | None = None) -> Itera
 
 
 def contents(store: Documents, paths: Sequence[str]) -> Iterator[bytes | None]:
-    """What claims hold, a few at a time; ``None`` for what is missing, damaged, or larger than a claim ever is."""
+    """Yield the contents of claims, a few at a time; ``None`` for a missing, damaged or oversized one."""
     for start in range(0, len(paths), _AT_ONCE):
         some = paths[start : start + _AT_ONCE]
         for path, raw in zip(some, store.filesystem.get_many(some, most_bytes=_MOST_BYTES), strict=True):

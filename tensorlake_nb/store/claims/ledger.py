@@ -45,7 +45,7 @@ _NO_NAMES: Names = np.empty(0, dtype=np.uint64)
 
 
 def names_of(keys: bytes) -> Names:
-    """The names under which tasks are claimed, by their keys, which stand end to end."""
+    """Return the names under which tasks are claimed, from their keys, which stand end to end."""
     return np.frombuffer(keys, dtype="<u8").reshape(-1, DIGEST_SIZE // 8)[:, 0].astype(np.uint64)
 
 

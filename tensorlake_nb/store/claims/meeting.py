@@ -108,7 +108,7 @@ class Sharing:
         self._is_alone = False
 
     def shares(self, fingerprint: str) -> bool:
-        """Whether another run computes this function, too."""
+        """Return True if another run computes this function too."""
         return fingerprint in self._ledgers
 
     def join(self, announce: Callable[[str, Ledger], None]) -> bool:
@@ -197,7 +197,7 @@ class Sharing:
                 self._ledgers[fingerprint].give_back(names)
 
     def release(self, fingerprint: str) -> None:
-        """A function's tasks are all settled here."""
+        """Release a function whose tasks are all settled here."""
         if fingerprint in self._ledgers:
             with self._tolerance():
                 self._ledgers[fingerprint].release()
@@ -207,7 +207,7 @@ class Sharing:
         self._stop.set()
 
     def leave(self) -> None:
-        """The run is driven no more."""
+        """Leave: the run is no longer driven."""
         self.interrupt()
         _driven_here.discard(self._run_id)
         if not self._may_have_lease:
@@ -261,14 +261,14 @@ class Sharing:
         logger.warning("run %s takes no notice of others on the same store from now on: %s", self._run_id, error)
 
     def _is_at_a_standstill(self) -> bool:
-        """Whether no run has computed anything for so long that it is this one's turn to begin."""
+        """Return True if all runs have stood still for so long that it is this one's turn to begin."""
         if self._idle_since is None:
             return False
         before = sum(run_id < self._run_id for run_id, _ in self._at_work())
         return self._clock() - self._idle_since >= STANDSTILL * (1 + before) * self.beat_s
 
     def _at_work(self) -> list[tuple[str, Lease]]:
-        """The other runs that may compute the same functions."""
+        """Return the other runs that may compute the same functions."""
         mine = self._lease.fingerprints
         return [(run_id, lease) for run_id, lease in self._others.items() if lease.fingerprints & mine]
 
@@ -283,7 +283,7 @@ class Sharing:
 
 
 def _is_driven(lease: Lease) -> bool:
-    """Whether the process of a run is there, and still drives it as far as that can be known."""
+    """Return True if a run's process exists and, by all evidence, still drives the run."""
     if lease.owner == this_process():
         return lease.run_id in _driven_here
     return is_alive(lease.owner)

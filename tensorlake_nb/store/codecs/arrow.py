@@ -17,7 +17,7 @@ from tensorlake_nb.errors import CheckpointNotFoundError
 
 
 def to_arrow(value: Any) -> tuple[str, bytes] | None:
-    """The kind of a frame or table and its Arrow IPC stream; ``None`` for anything else, or where Arrow refuses.
+    """Return a frame's or table's kind and Arrow IPC stream; ``None`` for other values, or where Arrow refuses.
 
     Kinds are ``"pandas.DataFrame"``, ``"polars.DataFrame"``, ``"polars.Series"``, ``"pyarrow.Table"`` and
     ``"pyarrow.RecordBatch"``. Whether nothing is lost on the way is for the caller to check, by digest.
@@ -43,7 +43,7 @@ def to_arrow(value: Any) -> tuple[str, bytes] | None:
 
 
 def from_arrow(kind: str, data: bytes) -> Any:
-    """The value whose stream `to_arrow` gave.
+    """Return the value of a stream made by `to_arrow`.
 
     Raises
     ------

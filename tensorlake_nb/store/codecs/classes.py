@@ -18,10 +18,10 @@ class ClassResolver(Protocol):
     """Knows the notebook's own classes, which are not found by importing a module."""
 
     def name_of(self, cls: type) -> tuple[str, str] | None:
-        """``(module, qualname)`` of a class of the notebook, ``None`` for any other."""
+        """Return ``(module, qualname)`` of a class of the notebook, ``None`` for any other."""
 
     def find(self, module: str, qualname: str) -> type:
-        """The class now under that name; `LookupError` if it is none of the notebook's."""
+        """Return the class now under that name; raise `LookupError` if it is none of the notebook's."""
 
 
 class ModuleResolver:
@@ -57,7 +57,7 @@ class ClassTable:
 
 
 def class_name(cls: type, resolver: ClassResolver) -> tuple[str, str] | None:
-    """The name under which `find_class` finds this very class again, if there is one."""
+    """Return the name under which `find_class` finds this very class again, if there is one."""
     known = resolver.name_of(cls)
     if known is not None:
         return known
@@ -67,7 +67,7 @@ def class_name(cls: type, resolver: ClassResolver) -> tuple[str, str] | None:
 
 
 def find_class(module: str, qualname: str, *, resolver: ClassResolver, trusted: bool) -> type:
-    """The class of that name: the notebook's own, else an importable one.
+    """Return the class of that name: the notebook's own, else an importable one.
 
     Raises
     ------
@@ -100,12 +100,12 @@ def find_class(module: str, qualname: str, *, resolver: ClassResolver, trusted: 
 
 
 def _is_known_as(cls: type, found: object) -> bool:
-    """Whether a class is the one that was found under its name, or an earlier or later form of it."""
+    """Return True if a class is the one found under its name, or an earlier or later form of it."""
     return found is cls or (isinstance(found, type) and are_alike(cls, found))
 
 
 def _held_in_main(module: str, qualname: str) -> type | None:
-    """The class of a module that the notebook's names stand for: a reload leaves them the one before."""
+    """Return the class of a module that the notebook's names stand for: after a reload, the earlier one."""
     return held_as(module, qualname, tuple(vars(sys.modules["__main__"]).values()))
 
 

@@ -84,21 +84,21 @@ class Encoded:
 
     @property
     def is_plain(self) -> bool:
-        """Whether its bytes say all about it: no array, and no code that runs when it is read."""
+        """True if the bytes hold the whole value: no array, and no code that runs on reading."""
         return type(self.data) is bytes and self.codec != PICKLE
 
     def detached(self) -> Encoded:
-        """The same, sure not to change when the value is changed in place."""
+        """Return a copy that doesn't change when the value is changed in place."""
         if isinstance(self.data, bytes):
             return self
         return Encoded(self.codec, self.data.copy(), self.digest)
 
     def alone(self) -> Encoded:
-        """The same without its picture."""
+        """Return a copy without its picture."""
         return self if self.picture is None else dataclasses.replace(self, picture=None)
 
     def packed(self) -> Encoded:
-        """The same as bytes: an array in its msgpack form."""
+        """Return a copy as bytes: an array in its msgpack form."""
         if isinstance(self.data, bytes):
             return self
         return Encoded(MSGPACK, _packed(self.data, _MODULES)[0], self.digest)
@@ -158,7 +158,7 @@ def encode_by_pickle(value: Any, *, resolver: ClassResolver = _MODULES) -> Encod
 def decode(
     codec: str, data: bytes | np.ndarray[Any, Any], *, resolver: ClassResolver = _MODULES, trusted: bool = True
 ) -> Any:
-    """The value that was encoded; always a fresh one.
+    """Decode a value, a fresh one for each call.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def _unreadable(codec: str, error: Exception) -> CorruptCheckpointError:
 
 
 def _lacking(error: Exception) -> str:
-    """What a pickle would need to come to life, and how to have it."""
+    """Say why a pickle can't be loaded, and what to install if a package is missing."""
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return f" ({type(error).__name__}: {error})"
     package = error.name.partition(".")[0]
@@ -230,7 +230,7 @@ def _frames(part: bytes) -> Any:
 
 
 def through_json(value: Any) -> Any:
-    """What a value is once it has crossed an edge as JSON: pydantic models and dataclasses as dicts, tuples as lists.
+    """Return a value as it crosses a JSON edge: pydantic models and dataclasses as dicts, tuples as lists.
 
     Raises
     ------
@@ -283,7 +283,7 @@ def _as_pickle(value: Any, digest: Digest, resolver: ClassResolver) -> Encoded:
 
 
 def _keeps(codec: str, data: bytes, digest: Digest, resolver: ClassResolver = _MODULES) -> bool:
-    """Whether Arrow kept everything: it has no word for some dtypes and indexes, and changes them silently."""
+    """Return True if Arrow kept everything: it changes some dtypes and indexes silently."""
     try:
         return digest_of(_decode(codec, data, resolver, True)) == digest
     except Exception:

@@ -29,7 +29,7 @@ from tensorlake_nb.store.codecs.msgpack_write import PLAIN_KINDS, Ext, has_own_s
 
 
 def unpacker(resolver: ClassResolver, *, trusted: bool, frames: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Gives the values that `plain.pack` was given; classes are the ones that stand in the notebook now."""
+    """Return a function that unpacks values of `msgpack_write.pack`, with the classes now in the notebook."""
     return _Unpacking(resolver, trusted, frames).unpack
 
 

@@ -88,7 +88,7 @@ class NotPlainError(Exception):
 
 
 def pack(value: Any, resolver: ClassResolver, *, frames: Callable[[Any], bytes | None]) -> bytes:
-    """The msgpack form of a value.
+    """Return the msgpack form of a value.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def pack(value: Any, resolver: ClassResolver, *, frames: Callable[[Any], bytes |
 
 
 def pack_leaf(value: Any) -> bytes:
-    """The msgpack form of an instance of one of `LEAVES`; `OverflowError` for an int of more than 64 bits."""
+    """Return the msgpack form of an instance of one of `LEAVES`; raise `OverflowError` for an int over 64 bits."""
     if type(value) in (str, bytes):  # the buffer that is kept would grow with them
         return packb(value, **_EXACTLY)
     if not hasattr(_HERE, "packer"):
@@ -206,7 +206,7 @@ class _Inspection:
 
 
 def _exact(value: Any) -> Any:
-    """The value with bytearrays as extension types."""
+    """Return the value with bytearrays as extension types."""
     if type(value) is bytearray:
         return msgpack.ExtType(Ext.BYTEARRAY, bytes(value))
     if type(value) is list:
@@ -235,7 +235,7 @@ def _shape_of(cls: type, resolver: ClassResolver) -> tuple[Ext, tuple[str, str],
 
 
 def has_own_state(cls: Any, base: Any) -> bool:
-    """Whether a class makes or pickles its instances in a way of its own."""
+    """Return True if a class has its own way to make or pickle its instances."""
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
         return True
     if base is tuple:

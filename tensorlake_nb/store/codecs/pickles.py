@@ -35,7 +35,7 @@ _WIDEST = 1000
 
 
 def pickled(value: Any, resolver: ClassResolver, is_same: Callable[[Any], bool] = lambda _: False) -> bytes:
-    """The pickle of a value; `SerializationError` names the part of it that can't be pickled or read back.
+    """Pickle a value; raise `SerializationError` naming the part that can't be pickled or read back.
 
     Many an object can be pickled and not be read: in the store it would look like damage for ever. So what is small is
     read back at once, and what is large if it holds anything of a class that wasn't yet. What can't be read back as it
@@ -66,7 +66,7 @@ def pickled(value: Any, resolver: ClassResolver, is_same: Callable[[Any], bool] 
 
 
 def unpickled(data: bytes, resolver: ClassResolver) -> Any:
-    """What `pickled` was given. Runs code that the pickle names: only for trusted stores."""
+    """Load a pickle made by `pickled`. Runs code that the pickle names: only for trusted stores."""
     try:
         return _Unpickler(io.BytesIO(data), resolver).load()
     except RecursionError:  # pickle itself knows no depth: a constructor or `__setstate__` has called itself
@@ -157,7 +157,7 @@ class _Unpickler(pickle.Unpickler):
 def _pickle(
     value: Any, resolver: ClassResolver, by_attributes: bool = False, kept: dict[int, bool] | None = None
 ) -> tuple[bytes, set[type]]:
-    """The pickle, and the classes of all that is in it; deep nesting is no limit.
+    """Return the pickle of a value nested to any depth, and the classes of all that is in it.
 
     ``kept`` holds what is known already of parts that would be left out if they couldn't be pickled, by ``id``.
     """
@@ -177,7 +177,7 @@ def _pickle(
 def _culprit(
     value: Any, path: str, resolver: ClassResolver, error: Exception, depth: int
 ) -> tuple[str, Any, Exception]:
-    """The innermost part that fails by itself, found by trying the parts one after the other."""
+    """Find the innermost part that fails by itself by trying the parts one after the other."""
     if depth:
         for step, part in islice(_parts(value), _WIDEST):
             try:

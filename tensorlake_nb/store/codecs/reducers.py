@@ -32,7 +32,7 @@ _found: WeakKeyDictionary[type, Reducer | None] = WeakKeyDictionary()
 
 
 def reducer_of(cls: type) -> Reducer | None:
-    """The rule for instances of a class, if there is one."""
+    """Return the rule for instances of a class, if there is one."""
     try:
         return _found[cls]
     except KeyError:
@@ -41,7 +41,7 @@ def reducer_of(cls: type) -> Reducer | None:
 
 
 def bare(value: Any) -> Any:
-    """A value's class and attributes, past ways of its own to be made that don't lead back; else ``NotImplemented``.
+    """Reduce a value to its class and attributes where its own ways can't be undone; else ``NotImplemented``.
 
     Only where attributes are all that there is: types of C may hold more.
     """
@@ -115,7 +115,7 @@ def _figure(value: Any, _: Callable[[Any], bool]) -> Any:
 
 
 def _tensor(value: Any, _: Callable[[Any], bool]) -> Any:
-    """A small part of a large tensor goes without the rest."""
+    """Reduce a small view of a large tensor without the rest of the tensor."""
     torch = sys.modules["torch"]
     if type(value) is not torch.Tensor or value.layout is not torch.strided or value.is_quantized or vars(value):
         return NotImplemented

@@ -16,7 +16,7 @@ LINKS = ("__cause__", "__context__", "__suppress_context__")
 
 
 def exception(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    """An exception with those ``args``; no ``__init__`` written in Python is called: it may take other ones."""
+    """Return an exception with those ``args`` without calling a Python ``__init__``, which may take others."""
     made: Any = _native(cls, "__new__")(cls, *args)
     _native(cls, "__init__")(made, *args)
     return made  # type: ignore[no-any-return]
@@ -29,7 +29,7 @@ def set_attributes(made: Any, state: dict[str, Any]) -> None:
 
 
 def view(data: bytes | bytearray, format_: str, shape: tuple[int, ...]) -> memoryview:
-    """A view of bytes as of one of an array."""
+    """Return a view of bytes in the form of an array's view."""
     plain = memoryview(data)
     return plain if (format_, shape) == ("B", plain.shape) else plain.cast("B").cast(format_, shape)  # type: ignore[call-overload]
 
@@ -45,7 +45,7 @@ def set_masked(made: Any, state: tuple[Any, bool, bool]) -> None:
 
 
 def bare(cls: type) -> Any:
-    """An instance that none of its class's own code has made; its state follows."""
+    """Return an instance that none of its class's own code has made; its state follows."""
     return object.__new__(cls)
 
 
@@ -56,13 +56,13 @@ def torch_bytes(data: bytearray) -> Any:
 
 
 def torch_storage(bytes_: Any, dtype: Any) -> Any:
-    """The same memory as elements of a dtype, as ``torch._utils`` wants it."""
+    """Return the same memory as elements of a dtype, as ``torch._utils`` wants it."""
     torch = importlib.import_module("torch")
     return torch.storage.TypedStorage(wrap_storage=bytes_, dtype=dtype, _internal=True)
 
 
 def _native(cls: type, name: str) -> Any:
-    """The nearest ``__new__`` or ``__init__`` of a class that isn't written in Python."""
+    """Return the nearest ``__new__`` or ``__init__`` of a class that isn't written in Python."""
     for base in cls.__mro__:
         found = vars(base).get(name)
         if found is not None and not isinstance(getattr(found, "__func__", found), types.FunctionType):

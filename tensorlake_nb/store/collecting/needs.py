@@ -21,12 +21,12 @@ NOBODY = 2**31 - 1
 
 
 def names_of(segments: Iterable[bytes]) -> Names:
-    """The set of some segments, by ``"<fingerprint>/<name>"``."""
+    """Return the set of some segments, by ``"<fingerprint>/<name>"``."""
     return np.unique(_hashes(segments))
 
 
 def union(sets: Sequence[Names]) -> Names:
-    """The segments of several sets."""
+    """Return the segments of several sets."""
     return np.unique(np.concatenate(sets)) if sets else names_of(())
 
 

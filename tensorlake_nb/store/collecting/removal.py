@@ -131,7 +131,7 @@ class Collection:
             self.notes.append(f"the record of run {run.run_id} is damaged: {of} kept whole as long as the run is")
 
     def _protect_streams(self, fingerprints: Iterable[str]) -> None:
-        """What the streams of functions name is needed: a run under way may replay them as a whole."""
+        """Protect the segments that streams of functions name: a run under way may replay the streams as a whole."""
         named: list[Names] = []
         for fingerprint in sorted(fingerprints):
             for _, text in texts(self._store, self._stream_files(_streams_of(fingerprint))):
@@ -206,7 +206,7 @@ class Collection:
             yield _Stream(each.path, each.size_bytes, self._is_stream_freed(fingerprint, text))
 
     def _is_stream_freed(self, fingerprint: str, text: bytes | None) -> bool:
-        """Whether a stream's record is of no use: of a function of no run that stays, or naming what isn't there."""
+        """Return True if no remaining run has the stream's function, or its record names missing segments."""
         if fingerprint in self._needs.live:
             return False
         if text is None:

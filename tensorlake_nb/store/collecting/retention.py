@@ -50,7 +50,7 @@ class Retention:
 
     @property
     def drops_runs(self) -> bool:
-        """Whether any run may go."""
+        """True if any run may be removed."""
         return not (self.keep_runs is None and self.older_than_s is None and self.max_bytes is None)
 
 
@@ -73,7 +73,7 @@ class KnownRun:
 
 
 def candidates(runs: Iterable[KnownRun], retention: Retention, now: float) -> list[KnownRun]:
-    """The runs that may go, newest first; without ``max_bytes`` all of them go."""
+    """Return the runs that may be removed, newest first; without ``max_bytes`` all of them are."""
     if not retention.drops_runs:
         return []
     newer: dict[str, int] = {}
@@ -115,7 +115,7 @@ def how_many_fit(kept_bytes: int, sizes: Sequence[int], max_bytes: int | None) -
 def verdict(
     *, is_young: bool, is_live: bool, is_marked: bool, is_committed: bool, is_spooled: bool, is_needed: bool
 ) -> Verdict:
-    """What becomes of a segment. It stays whole if any part of it is needed.
+    """Decide on a segment, which stays whole if any part of it is needed.
 
     Parameters
     ----------

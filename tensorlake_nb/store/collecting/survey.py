@@ -27,7 +27,7 @@ _AT_ONCE, _AT_ONCE_BYTES = 200, 8 * 2**20
 
 
 def names_in(text: bytes) -> Names:
-    """The set of the segments that a text names."""
+    """Return the set of the segments that a text names."""
     return names_of(set(_SEGMENT.findall(text)))
 
 
@@ -71,12 +71,12 @@ class SurveyedRun:
     size_bytes: int = 0
 
     def known(self, *, is_live: bool) -> KnownRun:
-        """What decides whether it goes."""
+        """Return the facts about the run that decide its removal."""
         return KnownRun(self.run_id, self.graph, self.last_at, is_live)
 
 
 def run_names(store: Documents) -> list[str]:
-    """The ids of all runs; what else lies beside them is nobody's business here."""
+    """Return the ids of all runs; other objects beside them are ignored."""
     return [name for name in sorted(store.filesystem.list(RUNS)) if began_at(name) is not None]
 
 
@@ -133,12 +133,12 @@ def survey_run(store: Documents, run_id: str) -> SurveyedRun:
 
 
 def part_number(name: str) -> int | None:
-    """The number of a part of a log, by its name; ``None`` for anything else."""
+    """Return the number of a log's part by its name; ``None`` for anything else."""
     return int(name) if name.isascii() and name.isdigit() else None
 
 
 def is_left(found: Found) -> bool:
-    """Whether an object is one that `LocalFilesystem` writes before it gets its name."""
+    """Return True for a temporary object that `LocalFilesystem` hasn't given its name yet."""
     head, dot, random = found.name.rpartition(".")
     return head.startswith(".") and bool(dot) and re.fullmatch(r"[0-9a-f]{12}", random) is not None
 
@@ -179,7 +179,7 @@ def _of_header(text: bytes) -> tuple[str, dict[str, str], dict[str, Any]]:
 
 
 def _turns(text: bytes) -> Iterator[dict[str, Any]]:
-    """The events of a part that say that the run began, or ended."""
+    """Yield a part's events of the run's beginning or end."""
     for line in text.splitlines():
         if _STARTED in line or _ENDED in line:
             try:

@@ -59,7 +59,7 @@ def _streams_of(fingerprint: str) -> str:
 
 
 def _segments_of(text: bytes) -> list[str]:
-    """The segments that a stream's record names; none for something else."""
+    """Return the segments that a stream's record names; none for anything else."""
     try:
         return [str(name) for name in json.loads(text)["segments"]]
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -120,7 +120,7 @@ class LocalFilesystem:
                 yield Found(where, about.st_size, about.st_mtime)
 
     def _below(self, path: str) -> Names:
-        """What lies directly below a path, the first one last."""
+        """Return the names directly below a path, the first one last."""
         return [f"{path}/{name}" for name in reversed(self._asked("list", path, self._list, path))]
 
     def remove(self, path: str) -> None:
@@ -182,7 +182,7 @@ class LocalFilesystem:
             return data
 
     def _opened(self, path: str) -> io.FileIO:
-        """A file to read; a pipe or a device, from which nothing or no end may ever come, isn't one."""
+        """Open a file to read; refuse a pipe or device, which may give nothing or never end."""
         try:
             handle = os.open(self.path(path), _OLD_FILE)
         except NO_FILE as error:
@@ -256,7 +256,7 @@ def opened(target: str, flags: int) -> int:
 
 
 def _holds(file: io.FileIO, data: Buffer) -> bool:
-    """Whether a file's bytes are these."""
+    """Return True if a file consists of these bytes."""
     view = memoryview(data).cast("B")
     if os.fstat(file.fileno()).st_size != len(view):
         return False

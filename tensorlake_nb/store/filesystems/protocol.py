@@ -54,10 +54,10 @@ class Filesystem(Protocol):
     is_shared: bool
 
     def get(self, path: str) -> bytes:
-        """The whole object; `FileNotFoundError` if there is none."""
+        """Return the whole object; raise `FileNotFoundError` if there is none."""
 
     def get_writable(self, path: str) -> bytearray:
-        """The whole object as memory that a value can be made of without another copy."""
+        """Return the whole object as memory that a value can be made of without another copy."""
 
     def get_many(self, paths: Sequence[str], *, most_bytes: int | None = None) -> list[bytes | None]:
         """Whole objects, ``None`` for each that is missing.

@@ -77,7 +77,7 @@ class Patience:
         return 0.0 if self._unwell_since is None else self._clock() - self._unwell_since
 
     def well(self) -> None:
-        """It has answered: the next trouble is waited for anew."""
+        """Note that the store answered; the next outage gets a full deadline."""
         self._unwell_since = None
 
     def wait_s(self, tries: int, waits_s: Sequence[float]) -> float | None:
@@ -120,7 +120,7 @@ def patient(patience: Patience) -> Iterator[None]:
 
 
 def passes(error: Exception) -> bool:
-    """Whether an operating system's error may pass by itself."""
+    """Return True if an operating system's error may pass by itself."""
     return isinstance(error, OSError) and error.errno in _PASSING_NUMBERS
 
 
@@ -200,12 +200,12 @@ def listed(get_many: Callable[[Sequence[str]], list[bytes | None]], paths: Seque
 
 
 def is_final(error: Exception) -> bool:
-    """Whether asking again can't change it."""
+    """Return True if a retry can't change the error."""
     return isinstance(error, FINAL) or (isinstance(error, OSError) and error.errno in _FINAL_NUMBERS)
 
 
 def unavailable(doing: str, where: str, error: Exception, waited_s: float = 0.0) -> StoreUnavailableError:
-    """What to raise for what a filesystem has raised."""
+    """Return the error to raise for a filesystem's exception."""
     said = _advice(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
     asked = f" It was asked again for {waited_s:.0f} s." if waited_s >= 1 else ""
     return StoreUnavailableError(f"can't {doing} {where}: {said.rstrip('.')}.{asked}")

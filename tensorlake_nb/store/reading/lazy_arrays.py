@@ -88,7 +88,7 @@ class _ReadOnly(ZarrStore):
         return True
 
     def object(self, key: str) -> bytes | None:
-        """What lies under a key; ``None`` if there is nothing."""
+        """Return the object under a key; ``None`` if there is none."""
         raise NotImplementedError
 
     def keys(self) -> Iterable[str]:
@@ -191,7 +191,7 @@ def open_array(store: StoredOutputs, spans: Sequence[Span]) -> Any:
 
 
 def open_zarr(store: StoredOutputs, spans: Sequence[Span]) -> Any:
-    """The same as one ``zarr.Array``, wherever the outputs lie: see `Store.open_zarr`."""
+    """Return outputs as one ``zarr.Array``, wherever they lie: see `Store.open_zarr`."""
     parts = _rows(store, spans)
     whole = None if parts is None else _whole(store, parts)
     if whole is not None:
@@ -207,7 +207,7 @@ _Part = tuple[Segment, Layout, int, int]
 
 
 def _whole(store: StoredOutputs, parts: Sequence[_Part]) -> Any:
-    """The stored array, if the outputs are all its rows."""
+    """Return the stored array if the outputs are all its rows."""
     segment, layout, start, stop = parts[0]
     if len(parts) > 1 or (start, stop) != (0, layout.shape[0]):
         return None
@@ -215,7 +215,7 @@ def _whole(store: StoredOutputs, parts: Sequence[_Part]) -> Any:
 
 
 def _rows(store: StoredOutputs, spans: Sequence[Span]) -> list[_Part] | None:
-    """The rows of arrays that the outputs are, neighbours joined; ``None`` if some are kept otherwise."""
+    """Return the array rows that make up the outputs, neighbours joined; ``None`` if some are kept otherwise."""
     found: list[_Part] = []
     _shape(store, spans)
     for span in spans:
@@ -233,7 +233,7 @@ def _rows(store: StoredOutputs, spans: Sequence[Span]) -> list[_Part] | None:
 
 
 def _shape(store: StoredOutputs, spans: Sequence[Span]) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """The dtype and shape of all the outputs.
+    """Return the dtype and shape of all the outputs.
 
     Raises
     ------

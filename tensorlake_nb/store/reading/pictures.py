@@ -21,12 +21,12 @@ _MOST_SHOWN = 16
 
 
 def encoded_pictures(pictures: list[Picture]) -> Encoded:
-    """The pictures of one output as they are kept."""
+    """Encode the pictures of one output for the store."""
     return encode(pictures, digest=digest(pictures))
 
 
 def pictures_of(store: StoredOutputs, spans: Iterable[Span]) -> tuple[Picture, ...]:
-    """The pictures of some outputs, the first ones, as far as any were kept and can be read; never raises for them."""
+    """Return the first pictures of some outputs that were kept and can be read; never raise for them."""
     found: list[Picture] = []
     try:
         for span in spans:
@@ -44,7 +44,7 @@ def pictures_of(store: StoredOutputs, spans: Iterable[Span]) -> tuple[Picture, .
 
 
 def _checked(values: list[Any]) -> list[Picture]:
-    """What is read as pictures, without what isn't any."""
+    """Return the valid pictures among decoded data."""
     listed = [value for held in values if isinstance(held, list) for value in held]
     return [value for value in listed if isinstance(value, dict) and all(map(_is_part, value.items()))]
 

@@ -34,7 +34,7 @@ class Reader:
         self.lying: Recent[str] = Recent(_MOST_LYING)
 
     def stored(self, segment: Segment, output: int) -> bytes | np.ndarray[Any, Any]:
-        """An output's encoded bytes, or its array, as memory of its own.
+        """Return an output's encoded bytes, or its array, as memory of its own.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class Reader:
         return array.reshape(layout.shape[1:])
 
     def payload(self, segment: Segment, start: int, stop: int) -> bytes:
-        """Some bytes of a segment's payload."""
+        """Return some bytes of a segment's payload."""
         _refuse_bomb(segment, segment.layouts[PAYLOAD], stop - start)
         return self._bytes(segment, segment.layouts[PAYLOAD], start, stop)
 
@@ -100,7 +100,7 @@ class Reader:
             self.lying.put(item.digest, path, 1)
 
     def _checked(self, segment: Segment, path: str, raw: Data | None, layout: Layout) -> Data | bytes:
-        """An object that was read, verified; where it lies is remembered."""
+        """Read and verify an object, remembering where it lies."""
         data = verified(segment, path, raw, layout)
         self.note(f"{segment_path(segment.name)}/{path}", segment.objects[path])
         return data
@@ -110,7 +110,7 @@ class Reader:
         return verified(segment, path, self._raw(segment, path, self._filesystem.get), None)
 
     def _whole(self, segment: Segment, layout: Layout, index: tuple[int, ...]) -> np.ndarray[Any, Any]:
-        """A large array that is one chunk, without a copy."""
+        """Return a large array that is one chunk, without a copy."""
         path = layout.object_name(index)
         data = self._checked(segment, path, self._raw(segment, path, self._filesystem.get_writable), layout)
         return np.frombuffer(data, dtype=layout.dtype).reshape(layout.shape[1:])
@@ -155,7 +155,7 @@ def _refuse_bomb(segment: Segment, layout: Layout, size_bytes: int) -> None:
 
 
 def verified(segment: Segment, path: str, raw: Data | None, layout: Layout | None) -> Data | bytes:
-    """An object's bytes (decompressed, given its layout), once length and digest are right.
+    """Return an object's bytes (decompressed, given its layout), once length and digest are right.
 
     Raises
     ------

@@ -16,10 +16,10 @@ class StoredOutputs(Protocol):
     def url(self) -> str: ...
 
     def segment(self, name: str) -> Segment:
-        """The record of a segment, verified."""
+        """Return the verified record of a segment."""
 
     def read(self, spans: Iterable[Span]) -> list[Any]:
-        """The values of some outputs."""
+        """Return the values of some outputs."""
 
     def stored_object(self, segment: Segment, path: str) -> bytes:
         """One object of a segment, verified."""

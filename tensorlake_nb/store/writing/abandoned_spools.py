@@ -89,7 +89,7 @@ def _is_alive(contents: SpoolContents, touched: float, locked: bool) -> bool:
 
 
 def _is_still(handle: int, path: str) -> bool:
-    """Whether the file is still the one under that name, and not recovered and removed since it was opened."""
+    """Return True if the file still has that name: no process recovered and removed it since it was opened."""
     try:
         found = os.stat(path)
     except FileNotFoundError:

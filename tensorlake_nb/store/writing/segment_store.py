@@ -39,7 +39,7 @@ class SegmentStore(Protocol):
     def largest_remembered_bytes(self) -> int: ...
 
     def is_known(self, digest: bytes) -> bool:
-        """Whether objects of such a value may lie here already."""
+        """Return True if objects of such a value may lie here already."""
 
     def put_object(self, path: str, data: Buffer, item: StoredObject) -> None:
         """Put an object of a segment, or give an equal one that is there a second name."""
@@ -56,7 +56,7 @@ class SegmentStore(Protocol):
         """Write entries as a segment of a writer that is gone; None where there is nothing to write."""
 
     def segments_of(self, fingerprint: str, writer: str | None = None) -> list[Segment]:
-        """The usable segments of a function, of one writer or of all."""
+        """Return the usable segments of a function, of one writer or of all."""
 
     def completed(self, outcome: TaskOutcome) -> TaskOutcome:
         """Fill in what a segment only refers to."""
@@ -64,7 +64,7 @@ class SegmentStore(Protocol):
     def left_by(
         self, fingerprint: str, writer: str, own_spool: str | None
     ) -> tuple[dict[TaskKey, TaskOutcome], tuple[bytes, ...]]:
-        """What earlier writers of a name had committed, and the keys of what they were at."""
+        """Return the tasks that earlier writers of a name committed, and the keys of those they had begun."""
 
     def remember_value(self, value: Encoded) -> None:
         """Keep a value in memory for a while."""
