@@ -47,6 +47,16 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _validated() -> Iterator[None]:
+    """Hold the invariants of a run's state after each event of whatever is driven in this process."""
+    from tests.support.validated import evolve_validated  # tests of packaging may come to pass without numpy
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tensorlake_nb.core.planning.turn.evolve", evolve_validated)
+        yield
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[dict[str, Any]]:
     """An S3 server on loopback with an empty bucket, and how to reach it."""

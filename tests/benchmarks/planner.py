@@ -15,7 +15,7 @@ import heapq
 import json
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tensorlake_nb import tensorlake_function
@@ -33,10 +33,10 @@ from tensorlake_nb.core.planning.events import (
     Sealed,
     SlotsKnown,
 )
-from tensorlake_nb.core.planning.evolve import evolve
-from tensorlake_nb.core.planning.instructions import Probe, Seal, Submit
-from tensorlake_nb.core.planning.planner import next_instructions
+from tensorlake_nb.core.planning.instructions import Gather, Probe, Seal, Submit
+from tensorlake_nb.core.planning.node_state import NodeState
 from tensorlake_nb.core.planning.run_state import RunState
+from tensorlake_nb.core.planning.turn import Performer, Turn
 
 #: What a store's and a scheduler's answer take (s), and how often the driver turns (s).
 ANSWER_S = 0.002
@@ -82,7 +82,7 @@ class Figures:
         }
 
 
-class Paper:
+class Paper(Performer):
     """A cluster and a store that answer at once, batch by batch."""
 
     def __init__(self, workers: int, elements: int, element_s: float, *, folds: bool = True) -> None:
@@ -90,6 +90,7 @@ class Paper:
         if folds:
             graph.add_edge(worked, total)
         self.state = RunState.fresh(plan_graph(graph.freeze()))
+        self._turn = Turn(self.state, self)
         self.workers, self.elements, self.element_s = workers, elements, element_s
         self.now = self.driver_s = 0.0
         self.instructions = self.batches = 0
@@ -104,13 +105,10 @@ class Paper:
         self._fold(SlotsKnown(self.workers))
         while self.state.status is None:
             began = time.perf_counter()
-            wanted = next_instructions(self.state, self.now)
-            for instruction in wanted:
-                evolve(self.state, instruction.event(self.now))
+            wanted = self._turn.plan(self.now)
             self.driver_s += time.perf_counter() - began
             self.instructions += len(wanted)
-            for instruction in wanted:
-                self._perform(instruction)
+            self._turn.perform(wanted)
             if self.state.status is not None or not self._coming:
                 continue
             until = self._coming[0][0] + TURN_S
@@ -131,23 +129,27 @@ class Paper:
 
     def _fold(self, event: Event) -> None:
         began = time.perf_counter()
-        evolve(self.state, event)
+        self._turn.fold(event)
         self.driver_s += time.perf_counter() - began
 
     def _later(self, at: float, event: Callable[[], Event]) -> None:
         self._number += 1
         heapq.heappush(self._coming, (at, self._number, event))
 
-    def _perform(self, instruction: object) -> None:
-        match instruction:
-            case Probe(node, slices):
-                self._later(self.now + ANSWER_S, lambda: Probed(node, (), slices))
-            case Seal(node):
-                folds = self.state.nodes[node].plan.kind == "fold"
-                chunk = Chunk((0,), 1, 1, 1, (Span("acc", 0, 1),)) if folds else None
-                self._later(self.now + ANSWER_S, lambda: Sealed(node, chunk))
-            case Submit():
-                self._compute(instruction)
+    def probe(self, order: Probe) -> None:
+        self._later(self.now + ANSWER_S, lambda: Probed(order.node, (), order.slices))
+
+    def gather(self, order: Gather) -> None:
+        raise AssertionError("nothing is joined here")
+
+    def seal(self, order: Seal, node: NodeState) -> None:
+        chunk = Chunk((0,), 1, 1, 1, (Span("acc", 0, 1),)) if node.plan.kind == "fold" else None
+        self._later(self.now + ANSWER_S, lambda: Sealed(order.node, chunk))
+
+    def submit(self, orders: Sequence[Submit]) -> tuple[()]:
+        for order in orders:
+            self._compute(order)
+        return ()
 
     def _compute(self, order: Submit) -> None:
         self.batches += 1

@@ -23,7 +23,7 @@ from tensorlake_nb.core.planning.run_state import RunState
 from tensorlake_nb.engine.calls import loaded as functions
 from tensorlake_nb.engine.cluster.session import Session
 from tensorlake_nb.engine.cluster.settings import read_settings
-from tensorlake_nb.engine.driving.inline import begin, drive_inline
+from tensorlake_nb.engine.driving.inline import drive_inline
 from tensorlake_nb.engine.driving.launch import make_desk_of
 from tests.support.reference import (
     KINDS,
@@ -99,7 +99,6 @@ class Bench:
         self.resolver = resolver
         if weather is not None:
             return Weather(state, desk, weather, slots=weather.randint(1, 4), loss=loss).drive()
-        begin(state, desk)
         drive_inline(state, desk)
         return state
 

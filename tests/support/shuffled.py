@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 
 from tensorlake_nb.core.batches.batch import Batch, Receipt
 from tensorlake_nb.core.batches.messages import Lost
 from tensorlake_nb.core.planning.events import Event, PartArrived, RunStarted, SlotsKnown
-from tensorlake_nb.core.planning.instructions import Gather, Instruction, Probe, Seal, Submit
-from tensorlake_nb.core.planning.planner import next_instructions
+from tensorlake_nb.core.planning.instructions import Gather, Probe, Seal, Submit
+from tensorlake_nb.core.planning.node_state import NodeState
 from tensorlake_nb.core.planning.run_state import RunState
+from tensorlake_nb.core.planning.turn import Performer, Turn
 from tensorlake_nb.engine.calls.caller import Host
 from tensorlake_nb.engine.calls.reporting import Message, PartDone
 from tensorlake_nb.engine.desk.desk import Desk
 from tensorlake_nb.engine.worker.execute import execute
-from tests.support.validated import Validated
 
 Step = Callable[[], Event | None]
 
 
-class Weather:
+class Weather(Performer):
     """One run, driven on a clock of its own.
 
     Parameters
@@ -38,18 +39,14 @@ class Weather:
         self._desk_work: deque[Step] = deque()  # the desk has one thread: first come, first served
         self._running: list[deque[Step]] = []
         self.batches: list[Batch] = []
-        self._validated = Validated()
-        self._validated.fold(state, RunStarted(desk.run_id, 0.0))
-        self._validated.fold(state, SlotsKnown(slots))
+        self._turn = Turn(state, self)
+        self._turn.fold(RunStarted(desk.run_id, 0.0))
+        self._turn.fold(SlotsKnown(slots))
 
     def drive(self) -> RunState:
         """Drive the run to its end."""
         while self.state.status is None:
-            instructions = next_instructions(self.state, self._now)
-            for instruction in instructions:
-                self._validated.fold(self.state, instruction.event(self._now))
-            for instruction in instructions:
-                self._take(instruction)
+            instructions = self._turn.take(self._now)
             self.desk.beat()
             if not self._advance() and not instructions:
                 due = self.state.next_due(self._now)
@@ -57,16 +54,18 @@ class Weather:
                 self._now = max(due, self._now)
         return self.state
 
-    def _take(self, instruction: Instruction) -> None:
-        match instruction:
-            case Probe():
-                self._desk_work.append(lambda: self.desk.probe(instruction))
-            case Gather():
-                self._desk_work.append(lambda: self.desk.gather(instruction))
-            case Seal(node):
-                self._desk_work.append(lambda: self.desk.seal(instruction, self.state.nodes[node]))
-            case Submit():
-                self._desk_work.append(lambda: self._begin(instruction))
+    def probe(self, order: Probe) -> None:
+        self._desk_work.append(lambda: self.desk.probe(order))
+
+    def gather(self, order: Gather) -> None:
+        self._desk_work.append(lambda: self.desk.gather(order))
+
+    def seal(self, order: Seal, node: NodeState) -> None:
+        self._desk_work.append(lambda: self.desk.seal(order, node))
+
+    def submit(self, orders: Sequence[Submit]) -> tuple[()]:
+        self._desk_work.extend(partial(self._begin, order) for order in orders)
+        return ()
 
     def _advance(self) -> bool:
         choices: list[deque[Step]] = [*self._running]
@@ -78,7 +77,7 @@ class Weather:
         event = work.popleft()()
         self._running = [each for each in self._running if each]
         if event is not None and not (isinstance(event, PartArrived) and not self._is_under_way(event.number)):
-            self._validated.fold(self.state, event)
+            self._turn.fold(event)
         return True
 
     def _is_under_way(self, number: int) -> bool:

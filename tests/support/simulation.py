@@ -6,7 +6,7 @@ import heapq
 import random
 from bisect import bisect
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from tensorlake_nb.core.batches.batch import FailureKind, Span
@@ -27,10 +27,10 @@ from tensorlake_nb.core.planning.events import (
     Sealed,
     SlotsKnown,
 )
-from tensorlake_nb.core.planning.instructions import End, Gather, Halt, Instruction, Probe, Seal, Submit
-from tensorlake_nb.core.planning.planner import next_instructions
+from tensorlake_nb.core.planning.instructions import Gather, Instruction, Probe, Seal, Submit
+from tensorlake_nb.core.planning.node_state import NodeState
 from tensorlake_nb.core.planning.run_state import RunState
-from tests.support.validated import Validated
+from tensorlake_nb.core.planning.turn import Performer, Turn
 
 #: Seconds that the fake store and scheduler take to answer.
 ANSWER_S = 0.001
@@ -38,7 +38,7 @@ DASK_S = 0.002
 
 
 @dataclass
-class World:
+class World(Performer):
     """What happens to whom, decided by one seed.
 
     Attributes
@@ -73,7 +73,6 @@ class World:
 
     def __post_init__(self) -> None:
         self.state = RunState.fresh(self.plan)
-        self._validated = Validated()
         self.now = 0.0
         self.called: Counter[tuple[str, tuple[int, ...]]] = Counter()
         self.instructions: list[Instruction] = []
@@ -91,19 +90,17 @@ class World:
 
     def run(self) -> RunState:
         """Run to the end; fails if the planner asks for something that it asked for before."""
-        self._fold(RunStarted("simulated", self.now))
-        self._fold(SlotsKnown(self.workers))
+        turn = Turn(self.state, self, self.record)
+        turn.fold(RunStarted("simulated", self.now))
+        turn.fold(SlotsKnown(self.workers))
         while self.state.status is None:
-            wanted = next_instructions(self.state, self.now)
-            for instruction in wanted:
-                self.instructions.append(instruction)
-                self._fold(instruction.event(self.now))
-                self._perform(instruction)
+            wanted = turn.take(self.now)
+            self.instructions += wanted
             self._ready.append((self.now, sum(node.n_ready for node in self.state.nodes.values())))
             due = self.state.next_due(self.now)
             if self._coming and (due is None or self._coming[0][0] <= due):
                 self.now, _, event = heapq.heappop(self._coming)
-                self._fold(event())
+                turn.fold(event())
             elif due is not None and not wanted:
                 self.now = max(self.now, due)
             else:
@@ -123,35 +120,37 @@ class World:
                     found.append((worker, end))
         return found
 
-    def _fold(self, event: Event) -> None:
-        self._validated.fold(self.state, event)
+    def record(self, event: Event) -> None:
+        """Hear of each event before it is folded."""
 
     def _later(self, at: float, event: Callable[[], Event]) -> None:
         self._order += 1
         heapq.heappush(self._coming, (at, self._order, event))
 
-    def _perform(self, instruction: Instruction) -> None:
-        match instruction:
-            case Probe(node, slices):
-                theirs = [piece for piece in slices if piece in self.held and self._random.random() < 0.5]
-                chunks = tuple(replace(chunk, computed=0, replayed=1) for chunk in self._chunks(node, singles(theirs)))
-                missing = tuple(piece for piece in slices if piece not in theirs)
-                self._later(self.now + ANSWER_S, lambda: Probed(node, chunks, missing))
-            case Gather(node, slices, _):
-                size = sum(piece.size for piece in slices)
-                number = self.state.nodes[node].gathered
-                self._later(self.now + ANSWER_S, lambda: Gathered(node, number, -(-size // FAN_IN)))
-            case Seal(node):
-                folds = self.plan.nodes[node].kind == "fold"
-                chunk = Chunk((0,), 1, 1, 1, (Span("acc", 0, 1),)) if folds else None
-                self._later(self.now + ANSWER_S, lambda: Sealed(node, chunk))
-            case Submit() if self.crowded and self._random.random() < self.crowded:
-                self._hold(instruction)
-            case Submit():
-                self.submitted.append((self.now, instruction))
-                self._compute(instruction)
-            case Halt() | End():
-                pass
+    def probe(self, order: Probe) -> None:
+        node, slices = order.node, order.slices
+        theirs = [piece for piece in slices if piece in self.held and self._random.random() < 0.5]
+        chunks = tuple(replace(chunk, computed=0, replayed=1) for chunk in self._chunks(node, singles(theirs)))
+        missing = tuple(piece for piece in slices if piece not in theirs)
+        self._later(self.now + ANSWER_S, lambda: Probed(node, chunks, missing))
+
+    def gather(self, order: Gather) -> None:
+        size = sum(piece.size for piece in order.slices)
+        number = self.state.nodes[order.node].gathered
+        self._later(self.now + ANSWER_S, lambda: Gathered(order.node, number, -(-size // FAN_IN)))
+
+    def seal(self, order: Seal, node: NodeState) -> None:
+        chunk = Chunk((0,), 1, 1, 1, (Span("acc", 0, 1),)) if node.plan.kind == "fold" else None
+        self._later(self.now + ANSWER_S, lambda: Sealed(order.node, chunk))
+
+    def submit(self, orders: Sequence[Submit]) -> tuple[()]:
+        for order in orders:
+            if self.crowded and self._random.random() < self.crowded:
+                self._hold(order)
+            else:
+                self.submitted.append((self.now, order))
+                self._compute(order)
+        return ()
 
     def _hold(self, order: Submit) -> None:
         size = sum(piece.size for piece in order.slices)

@@ -1,7 +1,7 @@
-"""The loop of a run: plan, record, evolve, perform.
+"""The loop of a run: take a turn, hear what has happened, fold it, take the next turn.
 
-One coroutine folds events into the run state and asks the planner what to do. What needs the store or the cluster
-is done on two threads of the run's own, and comes back as an event or a message; nothing else changes the state.
+One coroutine folds events into the run state and asks the planner what to do. What needs the store or the cluster is
+done by the run's `Hands`, and comes back as an event or a message; nothing else changes the state.
 """
 
 from __future__ import annotations
@@ -12,28 +12,25 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from tensorlake_nb.core.batches import messages as ms
-from tensorlake_nb.core.batches.batch import Batch, FailureKind
-from tensorlake_nb.core.batches.messages import Message, Order
+from tensorlake_nb.core.batches.batch import FailureKind
+from tensorlake_nb.core.batches.messages import Message
 from tensorlake_nb.core.functions.policy import Placement
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.planning import events as ev
 from tensorlake_nb.core.planning.events import Event
-from tensorlake_nb.core.planning.evolve import evolve
-from tensorlake_nb.core.planning.instructions import End, Gather, Halt, Instruction, Probe, Seal, Submit
-from tensorlake_nb.core.planning.planner import next_instructions
+from tensorlake_nb.core.planning.instructions import Halt
 from tensorlake_nb.core.planning.run_state import RunState
+from tensorlake_nb.core.planning.turn import Turn
 from tensorlake_nb.engine.desk.desk import Desk
 from tensorlake_nb.engine.driving.backend import Backend
+from tensorlake_nb.engine.driving.hands import Answer, Hands
 from tensorlake_nb.engine.driving.recorder import Recorder
 from tensorlake_nb.errors import CheckpointNotFoundError, ClusterError, CorruptCheckpointError, TensorlakeError
 from tensorlake_nb.store.claims.meeting import Sharing
-from tensorlake_nb.store.filesystems.retrying import Patience, patient
+from tensorlake_nb.store.filesystems.retrying import Patience
 from tensorlake_nb.store.owner import Owner, this_process
 
 logger = logging.getLogger(__name__)
@@ -42,18 +39,8 @@ logger = logging.getLogger(__name__)
 _MOST_RESTARTS = 3
 #: After how long a silence the cluster is looked at (s).
 _LOOK_AFTER_S = 2.0
-#: How often the cluster is told what is left to hand over (s).
-_TELL_EVERY_S = 1.0
 #: How long running calls may take to end after a cancellation (s) before their workers are ended.
 CANCEL_GRACE_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What a desk has to say; it counts as long as that desk is the run's own."""
-
-    desk: Desk
-    content: Event | BaseException
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +48,7 @@ class _Force:
     """A cancellation has waited long enough."""
 
 
-_Heard = Event | Message | _Answer | _Force | BaseException
+_Heard = Event | Message | Answer | _Force | BaseException
 
 
 class Driver:
@@ -100,27 +87,24 @@ class Driver:
         self.exception: BaseException | None = None
         #: By function and element what calls have raised, as pickles; filled by the desk.
         self.raised: Mapping[tuple[str, int], bytes] = {} if raised is None else raised
-        self._run_id, self._make_desk, self._recorder, self._clock = run_id, make_desk, recorder, clock
-        self._placements, self._resumed, self._owner = placements, resumed, owner or this_process()
-        self._sharing = sharing
+        self._run_id, self._recorder, self._clock = run_id, recorder, clock
+        self._resumed, self._owner, self._sharing = resumed, owner or this_process(), sharing
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inbox: asyncio.Queue[_Heard] = asyncio.Queue()
         self._early: list[_Heard] = []
         self._lock = threading.Lock()
-        self._backend = make_backend(self._post)
-        self._desk: Desk
-        self._desk_thread = ThreadPoolExecutor(1, thread_name_prefix="tensorlake-nb-store")
-        self._backend_thread = ThreadPoolExecutor(1, thread_name_prefix="tensorlake-nb-cluster")
+        self._patience = Patience(store_patience_s, is_over=lambda: self.state.stopping == "cancelled")
+        self._hands = Hands(
+            make_desk, make_backend(self._post), self._post, state.plan, placements, self._patience, sharing, clock
+        )
+        self._turn = Turn(state, self._hands, recorder.record)
         self._restarts: Counter[str] = Counter()
         self._give_up_at: float | None = None
         #: Batches whose end is at the desk: what else is said of them comes too late.
         self._ended: set[int] = set()
-        self._is_halted = False
         self._store_awaited_until = 0.0
-        self._has_backlog, self._tell_again_at = False, 0.0
         #: What the run waits for, where the cluster does nothing for it.
         self.waits_for = ""
-        self._patience = Patience(store_patience_s, is_over=lambda: self.state.stopping == "cancelled")
 
     @property
     def awaits_store(self) -> bool:
@@ -141,11 +125,8 @@ class Driver:
                 self._take(self._inbox.get_nowait())
             while self.state.status is None:
                 planned_at = self._clock()
-                instructions = next_instructions(self.state, planned_at)
-                for instruction in instructions:
-                    self._apply(instruction.event(self._clock()))
-                self._perform(instructions)
-                self._tell_backlog(planned_at)
+                instructions = self._turn.take(planned_at)
+                self._hands.tell_backlog(self.state.backlog, planned_at)
                 if any(isinstance(instruction, Halt) for instruction in instructions):
                     continue  # nobody answers it, and if nothing is under way there is nothing to wait for
                 if self.state.status is None:
@@ -176,100 +157,15 @@ class Driver:
                 self._loop.call_soon_threadsafe(self._inbox.put_nowait, message)
 
     def _begin(self, *, resumed: bool) -> None:
-        self._desk = self._make_desk()
-        self._apply(ev.RunStarted(self._run_id, self._clock(), resumed, self._owner))
-
-    def _apply(self, event: Event) -> None:
-        """An event is recorded, folded into the state, and only then acted on."""
-        self._recorder.record(event)
-        evolve(self.state, event)
-
-    # -- acting --
-
-    def _perform(self, instructions: tuple[Instruction, ...]) -> None:
-        orders = [order for order in instructions if isinstance(order, Submit)]
-        for instruction in instructions:
-            match instruction:
-                case Probe():
-                    self._at_desk(self._desk.probe, instruction)
-                case Gather():
-                    self._at_desk(self._desk.gather, instruction)
-                case Seal():
-                    self._at_desk(self._desk.seal, instruction, self.state.nodes[instruction.node])
-                case Halt(reason):
-                    self._halt(reason)
-                case Submit() | End():
-                    pass
-        if orders:
-            self._at_desk(self._submit, self._desk, orders)
-
-    def _tell_backlog(self, now: float) -> None:
-        """Let a cluster that scales itself know what is left to hand over."""
-        backlog = self.state.backlog
-        if now >= self._tell_again_at if backlog[1] else self._has_backlog:  # it stops counting if it isn't told again
-            self._has_backlog, self._tell_again_at = backlog[1] > 0, now + _TELL_EVERY_S
-            self._backend_thread.submit(_quietly, partial(self._backend.backlog, *backlog))
-
-    def _at_desk(self, work: Callable[..., Event | None], *args: Any) -> None:
-        """Do something on the store's thread; its event comes back through the inbox."""
-        self._desk_thread.submit(self._try, self._desk, work, *args)
-
-    def _try(self, desk: Desk, work: Callable[..., Event | None], *args: Any) -> None:
-        if desk is not self._desk:
-            return  # damage was found meanwhile, and the run began again
-        try:
-            with patient(self._patience):
-                event = work(*args)
-        except BaseException as error:
-            self._post(_Answer(desk, error))
-            return
-        if event is not None:
-            self._post(_Answer(desk, event))
+        self._hands.begin()
+        self._turn.fold(ev.RunStarted(self._run_id, self._clock(), resumed, self._owner))
 
     async def _beat(self) -> None:
         """Let other runs on the store know that this one is driven."""
         while self._sharing is not None:
             await asyncio.sleep(self._sharing.beat_s)
             is_idle = not any(node.is_busy for node in self.state.nodes.values())
-            self._at_desk(_quietly, partial(self._desk.beat, is_idle=is_idle))
-
-    def _submit(self, desk: Desk, orders: list[Submit]) -> None:
-        batches: list[tuple[Submit, Batch]] = []
-        for order in orders:
-            held = desk.claim(order, self._clock())
-            if held is None:
-                batches.append((order, desk.batch(order)))
-            else:
-                self._post(_Answer(desk, held))
-        ready = [
-            Order(
-                order.number,
-                batch,
-                order.priority,
-                self._placements[order.node],
-                is_lasting=self.state.plan.nodes[order.node].lone,
-            )
-            for order, batch in batches
-        ]
-        self._backend_thread.submit(self._hand_over, ready)
-
-    def _hand_over(self, orders: list[Order]) -> None:
-        if self._is_halted:  # the backend was told to stop before it heard of these
-            for order in orders:
-                self._post(ms.Lost(order.number, "it was withdrawn before it began"))
-            return
-        try:
-            self._backend.submit(orders)
-        except BaseException as error:
-            self._post(error)
-
-    def _halt(self, reason: str) -> None:
-        self._is_halted = True
-        if self._sharing is not None:
-            self._sharing.interrupt()
-        if reason == "cancelled" and self._give_up_at is None:
-            self._give_up_at = self._clock() + CANCEL_GRACE_S
-        self._backend_thread.submit(_quietly, partial(self._backend.halt, interrupt=reason == "cancelled"))
+            self._hands.beat(is_idle=is_idle)
 
     # -- hearing --
 
@@ -284,7 +180,7 @@ class Driver:
             message = await asyncio.wait_for(self._inbox.get(), timeout)
         except TimeoutError:
             if timeout == _LOOK_AFTER_S:
-                self._backend.look()
+                self._hands.look()
             self._give_up()
             return
         self._take(message)
@@ -299,34 +195,34 @@ class Driver:
         self._give_up_at = None
         numbers = [number for node in self.state.nodes.values() for number in node.under_way]
         if numbers:
-            self._backend_thread.submit(_quietly, partial(self._backend.abandon, numbers))
+            self._hands.abandon(numbers)
 
     def _take(self, message: _Heard) -> None:
         now = self._clock()
         match message:
-            case _Answer(desk, content):
-                if desk is self._desk:  # else damage was found meanwhile, and the run began again
+            case Answer(desk, content):
+                if desk is self._hands.desk:  # else damage was found meanwhile, and the run began again
                     self._take(content)
             case _Force():
                 self._give_up_at = now
             case BaseException():
                 self._break(message)
             case ms.Ready(slots):
-                self._apply(ev.SlotsKnown(slots))
+                self._turn.fold(ev.SlotsKnown(slots))
             case ms.Started(number, worker):
                 self._if_under_way(number, ev.BatchStarted(number, worker, now))
             case ms.Progress(number, current, total):
                 self._if_under_way(number, ev.ProgressMade(number, current, total))
             case ms.PartFinished(number, receipt):
                 if self._is_under_way(number):
-                    self._at_desk(self._desk.part, number, receipt)
+                    self._hands.at_desk(self._hands.desk.part, number, receipt)
             case ms.Finished(number, receipts):
                 if self._ends(number):
-                    self._at_desk(self._desk.settle, number, receipts, now)
+                    self._hands.at_desk(self._hands.desk.settle, number, receipts, now)
             case ms.Lost(number):
                 if self._ends(number):
                     is_stopping = self.state.stopping is not None
-                    self._at_desk(self._desk.recover, message, now, is_stopping)
+                    self._hands.at_desk(self._hands.desk.recover, message, now, is_stopping)
             case ms.StoreAwaited(seconds):
                 self._store_awaited_until = max(self._store_awaited_until, now + seconds)
             case ms.Waits(what):
@@ -346,7 +242,7 @@ class Driver:
     def _fold(self, event: Event) -> None:
         if isinstance(event, ev.PartArrived) and not self._is_under_way(event.number):
             return
-        self._apply(event)
+        self._turn.fold(event)
         if isinstance(event, (ev.BatchEnded, ev.BatchLost)):
             self._ended.discard(event.number)
         if isinstance(event, ev.BatchEnded):
@@ -357,11 +253,13 @@ class Driver:
                 if failure.kind is FailureKind.DAMAGE
             ]
             if damaged and self.state.halted:  # what is damaged is put aside; the next run computes it
-                self._apply(ev.DamageFound(damaged[0].error))
+                self._turn.fold(ev.DamageFound(damaged[0].error))
             elif damaged:
                 self._begin_again(damaged[0].error)
         if isinstance(event, ev.StopRequested):
-            self._halt(event.reason)
+            if event.reason == "cancelled" and self._give_up_at is None:
+                self._give_up_at = self._clock() + CANCEL_GRACE_S
+            self._hands.halt(event.reason)
 
     def _is_under_way(self, number: int) -> bool:
         name = self.state.node_of.get(number)
@@ -369,13 +267,13 @@ class Driver:
 
     def _if_under_way(self, number: int, event: Event) -> None:
         if self._is_under_way(number):
-            self._apply(event)
+            self._turn.fold(event)
 
     # -- when something is wrong --
 
     def _break(self, error: BaseException) -> None:
         if isinstance(error, ClusterError) and self.state.stopping is not None:  # it was about to end anyway
-            self._apply(ev.RunEnded(self.state.stopping, self._clock()))
+            self._turn.fold(ev.RunEnded(self.state.stopping, self._clock()))
             return
         if not isinstance(error, (CorruptCheckpointError, CheckpointNotFoundError)):
             raise error
@@ -383,8 +281,8 @@ class Driver:
             self._begin_again(str(error))
             return
         # To begin again would forget the stop. What isn't settled now is found by whoever resumes the run.
-        self._apply(ev.DamageFound(str(error)))
-        self._apply(ev.RunEnded(self.state.stopping, self._clock()))
+        self._turn.fold(ev.DamageFound(str(error)))
+        self._turn.fold(ev.RunEnded(self.state.stopping, self._clock()))
 
     def _begin_again(self, reason: str) -> None:
         """Damaged data is a miss: plan the run anew, now that it is put aside; everything else is replayed."""
@@ -392,12 +290,12 @@ class Driver:
         if self._restarts[reason] > _MOST_RESTARTS:
             raise CorruptCheckpointError(f"found damaged {_MOST_RESTARTS} times, though it was put aside: {reason}")
         logger.warning("stored data is damaged and is computed again: %s", reason)
-        self._apply(ev.DamageFound(reason))
+        self._turn.fold(ev.DamageFound(reason))
         self._ended.clear()
-        self._backend_thread.submit(_quietly, self._backend.refresh)
+        self._hands.refresh()
         self._begin(resumed=True)
         if self._restarts[reason] > 1:  # put aside in vain: is it what nothing gives again?
-            self._at_desk(self._desk.check_inputs)
+            self._hands.at_desk(self._hands.desk.check_inputs)
 
     def _fail(self, error: BaseException) -> None:
         self.exception = error
@@ -405,29 +303,13 @@ class Driver:
             return
         if not isinstance(error, TensorlakeError):
             logger.error("run %s ended by an internal error", self._run_id, exc_info=error)
-        self._apply(ev.RunEnded("failed", self._clock(), f"{type(error).__name__}: {error}"))
+        self._turn.fold(ev.RunEnded("failed", self._clock(), f"{type(error).__name__}: {error}"))
 
     def _close(self) -> None:
-        self._is_halted = True  # after an error work may still be queued: nobody waits for it
-        if self._sharing is not None:
-            self._sharing.interrupt()
-        self._desk_thread.shutdown(wait=True, cancel_futures=True)
-        if self._sharing is not None:
-            self._sharing.leave()
-        self._backend_thread.submit(_quietly, self._backend.close)
-        self._backend_thread.shutdown(wait=True)
+        self._hands.close()
         self._recorder.close()
 
 
 def _is_exiting() -> bool:
     """Whether this process is on its way out: the interpreter lets no thread begin anything then."""
     return not threading.main_thread().is_alive()
-
-
-def _quietly(work: Callable[[], None]) -> None:
-    try:
-        work()
-    except Exception as error:
-        kind = type(error).__name__
-        logger.warning("the cluster or the store didn't take a message about a run (%s: %s)", kind, error)
-        logger.debug("where that was", exc_info=True)

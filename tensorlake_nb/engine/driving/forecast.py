@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from tensorlake_nb.core.graphs.plan import Plan
 from tensorlake_nb.core.planning.events import RunStarted
-from tensorlake_nb.core.planning.evolve import evolve
-from tensorlake_nb.core.planning.instructions import Gather, Instruction, Probe, Seal
 from tensorlake_nb.core.planning.node_state import NodeState
-from tensorlake_nb.core.planning.planner import next_instructions
 from tensorlake_nb.core.planning.run_state import RunState
+from tensorlake_nb.core.planning.turn import Turn
 from tensorlake_nb.engine.desk.desk import Desk
-from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError
+from tensorlake_nb.engine.driving.inline import AtDesk
+from tensorlake_nb.errors import DAMAGED
+
+T = TypeVar("T")
 
 #: How often looking begins anew when it comes upon something damaged or gone.
 _MOST_LOOKS = 20
@@ -85,50 +88,29 @@ def forecast(
     notes
         Of nodes that later runs don't replay, why.
     """
-    state, _ = followed(plan, make_desk)
+    state = followed(plan, make_desk, lambda state, desk: state)
     nodes = {name: _of(state, node, means_s) for name, node in state.nodes.items() if not node.plan.is_virtual}
     return Forecast(plan.graph, {name: replace(node, note=notes.get(name, "")) for name, node in nodes.items()})
 
 
-def followed(plan: Plan, make_desk: Callable[[], Desk]) -> tuple[RunState, Desk]:
-    """A run that hasn't begun, as far as what is in the store takes it.
+def followed(plan: Plan, make_desk: Callable[[], Desk], use: Callable[[RunState, Desk], T]) -> T:
+    """Follow a run that hasn't begun as far as what is in the store takes it, and use what is known then.
 
     What is damaged, or was collected while this looked, is put aside, and what is left is followed from the start.
     """
-    for look in range(_MOST_LOOKS):
-        state, desk = RunState.fresh(plan), make_desk()
-        try:
-            follow(state, desk)
-        except (CheckpointNotFoundError, CorruptCheckpointError):
-            if look + 1 == _MOST_LOOKS:
-                raise
-        else:
-            break
+    for _ in range(_MOST_LOOKS - 1):
+        with suppress(*DAMAGED):
+            return use(*_follow(plan, make_desk()))
+    return use(*_follow(plan, make_desk()))
+
+
+def _follow(plan: Plan, desk: Desk) -> tuple[RunState, Desk]:
+    state = RunState.fresh(plan)
+    turn = Turn(state, AtDesk(desk))
+    turn.fold(RunStarted(desk.run_id, time.time()))
+    while turn.take(time.time()):
+        pass
     return state, desk
-
-
-def follow(state: RunState, desk: Desk) -> None:
-    """Take a run that hasn't begun as far as what is in the store takes it."""
-    evolve(state, RunStarted(desk.run_id, time.time()))
-    instructions: tuple[Instruction, ...] = ()
-    while state.status is None:
-        instructions = next_instructions(state, time.time())
-        for instruction in instructions:
-            evolve(state, instruction.event(time.time()))
-        answered = False
-        for instruction in instructions:
-            match instruction:
-                case Probe():
-                    evolve(state, desk.probe(instruction))
-                case Gather():
-                    evolve(state, desk.gather(instruction))
-                case Seal():
-                    evolve(state, desk.seal(instruction, state.nodes[instruction.node]))
-                case _:
-                    continue
-            answered = True
-        if not answered and not instructions:
-            break
 
 
 def _of(state: RunState, node: NodeState, means_s: Mapping[str, float]) -> NodeForecast:

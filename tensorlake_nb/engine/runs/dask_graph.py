@@ -19,13 +19,12 @@ from tensorlake_nb.core.batches.batch import Span
 from tensorlake_nb.core.graphs.plan import Plan
 from tensorlake_nb.core.planning.blueprint import Blueprint
 from tensorlake_nb.core.planning.events import StreamReplayed
-from tensorlake_nb.core.planning.evolve import evolve
 from tensorlake_nb.core.planning.run_state import RunState
 from tensorlake_nb.core.streams.tables import ChunkData
 from tensorlake_nb.core.streams.whole_streams import whole_counts, whole_routes
 from tensorlake_nb.engine.calls.loaded import store_at
 from tensorlake_nb.engine.desk.desk import Desk
-from tensorlake_nb.engine.driving.inline import begin, drive_inline
+from tensorlake_nb.engine.driving.inline import drive_inline
 from tensorlake_nb.engine.reports.counts import failed_elements
 from tensorlake_nb.engine.runs.raised_errors import task_failed
 from tensorlake_nb.engine.travel.fingerprints import stored_resolver
@@ -95,11 +94,12 @@ def compute_node(blueprint: Blueprint, store_url: str, trusted: bool, name: str,
         checkpoint_interval_s=0.5,
     )
     state = RunState.fresh(plan)
-    begin(state, desk)
-    for parent in plan.nodes:
-        if parent in known:
-            evolve(state, StreamReplayed(parent, desk.streams.add(parent, (), known[parent].as_chunk())))
-    drive_inline(state, desk, until=lambda state: state.nodes[name].sealed)
+    replayed = [
+        StreamReplayed(parent, desk.streams.add(parent, (), known[parent].as_chunk()))
+        for parent in plan.nodes
+        if parent in known
+    ]
+    drive_inline(state, desk, replayed, until=lambda state: state.nodes[name].sealed)
     for failure in failed_elements(state):
         raise task_failed(failure)
     if state.error is not None:

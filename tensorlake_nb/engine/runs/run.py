@@ -352,8 +352,8 @@ class Run(RecordedRun):
         def make_desk() -> Desk:
             return make_desk_of(self._blueprint, self._store, self._resolver, self._session, keeps=False)
 
-        _, desk = followed(self._blueprint.plan, make_desk)
-        return arrivals(desk.streams, name, self._read)
+        streams = followed(self._blueprint.plan, make_desk, lambda state, desk: desk.streams)
+        return arrivals(streams, name, self._read)
 
     # -- what it gave --
 

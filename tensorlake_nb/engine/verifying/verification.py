@@ -26,19 +26,17 @@ from tensorlake_nb.core.planning.blueprint import Blueprint
 from tensorlake_nb.core.planning.run_state import RunState
 from tensorlake_nb.engine.cluster.connection import Connection
 from tensorlake_nb.engine.cluster.session import Session
+from tensorlake_nb.engine.desk.desk import Desk
 from tensorlake_nb.engine.driving.dask_backend import DaskBackend
 from tensorlake_nb.engine.driving.driver import CANCEL_GRACE_S
-from tensorlake_nb.engine.driving.forecast import follow
+from tensorlake_nb.engine.driving.forecast import followed
 from tensorlake_nb.engine.driving.launch import check_placement, draw_up, make_desk_of, secret_values
 from tensorlake_nb.engine.process.secrets import with_signing_keys
 from tensorlake_nb.engine.process.slices_of_time import slice_before
 from tensorlake_nb.engine.verifying.checks import Check, Finding, Kit, check
 from tensorlake_nb.engine.verifying.sampling import Sample, Sampler
-from tensorlake_nb.errors import DAMAGED, OptionError, tell_in_cell
+from tensorlake_nb.errors import OptionError, tell_in_cell
 from tensorlake_nb.store.checkpoints.opening import aside
-
-#: How often choosing begins anew when it meets damage: each time that is put aside.
-_MOST_LOOKS = 3
 
 _ADVICE = (
     "A run replays what such a function gave once. If each run should have it anew, mark it cacheable=False; else make "
@@ -187,18 +185,16 @@ def verify(
         blueprint, resolver = draw_up(graph, definition, inputs, apart)
         check_placement(session, blueprint)
         kit = {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
-        for look in range(_MOST_LOOKS):
-            desk = make_desk_of(blueprint, apart.store(), resolver, apart, keeps=False)
-            state = RunState.fresh(blueprint.plan)
-            try:
-                follow(state, desk)
-                sampler = Sampler(blueprint, state, desk, apart.store(), share=sample, seed=seed)
-                samples = {name: sampler.of(name) for name in blueprint.plan.nodes}
-                break
-            except DAMAGED:
-                if look + 1 == _MOST_LOOKS:
-                    raise
-    checks = [each for chosen in samples.values() for each in chosen.checks]
+
+        def make_desk() -> Desk:
+            return make_desk_of(blueprint, apart.store(), resolver, apart, keeps=False)
+
+        def chosen(state: RunState, desk: Desk) -> dict[str, Sample]:
+            sampler = Sampler(blueprint, state, desk, apart.store(), share=sample, seed=seed)
+            return {name: sampler.of(name) for name in blueprint.plan.nodes}
+
+        samples = followed(blueprint.plan, make_desk, chosen)
+    checks = [each for taken in samples.values() for each in taken.checks]
     findings: dict[int, Finding] = {}
     if checks:
         findings = _Checking(session, blueprint, kit, checks).run(time_limit_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -124,6 +125,7 @@ class Bench:
         cluster: Cluster,
         desk_of: Callable[[Desk], Any] = lambda desk: desk,
         log: Any = None,
+        clock: Callable[[], float] = time.time,
         **inputs: Any,
     ) -> Driver:
         blueprint, resolver = graph._draw_up(self._session, inputs)
@@ -137,6 +139,7 @@ class Bench:
             cluster.made,
             Recorder(log if log is not None else RunLog(store, blueprint.run_id), 0.001),
             blueprint.placements,
+            clock=clock,
         )
 
     def outputs(self, driver: Driver, name: str) -> list[Any]:
@@ -448,8 +451,7 @@ def test_a_retry_that_falls_due_while_the_driver_works_is_not_slept_through(made
     for x in range(15):
         delay = 0.03 + 0.02 * x
         retries = Retries(max_retries=1, initial_delay=delay, max_delay=delay, jitter=0.0)
-        driver = made.driver(Graph("g", double, retries=retries), Cluster([failed, computed]), x=x)
-        driver._clock = clock
+        driver = made.driver(Graph("g", double, retries=retries), Cluster([failed, computed]), clock=clock, x=x)
 
         assert drive(driver).status == "succeeded"
 
@@ -472,7 +474,7 @@ def test_after_an_error_nothing_more_is_handed_over(made: Bench, monkeypatch: py
     monkeypatch.setattr(Desk, "batch", late)
     cluster = Cluster([kept])
     driver = made.driver(Graph("g", double), cluster, x=1)
-    driver._desk_thread = Thread(1)
+    driver._hands._desk_thread = Thread(1)
 
     assert drive(driver).status == "failed"
     assert cluster.orders == []
