@@ -22,7 +22,8 @@ PLACES: dict[str, dict[str, tuple[str, ...]]] = {
     "tensorlake_nb.store.writing.spool": {"Spool": ("_append", "restart", "remove")},
     "tensorlake_nb.store.checkpoints.store": {"Store": ("commit", "recover")},
     "tensorlake_nb.store.checkpoints.run_log": {"RunLog": ("append",)},
-    "tensorlake_nb.engine.driving.driver": {"Driver": ("_apply", "_perform", "_take")},
+    "tensorlake_nb.core.planning.turn": {"Turn": ("fold", "perform")},
+    "tensorlake_nb.engine.driving.driver": {"Driver": ("_take",)},
     "tensorlake_nb.engine.driving.dask_backend": {"DaskBackend": ("submit", "_on_done", "_on_event")},
     "tensorlake_nb.engine.worker.node_work": {"NodeWork": ("add", "receipt")},
 }
