@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from tensorlake_nb.core.batches.batch import LogLine
+    from tensorlake_nb.core.batches.receipt import LogLine
     from tensorlake_nb.core.functions.function import (
         Function,
         TensorlakeCompute,
@@ -98,7 +98,7 @@ _HOMES = {
     "NodeStanding": "engine.reports.standings",
     "ElementPage": "engine.reports.elements",
     "Bar": "core.planning.timing",
-    "LogLine": "core.batches.batch",
+    "LogLine": "core.batches.receipt",
     "Forecast": "engine.driving.forecast",
     "Verification": "engine.verifying.verification",
     "Edge": "core.graphs.wiring",

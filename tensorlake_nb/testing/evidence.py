@@ -32,10 +32,10 @@ def committed_twice(store: Store, fingerprints: Mapping[str, str]) -> tuple[dict
         for segment in store.segments_of(fingerprint):
             for key, outcome in segment.outcomes().items():
                 calls[key].add((writer_of(segment.name), outcome.duration_s))
-                if any(span.segment != segment.name for span in outcome.spans):
-                    referred.update(outcome.spans)
+                if any(span.segment != segment.name for span in outcome.outputs.spans):
+                    referred.update(outcome.outputs.spans)
                 else:
-                    own[key] = outcome.spans
+                    own[key] = outcome.outputs.spans
         parts = {key for key, spans in own.items() if any(_lies_in(span, referred) for span in spans)}
         total += len(calls.keys() - parts)
         count = sum(1 for key, made in calls.items() if len(made) > 1 and key not in parts)

@@ -36,6 +36,7 @@ from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.engine.cluster.session import current
 from tensorlake_nb.store.checkpoints.opening import open_store
 from tensorlake_nb.store.codecs.codec import encode
+from tensorlake_nb.store.format.outcomes import Entry
 from tests.benchmarks import workloads
 from tests.benchmarks.peers import PEERS
 
@@ -139,10 +140,10 @@ def arrays(scale: Scale) -> Iterator[Row]:
                 began = time.perf_counter()
                 writer = store.writer(_FINGERPRINT, f"{kind}-{number}")
                 writer.begin(key)
-                writer.add(key, BARE, [encode(array, digest=digest(array))])
+                writer.add(Entry(key, BARE, (encode(array, digest=digest(array)),)))
                 writer.close()
                 ratios.append(theirs / (time.perf_counter() - began))
-                spans += writer.locate(key).spans
+                spans += writer.locate(key).outputs.spans
             yield _row(f"{len(spans)} {kind} arrays of {scale.mebibytes} MiB written", "x np.save + fsync", ratios)
             reader = open_store(f"{folder}/store", trusted=True)
             rates = [array.nbytes / 2**30 / _timed(reader.read, [span]) for span in spans]

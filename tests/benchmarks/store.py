@@ -24,6 +24,7 @@ from tensorlake_nb.store.checkpoints.opening import open_filesystem, open_store
 from tensorlake_nb.store.checkpoints.run_log import RunLog
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.codecs.codec import encode
+from tensorlake_nb.store.format.outcomes import Entry
 
 FINGERPRINT = "ab" * 32
 
@@ -66,9 +67,9 @@ def small_commits(store: Store, count: int = 300) -> None:
         value = {"number": number, "name": "x" * 20, "score": 1.5}
         writer = store.writer(FINGERPRINT, f"single-{number}")
         writer.begin(names[number])
-        writer.add(names[number], BARE, [encode(value, digest=digest(value))])
+        writer.add(Entry(names[number], BARE, (encode(value, digest=digest(value)),)))
         writer.close()
-        places.extend(writer.locate(names[number]).spans)
+        places.extend(writer.locate(names[number]).outputs.spans)
 
     say("small checkpoint: begin, add, flush, close (median)", median_ms(commit, count), "ms")
     fresh = [again(store) for _ in range(count)]
@@ -85,12 +86,12 @@ def spool(store: Store, count: int = 20_000) -> None:
     with timed() as taken:
         for name in names:
             writer.begin(name)
-            writer.add(name, BARE, [stored])
+            writer.add(Entry(name, BARE, (stored,)))
     say("begin and add through the spool", count / taken() / 1e3, "thousand/s")
     with timed() as taken:
         writer.flush()
     say(f"flush {count} tasks", taken() * 1e3, "ms")
-    (span,) = writer.locate(names[0]).spans
+    (span,) = writer.locate(names[0]).outputs.spans
     reader = again(store)
     with timed() as taken:
         reader.read([Span(span.segment, 0, count)])
@@ -104,7 +105,7 @@ def index(store: Store, segments: int = 1000, tasks: int = 100) -> None:
     for segment in range(segments):
         writer = store.writer(fingerprint, f"batch-{segment}")
         for name in names[segment * tasks : (segment + 1) * tasks]:
-            writer.add(name, BARE, [stored])
+            writer.add(Entry(name, BARE, (stored,)))
         writer.close()
     reader = again(store)
     with timed() as taken:
@@ -132,10 +133,10 @@ def arrays(store: Store, directory: Path, count: int = 8, mebibytes: int = 16) -
             with timed() as taken:
                 writer = store.writer(FINGERPRINT, f"{kind}-{number}")
                 (name,) = keys(1)
-                writer.add(name, BARE, [encode(array, digest=digest(array))])
+                writer.add(Entry(name, BARE, (encode(array, digest=digest(array)),)))
                 writer.close()
             ours += taken()
-            spans += writer.locate(name).spans
+            spans += writer.locate(name).outputs.spans
         say(f"{count} {kind} arrays of {mebibytes} MiB against np.save + fsync", theirs / ours, "x")
         reader = again(store)
         with timed() as taken:

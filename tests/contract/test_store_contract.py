@@ -14,6 +14,7 @@ import pytest
 import zarr
 
 from tensorlake_nb.core.batches.batch import BARE, Span
+from tensorlake_nb.core.batches.outputs import Routes
 from tensorlake_nb.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,
@@ -31,6 +32,7 @@ from tensorlake_nb.store.claims.lease import Lease, leases, put_lease, remove_le
 from tensorlake_nb.store.claims.ledger import Ledger
 from tensorlake_nb.store.collecting.removal import Collection
 from tensorlake_nb.store.collecting.retention import Retention
+from tensorlake_nb.store.format.outcomes import Entry
 from tensorlake_nb.store.format.record import read_record, write_record
 from tensorlake_nb.store.format.segment import LARGE_BYTES
 from tensorlake_nb.store.format.stream_record import StreamRecord
@@ -41,11 +43,13 @@ from tests.support.stores import (
     add,
     again,
     committed,
+    count_of,
     digests_of,
     encoded,
     key,
     outcome_of,
     some_digest,
+    stream_of,
 )
 
 RUN = "20260102-030405-abcdef"
@@ -112,22 +116,16 @@ def test_an_array_changed_after_it_was_added_is_stored_as_it_was(store: Store) -
 
     for reader in (store, again(store)):
         for number in (0, 1):
-            (value,) = reader.read(writer.locate(key(number)).spans)
+            (value,) = reader.read(writer.locate(key(number)).outputs.spans)
             assert not value.any()
 
 
 def test_an_outcome_comes_back_with_all_that_was_said_about_it(store: Store) -> None:
     writer = store.writer(FINGERPRINT, "batch")
-    writer.add(
-        key(1),
-        3,
-        [encoded(n) for n in range(3)],
-        routes=(("a",), (), ("a", "b")),
-        effects=b"effects",
-        duration_s=1.5,
-    )
-    writer.add(key(2), 0, [], routes=(("a",),))
-    writer.add(key(3), BARE, [encoded("x")])
+    routes = Routes.of([("a",), (), ("a", "b")])
+    writer.add(Entry(key(1), 3, tuple(encoded(n) for n in range(3)), routes, b"effects", 1.5))
+    writer.add(Entry(key(2), 0, (), passes=("a",)))
+    writer.add(Entry(key(3), BARE, (encoded("x"),)))
     writer.close()
 
     listed, none, bare = (outcome_of(again(store), number) for number in (1, 2, 3))
@@ -135,12 +133,12 @@ def test_an_outcome_comes_back_with_all_that_was_said_about_it(store: Store) -> 
     assert listed is not None
     assert none is not None
     assert bare is not None
-    assert (listed.key, listed.count, listed.duration_s, listed.effects) == (key(1), 3, 1.5, b"effects")
-    assert listed.routes == (("a",), (), ("a", "b"))
-    assert listed.digests == digests_of(range(3))
-    assert store.read(listed.spans) == [0, 1, 2]
-    assert (none.count, none.spans, none.digests, none.routes) == (0, (), b"", (("a",),))
-    assert (bare.count, bare.routes, bare.effects) == (BARE, None, None)
+    assert (listed.key, count_of(listed), listed.duration_s, listed.effects) == (key(1), 3, 1.5, b"effects")
+    assert listed.outputs.routes == routes
+    assert listed.outputs.digests == digests_of(range(3))
+    assert store.read(listed.outputs.spans) == [0, 1, 2]
+    assert (count_of(none), none.outputs.spans, none.outputs.digests, none.passes) == (0, (), b"", ("a",))
+    assert (count_of(bare), bare.outputs.routes, bare.passes, bare.effects) == (BARE, None, None, None)
     assert writer.locate(key(1)) == listed
 
 
@@ -155,7 +153,7 @@ def test_nothing_is_found_before_it_is_flushed(store: Store) -> None:
     writer.flush()
 
     assert (writer.at_risk_s, writer.pending_bytes) == (0.0, 0)
-    assert store.read(writer.locate(key(1)).spans) == ["value"]
+    assert store.read(writer.locate(key(1)).outputs.spans) == ["value"]
 
 
 def test_the_index_finds_many_keys_in_many_segments(store: Store) -> None:
@@ -169,7 +167,7 @@ def test_the_index_finds_many_keys_in_many_segments(store: Store) -> None:
     positions = index.find(b"".join(key(number) for number in range(-5, 55)))
 
     assert [position < 0 for position in positions] == [True] * 5 + [False] * 50 + [True] * 5
-    spans = [index.outcome(position).spans[0] for position in positions[5:55]]
+    spans = [index.outcome(position).outputs.spans[0] for position in positions[5:55]]
     assert store.read(spans) == list(range(50))
     assert store.digests(spans) == digests_of(range(50))
 
@@ -198,7 +196,7 @@ def test_of_equal_keys_the_newest_is_found(store: Store) -> None:
     found = outcome_of(store, 1)
 
     assert found is not None
-    assert store.read(found.spans) == ["new"]
+    assert store.read(found.outputs.spans) == ["new"]
 
 
 def test_a_second_writer_of_a_name_knows_what_the_first_left(store: Store) -> None:
@@ -223,7 +221,7 @@ def test_a_superseded_accumulator_is_left_out(store: Store) -> None:
     writer.close()
 
     assert [outcome_of(store, number) is not None for number in range(5)] == [False] * 4 + [True]
-    assert store.read(writer.locate(key(4)).spans) == [40]
+    assert store.read(writer.locate(key(4)).outputs.spans) == [40]
 
 
 def test_a_segment_opens_with_zarr_alone(store: Store) -> None:
@@ -302,38 +300,38 @@ def test_a_span_beyond_its_segment_or_of_none_is_our_error(store: Store) -> None
         store.read([Span(f"{FINGERPRINT}/../{FINGERPRINT}", 0, 1)])
 
 
-def stream(spans: list[Span], **more: Any) -> StreamRecord:
-    told: dict[str, Any] = {"n_tasks": len(spans), "n_outputs": len(spans), "counts": None, "routes": None}
-    return StreamRecord(tuple(spans), digest=some_digest(9), seconds=1.5, run_id=RUN, **{**told, **more})
+def stream(store: Store, spans: list[Span], **more: Any) -> StreamRecord:
+    return stream_of(store, spans, some_digest(9), seconds=1.5, run_id=RUN, **more)
 
 
 def test_a_stream_is_recorded_once(store: Store) -> None:
     spans = committed(store, [1, 2])
-    first = stream(spans, counts=b"\xff\xff\xff\xff" * 2, routes=(("a",), ()), extra={"note": "x"})
+    counts = np.array([1, BARE], dtype=np.int32)
+    first = stream(store, spans, counts=counts, routes=Routes.of([("a",), ()]), extra={"note": "x"})
 
     assert store.get_stream(FINGERPRINT, some_digest(1)) is None
     store.put_stream(FINGERPRINT, some_digest(1), first)
-    store.put_stream(FINGERPRINT, some_digest(1), stream(spans[:1]))
+    store.put_stream(FINGERPRINT, some_digest(1), stream(store, spans[:1]))
 
     assert again(store).get_stream(FINGERPRINT, some_digest(1)) == first
     assert store.get_stream(OTHER, some_digest(1)) is None
 
 
 def test_a_stream_of_nothing_is_a_stream(store: Store) -> None:
-    store.put_stream(FINGERPRINT, some_digest(1), stream([]))
+    store.put_stream(FINGERPRINT, some_digest(1), stream(store, []))
 
-    assert store.get_stream(FINGERPRINT, some_digest(1)) == stream([])
+    assert store.get_stream(FINGERPRINT, some_digest(1)) == stream(store, [])
 
 
 def test_a_quarantined_segment_is_not_found_again_and_its_stream_is_replaced(store: Store) -> None:
     spans = committed(store, [1])
-    store.put_stream(FINGERPRINT, some_digest(1), stream(spans))
+    store.put_stream(FINGERPRINT, some_digest(1), stream(store, spans))
 
     again(store).quarantine(spans[0].segment, "a test says so, in half a letter: \ud83d")
 
     assert outcome_of(store, 0) is None
     assert store.get_stream(FINGERPRINT, some_digest(1)) is None
-    newer = stream(committed(store, [1], name="newer"))
+    newer = stream(store, committed(store, [1], name="newer"))
     store.put_stream(FINGERPRINT, some_digest(1), newer)
     assert store.get_stream(FINGERPRINT, some_digest(1)) == newer
 
@@ -405,7 +403,7 @@ def test_recovering_when_nobody_died_changes_nothing(store: Store) -> None:
     writer.close()
 
     assert (recovered.tasks, recovered.interrupted, recovered.spools) == (0, (), 0)
-    assert store.read(writer.locate(key(1)).spans) == [1]
+    assert store.read(writer.locate(key(1)).outputs.spans) == [1]
 
 
 def test_many_threads_write_and_read_at_once(store: Store) -> None:
@@ -557,7 +555,7 @@ def test_a_collection_frees_what_no_run_names_and_leaves_the_rest(store: Store) 
     damaged = committed(store, ["damaged"], name="damaged")
     store.quarantine(damaged[0].segment, "a test says so")
     for number, spans in enumerate((kept[:2], [kept[0], gone[0]])):
-        record = StreamRecord(tuple(spans), 2, 2, None, None, some_digest(1), 0.0, RUN)
+        record = stream_of(store, spans, some_digest(1), run_id=RUN)
         store.put_stream(FINGERPRINT, some_digest(number), record)
     log = RunLog(store, RUN)
     log.create({"graph": "graph", "calls": {"work": {"fingerprint": FINGERPRINT}}, "owner": {}})

@@ -10,6 +10,7 @@ import pytest
 from IPython.lib.pretty import pretty
 
 from tensorlake_nb import Graph, OptionError, tensorlake_function
+from tensorlake_nb.store.format.outcomes import Entry
 from tensorlake_nb.store.writing import recovery
 from tensorlake_nb.testing import ChaosReport, Faults, chaos, faulty_url
 from tensorlake_nb.testing.chaos import _Chaos
@@ -90,10 +91,10 @@ def test_parts_of_a_list_that_was_begun_twice_are_not_counted(tmp_path: Path) ->
     store = local_store(tmp_path)
     for name in ("killed", "whole"):
         writer = store.writer(FINGERPRINT, name)
-        writer.add(key(100), 2, [encoded(1), encoded(2)])
+        writer.add(Entry(key(100), 2, (encoded(1), encoded(2))))
         writer.flush()
         if name == "whole":
-            writer.add(key(1), 2, (), refers=writer.locate(key(100)).spans)
+            writer.add(Entry(key(1), 2, (), refers=writer.locate(key(100)).outputs.spans))
         writer.close()
 
     assert committed_twice(store, {"work": FINGERPRINT}) == ({}, 1)

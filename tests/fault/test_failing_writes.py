@@ -70,7 +70,7 @@ def test_a_write_that_fails_loses_nothing_and_flushing_again_commits(
 
     reader = local_store(tmp_path / "store")
     for position, value in enumerate(VALUES):
-        assert digests_of(reader.read(writer.locate(key(position)).spans)) == digests_of([value])
+        assert digests_of(reader.read(writer.locate(key(position)).outputs.spans)) == digests_of([value])
     assert reader.damage == []
     assert list((tmp_path / "store" / "spool" / FINGERPRINT).iterdir()) == []
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tensorlake_nb.core.batches.outputs import Routes
 from tensorlake_nb.store.checkpoints.store import Store
 from tests.support.damage import Damage, emptied, flipped, harm, junk, longer, zeroed
 from tests.support.stores import FINGERPRINT, add, key, local_store, outcome_of
 
 WRITE_AND_DIE = """
 import os, signal, sys
+from tensorlake_nb.core.batches.outputs import Routes
 from tests.support.stores import FINGERPRINT, add, key, local_store
 from pathlib import Path
 import numpy as np
@@ -24,7 +26,7 @@ import numpy as np
 writer = local_store(Path(sys.argv[1])).writer(FINGERPRINT, "batch")
 for number in range(20):
     writer.begin(key(number))
-    add(writer, number, {"number": number}, duration_s=0.5, effects=b"e", routes=(("a",),))
+    add(writer, number, {"number": number}, duration_s=0.5, effects=b"e", routes=Routes.of([("a",)]))
     if number == 4:
         writer.flush()
 writer.begin(key(100))
@@ -66,11 +68,11 @@ def test_a_killed_writer_loses_only_what_it_was_computing(dead: Path) -> None:
     for number in range(20):
         outcome = outcome_of(store, number)
         assert outcome is not None
-        assert local_store(dead).read(outcome.spans) == [{"number": number}]
-        assert (outcome.effects, outcome.routes, outcome.duration_s) == (b"e", (("a",),), 0.5)
+        assert local_store(dead).read(outcome.outputs.spans) == [{"number": number}]
+        assert (outcome.effects, outcome.outputs.routes, outcome.duration_s) == (b"e", Routes.of([("a",)]), 0.5)
     large = outcome_of(store, 100)
     assert large is not None
-    assert np.array_equal(local_store(dead).read(large.spans)[0], np.full(200_000, 3.0))
+    assert np.array_equal(local_store(dead).read(large.outputs.spans)[0], np.full(200_000, 3.0))
     assert store.damage == []
 
 
@@ -107,7 +109,7 @@ def test_a_spool_cut_anywhere_keeps_what_is_before(dead: Path, position: int) ->
     for number in found:
         outcome = outcome_of(store, number)
         assert outcome is not None
-        assert store.read(outcome.spans) == [{"number": number}]
+        assert store.read(outcome.outputs.spans) == [{"number": number}]
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -120,7 +122,7 @@ def test_a_spool_with_a_flipped_bit_gives_no_wrong_value(dead: Path, seed: int) 
     found = {number: outcome_of(store, number) for number in range(20)}
     for number, outcome in found.items():
         if outcome is not None:
-            assert store.read(outcome.spans) == [{"number": number}]
+            assert store.read(outcome.outputs.spans) == [{"number": number}]
 
 
 @pytest.mark.parametrize("damage", [emptied, zeroed, junk, longer])
@@ -181,10 +183,10 @@ def test_the_spool_of_a_live_writer_is_read_and_left_alone(tmp_path: Path) -> No
 
     assert (recovered.tasks, recovered.alive) == (0, 1)
     assert outcome is not None
-    assert reading.read(outcome.spans) == ["safe already"]
+    assert reading.read(outcome.outputs.spans) == ["safe already"]
     add(writer, 2, "and on")
     writer.close()
-    assert reading.read(writer.locate(key(2)).spans) == ["and on"]
+    assert reading.read(writer.locate(key(2)).outputs.spans) == ["and on"]
 
 
 def test_a_batch_begun_elsewhere_knows_what_its_live_first_writer_did(tmp_path: Path) -> None:

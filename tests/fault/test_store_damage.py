@@ -17,7 +17,6 @@ from tensorlake_nb.store.checkpoints.run_log import RunLog, list_runs
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.format.record import read_record
 from tensorlake_nb.store.format.segment import LARGE_BYTES
-from tensorlake_nb.store.format.stream_record import StreamRecord
 from tests.support.damage import DAMAGES, Damage, every_damage, harm, removed
 from tests.support.stores import (
     FINGERPRINT,
@@ -27,6 +26,7 @@ from tests.support.stores import (
     outcome_of,
     segment_directory,
     some_digest,
+    stream_of,
 )
 
 RUN = "20260102-030405-abcdef"
@@ -53,16 +53,12 @@ class Full:
         return segment_directory(self.root, self.spans[0].segment)
 
 
-def stream_of(spans: list[Span]) -> StreamRecord:
-    return StreamRecord(tuple(spans), len(spans), len(spans), None, None, some_digest(9), 1.0, RUN)
-
-
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Full:
     root = tmp_path_factory.mktemp("pristine") / "store"
     store = local_store(root)
     spans = committed(store, VALUES)
-    store.put_stream(FINGERPRINT, some_digest(1), stream_of(spans))
+    store.put_stream(FINGERPRINT, some_digest(1), stream_of(store, spans, some_digest(9), run_id=RUN))
     log = RunLog(store, RUN)
     log.create({"graph": "g", "padding": "p" * 100})
     for part in range(3):
@@ -116,12 +112,12 @@ def test_what_was_in_a_damaged_segment_is_gone_for_everybody_and_can_be_written_
         assert outcome_of(reader, 0) is None
         assert reader.get_stream(FINGERPRINT, some_digest(1)) is None
     spans = committed(full.store, VALUES)
-    full.store.put_stream(FINGERPRINT, some_digest(1), stream_of(spans))
+    full.store.put_stream(FINGERPRINT, some_digest(1), stream_of(full.store, spans, some_digest(9), run_id=RUN))
 
     fresh = local_store(full.root)
     found = fresh.get_stream(FINGERPRINT, some_digest(1))
     assert found is not None
-    assert digests_of(fresh.read(found.spans)) == digests_of(VALUES)
+    assert digests_of(fresh.read(found.outputs.spans)) == digests_of(VALUES)
 
 
 @every_damage
@@ -155,8 +151,10 @@ def test_a_damaged_stream_record_is_a_miss_and_is_replaced(full: Full, damage: D
 
     assert full.store.get_stream(FINGERPRINT, some_digest(1)) is None
     assert len(full.store.damage) == (0 if damage is removed else 1)
-    full.store.put_stream(FINGERPRINT, some_digest(1), stream_of(full.spans))
-    assert full.store.get_stream(FINGERPRINT, some_digest(1)) == stream_of(full.spans)
+    full.store.put_stream(FINGERPRINT, some_digest(1), stream_of(full.store, full.spans, some_digest(9), run_id=RUN))
+    assert full.store.get_stream(FINGERPRINT, some_digest(1)) == stream_of(
+        full.store, full.spans, some_digest(9), run_id=RUN
+    )
 
 
 def test_a_stream_record_in_another_place_is_a_miss(full: Full) -> None:

@@ -250,8 +250,8 @@ def test_classes_of_a_notebook_are_one_class_for_all_functions_of_a_worker(
     )
     make, check = tensorlake_function(namespace["make"]), tensorlake_function(namespace["check"])
     made = client_of(connection).submit(run_batch, bench.batch(bench.call(make), [1.5]), pure=False).result(timeout=30)
-    spans = made[0].pieces[0].spans
-    checked = bench.batch_of(bench.call(check), (Column(spans),), made[0].pieces[0].digests)
+    spans = made[0].pieces[0].outputs.spans
+    checked = bench.batch_of(bench.call(check), (Column(spans),), made[0].pieces[0].outputs.digests)
     (receipt,) = client_of(connection).submit(run_batch, checked, pure=False).result(timeout=30)
 
     assert bench.values(receipt) == [True]

@@ -83,7 +83,7 @@ class Fuzz:
             index = store.index(FINGERPRINT)
             for segment in index.segments:
                 for outcome in segment.outcomes().values():
-                    for span in outcome.spans:
+                    for span in outcome.outputs.spans:
                         with suppress(StoreError):
                             store.read((span,))
 
@@ -115,7 +115,7 @@ class Fuzz:
         if chance.random() < 0.8:
             content = json.dumps(mutated_data(json.loads(self._stream), chance)).encode("utf-8", "surrogatepass")
         with suppress(StoreError):
-            StreamRecord.of_json("path", content)
+            StreamRecord.of_json("path", content, self._store.digests)
 
     def fuzz_value(self, chance: random.Random) -> None:
         codec, data = chance.choice(self._values)

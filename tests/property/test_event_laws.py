@@ -10,8 +10,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tensorlake_nb.core.batches.batch import FailureKind, LogLine, Span
+from tensorlake_nb.core.batches.batch import FailureKind, Span
 from tensorlake_nb.core.batches.positions import Slice
+from tensorlake_nb.core.batches.receipt import LogLine
 from tensorlake_nb.core.functions.function import tensorlake_function
 from tensorlake_nb.core.functions.policy import Retries
 from tensorlake_nb.core.graphs.builder import GraphBuilder

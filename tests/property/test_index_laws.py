@@ -5,12 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tensorlake_nb.core.batches.batch import BARE
-from tensorlake_nb.core.batches.spans import joined
+from tensorlake_nb.core.batches.outputs import Routes, concat
+from tensorlake_nb.store.format.outcomes import Entry
 from tests.support.stores import FINGERPRINT, encoded, key, local_store
 
 
@@ -30,9 +30,9 @@ def test_blocks_are_the_outcomes_end_to_end(
             writer = store.writer(FINGERPRINT, f"w{name}")
             for number in numbers:
                 values = [number, str(number)] if number in lists else [number]
-                routes = tuple(("a",) for _ in values) if routed and number % 2 else None
+                routes = Routes.of(("ab"[number % 3 :],) for _ in values) if routed and number % 2 else None
                 count = len(values) if number in lists else BARE
-                writer.add(key(number), count, [encoded(value) for value in values], routes=routes)
+                writer.add(Entry(key(number), count, tuple(map(encoded, values)), routes))
             writer.close()
         index = store.index(FINGERPRINT, refresh=True)
         positions = index.find(b"".join(map(key, asked)))
@@ -42,11 +42,5 @@ def test_blocks_are_the_outcomes_end_to_end(
         for start, stop, block in index.blocks(positions):
             assert start == covered, "they cover the positions in order"
             covered = stop
-            if block is None:
-                continue
-            alone = [index.outcome(int(at)) for at in positions[start:stop]]
-            assert all(outcome.routes is None and outcome.effects is None for outcome in alone)
-            assert np.frombuffer(block.counts, np.int32).tolist() == [outcome.count for outcome in alone]
-            assert block.spans == joined(span for outcome in alone for span in outcome.spans)
-            assert block.digests == b"".join(outcome.digests for outcome in alone)
+            assert block == concat([index.outcome(int(at)).outputs for at in positions[start:stop]])
         assert covered == len(positions)

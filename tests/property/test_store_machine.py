@@ -15,9 +15,10 @@ from tensorlake_nb.core.batches.batch import BARE
 from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.errors import CheckpointNotFoundError, CorruptCheckpointError
 from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.format.outcomes import Entry
 from tensorlake_nb.store.format.segment import LARGE_BYTES
 from tensorlake_nb.store.writing.writer import Writer
-from tests.support.stores import FINGERPRINT, encoded, key, local_store, segment_directory
+from tests.support.stores import FINGERPRINT, count_of, encoded, key, local_store, segment_directory
 
 numbers = st.integers(0, 30)
 kinds = st.sampled_from(["small", "array", "list", "none", "large"])
@@ -72,7 +73,7 @@ class StoreBesideADict(RuleBasedStateMachine):
         outputs = value_of(number, kind)
         self.open[writer][0].begin(key(number))
         count = BARE if isinstance(outputs, tuple) else len(outputs)
-        self.open[writer][0].add(key(number), count, list(map(encoded, outputs)))
+        self.open[writer][0].add(Entry(key(number), count, tuple(map(encoded, outputs))))
         self.pending[writer].add(number)
         self.safe.add(number)  # in the spool already
 
@@ -152,9 +153,9 @@ class StoreBesideADict(RuleBasedStateMachine):
 
     def check(self, outcome: Any, number: int, store: Store) -> None:
         outputs = value_of(number, self.kinds[number])
-        assert outcome.count == (BARE if isinstance(outputs, tuple) else len(outputs))
-        assert outcome.digests == b"".join(map(digest, outputs))
-        assert [digest(value) for value in store.read(outcome.spans)] == list(map(digest, outputs))
+        assert count_of(outcome) == (BARE if isinstance(outputs, tuple) else len(outputs))
+        assert outcome.outputs.digests == b"".join(map(digest, outputs))
+        assert [digest(value) for value in store.read(outcome.outputs.spans)] == list(map(digest, outputs))
 
     def teardown(self) -> None:
         for writer, _ in self.open.values():

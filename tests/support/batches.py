@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from blake3 import blake3
 
-from tensorlake_nb.core.batches.batch import BARE, Batch, Call, Column, Fold, Receipt, Span
+from tensorlake_nb.core.batches.batch import BARE, Batch, Call, Column, Fold, Span
+from tensorlake_nb.core.batches.receipt import Receipt
 from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint, fingerprint
 from tensorlake_nb.core.functions.function import as_function
 from tensorlake_nb.core.keys import Digest, Fingerprint, RunId, TaskKey, fold_start, group_digests
@@ -23,6 +23,7 @@ from tensorlake_nb.store.checkpoints.opening import open_store
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.codecs.classes import ClassTable
 from tensorlake_nb.store.codecs.codec import encode
+from tensorlake_nb.store.format.outcomes import Entry
 
 RUN = RunId("20260101-000000-abcdef")
 _OF_FOLDS = ("combines", "is_shared", "worth_s", "has_more")
@@ -79,9 +80,9 @@ class Bench:
         digests = [digest(value) for value in values]
         key = TaskKey(blake3(str(self._numbers).encode()).digest())
         encoded = [encode(value, digest=d, resolver=self.resolver) for value, d in zip(values, digests, strict=True)]
-        writer.add(key, len(encoded), encoded)
+        writer.add(Entry(key, len(encoded), tuple(encoded)))
         writer.close()
-        return writer.locate(key).spans, b"".join(digests)
+        return writer.locate(key).outputs.spans, b"".join(digests)
 
     def batch(self, call: Call | Sequence[Call], values: Sequence[Any], **options: Any) -> Batch:
         """A batch with one plain value per element."""
@@ -125,7 +126,7 @@ class Bench:
 
     def values(self, receipt: Receipt) -> list[Any]:
         """All outputs of a receipt, read back."""
-        spans = [span for piece in receipt.pieces for span in piece.spans]
+        spans = [span for piece in receipt.pieces for span in piece.outputs.spans]
         return self.store.read(spans, self.resolver)
 
 
@@ -146,7 +147,7 @@ class Calls:
 
 def counts(receipt: Receipt) -> list[int]:
     """How many outputs each element of the pieces gave; -1 for a bare one."""
-    return [int(count) for piece in receipt.pieces for count in np.frombuffer(piece.counts, dtype=np.int32)]
+    return [int(count) for piece in receipt.pieces for count in piece.outputs.each_count]
 
 
 __all__ = ["BARE", "RUN", "Bench", "Calls", "counts"]

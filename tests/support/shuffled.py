@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
-from tensorlake_nb.core.batches.batch import Batch, Receipt
+from tensorlake_nb.core.batches.batch import Batch
 from tensorlake_nb.core.batches.messages import Lost
+from tensorlake_nb.core.batches.receipt import Receipt
 from tensorlake_nb.core.planning.events import Event, PartArrived, RunStarted, SlotsKnown
 from tensorlake_nb.core.planning.instructions import Gather, Probe, Seal, Submit
 from tensorlake_nb.core.planning.node_state import NodeState

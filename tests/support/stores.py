@@ -6,6 +6,7 @@ import enum
 from collections import namedtuple
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import pydantic
 
 from tensorlake_nb.core.batches.batch import BARE, Span
+from tensorlake_nb.core.batches.outputs import OutputColumns
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.store.checkpoints.opening import open_filesystem, open_store
@@ -20,6 +22,7 @@ from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.codecs.codec import Encoded, encode
 from tensorlake_nb.store.format.outcomes import Entry, TaskOutcome
 from tensorlake_nb.store.format.segment_builder import SegmentBuilder
+from tensorlake_nb.store.format.stream_record import StreamRecord
 from tensorlake_nb.store.writing.writer import Writer
 
 FINGERPRINT = "5eed" * 16
@@ -87,7 +90,7 @@ def encoded(value: Any) -> Encoded:
 
 def add(writer: Writer, number: int, value: Any, **more: Any) -> None:
     """Add one finished task with one bare output."""
-    writer.add(key(number), BARE, [encoded(value)], **more)
+    writer.add(Entry(key(number), BARE, (encoded(value),), **more))
 
 
 def committed(
@@ -98,7 +101,7 @@ def committed(
     for number, value in enumerate(values):
         add(writer, number, value)
     writer.close()
-    return [writer.locate(key(number)).spans[0] for number in range(len(values))]
+    return [writer.locate(key(number)).outputs.spans[0] for number in range(len(values))]
 
 
 def swap(store: Store, segment: str, values: Sequence[Any], *, refers: tuple[Span, ...] = (), first: int = 0) -> None:
@@ -115,9 +118,9 @@ def swap(store: Store, segment: str, values: Sequence[Any], *, refers: tuple[Spa
     keys = chain(store.segment(segment).all_keys() if there else (), map(key, count(first)))
     builder = SegmentBuilder(segment, "2026-01-01T00:00:00+00:00")
     for value in values:
-        builder.add(Entry(next(keys), BARE, (encoded(value),), None, None, 0.0, None))
+        builder.add(Entry(next(keys), BARE, (encoded(value),)))
     if refers:
-        builder.add(Entry(next(keys), sum(map(len, refers)), (), None, None, 0.0, None, refers))
+        builder.add(Entry(next(keys), sum(map(len, refers)), (), refers=refers))
     store.commit(builder.seal(keys=store.signing_keys))
 
 
@@ -137,6 +140,20 @@ def outcome_of(store: Store, number: int, fingerprint: str = FINGERPRINT) -> Tas
     index = store.index(fingerprint, refresh=True)
     (position,) = index.find(key(number)).tolist()
     return None if position < 0 else index.outcome(position)
+
+
+def count_of(outcome: TaskOutcome) -> int:
+    """How many outputs a task's list holds; `BARE` for one value."""
+    (count,) = outcome.outputs.each_count.tolist()
+    return int(count)
+
+
+def stream_of(store: Store, spans: Sequence[Span], stream_digest: Digest, **more: Any) -> StreamRecord:
+    """The record of a stream of bare values that lie there."""
+    told: dict[str, Any] = {"counts": None, "routes": None, "n_tasks": len(spans), "seconds": 0.0, **more}
+    late = partial(store.digests, spans)
+    outputs = OutputColumns(told.pop("counts"), tuple(spans), late, told.pop("routes"))
+    return StreamRecord(outputs, digest=stream_digest, **told)
 
 
 def digests_of(values: Iterable[Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""What one Dask task is asked to do, and the receipt that it sends back.
+"""What one Dask task is asked to do, and how an element of it fails; what it sends back is in `receipt`.
 
 A *batch* carries a range of elements through one node, or one element through a chain of nodes. It names its inputs
 by where they lie in the store and answers with where its outputs lie: values never pass through the scheduler.
@@ -6,8 +6,7 @@ by where they lie in the store and answers with where its outputs lie: values ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -212,75 +211,3 @@ class Failure:
     input_repr: str
     traceback_text: str = ""
     raised: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Elements ``start`` to ``stop - 1`` of a batch, settled: where their outputs lie.
-
-    Attributes
-    ----------
-    counts
-        int32 per element: how many outputs; -1 (`BARE`) for one bare value.
-    spans, digests
-        The outputs in order, and their digests end to end.
-    routes
-        For a router or a `RouteTo`: per target a byte per output, 1 where it travels there. A router's outputs
-        are its inputs, passed on. ``None``: everything travels everywhere.
-    computed, replayed
-        How many of the elements were called, and how many were settled from checkpoints.
-    part, is_last
-        A generator's items come in parts, each a piece of its own over the same element.
-    """
-
-    start: int
-    stop: int
-    counts: bytes
-    spans: tuple[Span, ...]
-    digests: bytes
-    routes: Mapping[str, bytes] | None = None
-    computed: int = 0
-    replayed: int = 0
-    part: int = 0
-    is_last: bool = True
-
-    @property
-    def n_out(self) -> int:
-        return len(self.digests) // 32
-
-
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """Something that a call printed, warned or logged."""
-
-    offset: int
-    stream: Literal["stdout", "stderr", "log", "warning"]
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a batch did at one node.
-
-    A chain sends one receipt per node that it reached. ``done`` counts the elements that were begun and ended,
-    from the front: those after it are as they were. ``effects`` are what calls did beside returning, in the order
-    of the elements, as their checkpoints hold it. Of a fold, ``worth_s`` is for the next batch (see `Fold`), and
-    ``keeping_s`` what this one spent on reading and keeping accumulators.
-    """
-
-    batch: str
-    node: str
-    done: int
-    pieces: tuple[Piece, ...]
-    failures: tuple[Failure, ...] = ()
-    seconds: float = 0.0
-    timers: Mapping[str, float] = field(default_factory=dict)
-    counters: Mapping[str, int] = field(default_factory=dict)
-    effects: tuple[bytes, ...] = ()
-    logs: tuple[LogLine, ...] = ()
-    notes: tuple[str, ...] = ()
-    worker: str = ""
-    started_at: float = 0.0
-    ended_at: float = 0.0
-    worth_s: float = 0.0
-    keeping_s: float = 0.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tensorlake_nb.core.batches.batch import Batch, FailureKind, Receipt
+from tensorlake_nb.core.batches.batch import Batch, FailureKind
+from tensorlake_nb.core.batches.receipt import Receipt
 from tensorlake_nb.core.functions.policy import Placement
 
 

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from tensorlake_nb.core.batches.batch import FailureKind, LogLine, Span
+from tensorlake_nb.core.batches.batch import FailureKind, Span
 from tensorlake_nb.core.batches.positions import Address, Slice
+from tensorlake_nb.core.batches.receipt import LogLine
 
 
 @dataclass(frozen=True, slots=True)

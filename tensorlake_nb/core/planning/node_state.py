@@ -8,8 +8,9 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tensorlake_nb.core.batches.batch import LogLine, Span
+from tensorlake_nb.core.batches.batch import Span
 from tensorlake_nb.core.batches.positions import END, Address, Slice
+from tensorlake_nb.core.batches.receipt import LogLine
 from tensorlake_nb.core.graphs.plan import PlanNode, Port
 from tensorlake_nb.core.planning.events import Chunk, ElementFailed
 from tensorlake_nb.core.planning.timing import Timing

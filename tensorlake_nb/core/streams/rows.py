@@ -6,27 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tensorlake_nb.core.batches import spans as sp
+from tensorlake_nb.core.batches.outputs import Positions
 from tensorlake_nb.core.batches.positions import Address, Slice
 from tensorlake_nb.core.graphs.plan import FAN_IN
-from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, group_digests, row_digest, stream_digest
-from tensorlake_nb.core.streams.tables import ChunkData, Elements, Rows, Streams, chosen, sizes
+from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, group_digests, one_by_one, row_digest, stream_digest
+from tensorlake_nb.core.streams.tables import ChunkData, Rows, Streams, arriving, together
 from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.errors import JoinError
-
-Positions = NDArray[np.int64]
 
 
 def group(streams: Streams, name: str, slices: Sequence[Slice]) -> Rows:
     """Groups of `FAN_IN` neighbours; only the last one may be shorter."""
-    parts = [streams.elements(name, piece) for piece in slices]
-    digests = b"".join(part.digests for part in parts)
-    whole = _concatenate(parts)
-    size = len(digests) // DIGEST_SIZE
+    whole = together([streams.elements(name, piece) for piece in slices])
+    size = whole.size
     group_sizes = tuple(min(FAN_IN, size - start) for start in range(0, size, FAN_IN))
-    each = [Digest(digests[i : i + DIGEST_SIZE]) for i in range(0, len(digests), DIGEST_SIZE)]
+    each = one_by_one(whole.digests)
     rows = b"".join(group_digests("group/1", each[i : i + FAN_IN]) for i in range(0, size, FAN_IN))
     return Rows(((None, whole),), rows, group_sizes, tuple(slices))
 
@@ -66,8 +61,8 @@ def join(streams: Streams, name: str) -> Rows:
     rows, sides = _match(streams, name)
     columns = []
     for into, side in sides.items():
-        elements = _concatenate([part for _, part in streams.port_elements(name, side.index)])
-        columns.append((into, _pick(elements, _places(side.origin, rows))))
+        elements = together([part for _, part in streams.port_elements(name, side.index)])
+        columns.append((into, elements.pick(_places(side.origin, rows))))
     each = [
         row_digest((into, Digest(part.digests[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE])) for into, part in columns)
         for i in range(len(rows))
@@ -138,29 +133,6 @@ def _places(origin: Positions | None, rows: Positions) -> Positions:
     return order[np.searchsorted(origin[order], rows)]
 
 
-def _pick(elements: Elements, places: Positions) -> Elements:
-    digests = np.frombuffer(elements.digests, dtype=np.uint8).reshape(-1, DIGEST_SIZE)[places].tobytes()
-    if elements.groups is None:
-        return Elements(sp.pick(elements.spans, places), digests)
-    ends = np.cumsum(sizes(elements.groups))
-    starts = ends - sizes(elements.groups)
-    flat = [np.arange(starts[place], ends[place]) for place in places.tolist()]
-    positions = np.concatenate(flat) if flat else np.zeros(0, dtype=np.int64)
-    return Elements(sp.pick(elements.spans, positions), digests, elements.groups[places])
-
-
-def _concatenate(parts: Sequence[Elements]) -> Elements:
-    groups = None
-    if any(part.groups is not None for part in parts):
-        groups = np.concatenate([_groups(part) for part in parts]).astype(np.int32)
-    spans = sp.joined(span for part in parts for span in part.spans)
-    return Elements(spans, b"".join(part.digests for part in parts), groups)
-
-
-def _groups(part: Elements) -> NDArray[np.int32]:
-    return part.groups if part.groups is not None else np.full(part.size, -1, dtype=np.int32)
-
-
 # -- lineage: which element of an ancestor's stream an output descends from --
 
 
@@ -172,13 +144,8 @@ def _origin_of_port(streams: Streams, name: str, index: int, ancestor: str | Non
         return None
     found: list[Positions] = []
     for data, mine in zip(streams.chunks(port.parent), outputs, strict=True):
-        mask = chosen(data, port)
-        if port.whole:  # a list stands for the element that its first output descends from
-            ends = np.cumsum(sizes(data.counts))
-            starts = (ends - sizes(data.counts))[data.counts != 0]
-            found.append(mine[starts[mask[starts]]])
-        else:
-            found.append(mine[mask])
+        given, places = arriving(data, port)
+        found.append(mine[given.starts[places]])  # a list stands for the element that its first output descends from
     return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
 
 
@@ -191,12 +158,12 @@ def _size_of_port(streams: Streams, name: str, index: int) -> int:
 def _origins(streams: Streams, name: str, ancestor: str | None) -> list[Positions] | None:
     """For each chunk of a node, the ancestor's position behind each output; ``None`` where there is no such line."""
     if ancestor is None:
-        return [np.zeros(data.n_out, dtype=np.int64) for data in streams.chunks(name)]
+        return [np.zeros(data.outputs.n_out, dtype=np.int64) for data in streams.chunks(name)]
     if name == ancestor:
         found, first = [], 0
         for data in streams.chunks(name):
-            found.append(np.arange(first, first + data.n_out, dtype=np.int64))
-            first += data.n_out
+            found.append(np.arange(first, first + data.outputs.n_out, dtype=np.int64))
+            first += data.outputs.n_out
         return found
     node = streams.plan.nodes[name]
     if node.kind == "fold" or node.gather == "group" or not node.ports:
@@ -213,8 +180,8 @@ def _repeat(data: ChunkData, everything: Positions, base: dict[Address, int]) ->
         mine = everything
     else:
         first = base[data.slice.source] + data.slice.start
-        mine = everything[first : first + len(data.counts)]
-    return np.repeat(mine, sizes(data.counts))
+        mine = everything[first : first + data.outputs.size]
+    return np.repeat(mine, data.outputs.sizes)
 
 
 def _inputs_of_map(streams: Streams, name: str, ancestor: str) -> tuple[Positions, dict[Address, int]] | None:

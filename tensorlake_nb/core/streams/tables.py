@@ -7,75 +7,64 @@ what a batch needs: the digests and the places of the elements of a slice, whate
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tensorlake_nb.core.batches import spans as sp
-from tensorlake_nb.core.batches.batch import BARE, Column, Piece, Span
+from tensorlake_nb.core.batches.batch import BARE, Column, Span
+from tensorlake_nb.core.batches.outputs import OutputColumns, Positions, concat
 from tensorlake_nb.core.batches.positions import Address, Slice
+from tensorlake_nb.core.batches.receipt import Piece
 from tensorlake_nb.core.graphs.plan import Plan, Port
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, group_digests, stream_digest
 from tensorlake_nb.core.planning.events import Chunk
 from tensorlake_nb.core.values.digest import list_digest
 
-Counts = NDArray[np.int32]
-Mask = NDArray[np.bool_]
 
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Elements:
-    """What a port is given by a chunk: places and digests, one digest per element.
+    """What a port is given: outputs, or lists of them if it takes lists whole.
 
-    ``groups`` (int32 per element) says how many outputs make up an element, `BARE` for one that stands alone;
-    ``None`` where every element is one output.
+    ``lists`` are one digest per element then; ``None``: each element is one output, and has its digest.
     """
 
-    spans: tuple[Span, ...]
-    digests: bytes
-    groups: Counts | None = None
+    outputs: OutputColumns
+    lists: bytes | None = None
 
     @property
     def size(self) -> int:
-        return len(self.digests) // DIGEST_SIZE
+        return self.outputs.size
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        return self.outputs.spans
+
+    @property
+    def digests(self) -> bytes:
+        return self.outputs.digests if self.lists is None else self.lists
 
     def cut(self, start: int, stop: int) -> Elements:
-        digests = self.digests[start * DIGEST_SIZE : stop * DIGEST_SIZE]
-        if self.groups is None:
-            return Elements(sp.cut(self.spans, start, stop), digests)
-        ends = np.concatenate(([0], np.cumsum(sizes(self.groups))))
-        return Elements(sp.cut(self.spans, int(ends[start]), int(ends[stop])), digests, self.groups[start:stop])
+        lists = None if self.lists is None else self.lists[start * DIGEST_SIZE : stop * DIGEST_SIZE]
+        return Elements(self.outputs.cut(start, stop), lists)
+
+    def pick(self, places: Positions) -> Elements:
+        return Elements(self.outputs.pick(places), None if self.lists is None else picked(self.lists, places))
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ChunkData:
-    """A chunk's outputs. ``slice`` is ``None`` for a whole stream that was replayed at once.
-
-    ``digests`` may be a function for a replayed stream: they are read from the store only when something needs them.
-    """
+    """A chunk's outputs. ``slice`` is ``None`` for a whole stream that was replayed at once."""
 
     slice: Slice | None
-    counts: Counts
-    spans: tuple[Span, ...]
-    digests: bytes | Callable[[], bytes]
-    routes: Mapping[str, Mask] | None = None
+    outputs: OutputColumns
     computed: int = 0
     replayed: int = 0
     #: Not so for the parts of a generator's items but the last.
     is_last: bool = True
     #: Of a whole stream that was replayed: its digest, by which the next node is looked up without any other.
     whole_digest: Digest | None = None
-
-    @property
-    def n_out(self) -> int:
-        return int(sizes(self.counts).sum())
-
-    def all_digests(self) -> bytes:
-        if not isinstance(self.digests, bytes):
-            self.digests = self.digests()
-        return self.digests
 
 
 @dataclass(slots=True)
@@ -89,48 +78,33 @@ class Rows:
     formed_of: tuple[Slice, ...] = ()
 
 
-def sizes(counts: Counts) -> NDArray[np.int64]:
-    """How many outputs each count stands for."""
-    return np.where(counts == BARE, 1, counts).astype(np.int64)
+def settled(piece: Piece, slices: Sequence[Slice]) -> Iterator[ChunkData]:
+    """Cut a worker's piece, which settles several slices end to end, into chunk data for each.
 
-
-def from_piece(piece: Piece, where: Slice | None) -> ChunkData:
-    """A worker's piece as chunk data of the slice that it settles."""
-    routes = None
-    if piece.routes is not None:
-        routes = {name: np.frombuffer(mask, dtype=np.bool_) for name, mask in piece.routes.items()}
-    counts = np.frombuffer(piece.counts, dtype=np.int32)
-    return ChunkData(where, counts, piece.spans, piece.digests, routes, piece.computed, piece.replayed, piece.is_last)
-
-
-def split(data: ChunkData, slices: Sequence[Slice]) -> Iterator[ChunkData]:
-    """Cut chunk data that settles several slices end to end into one for each.
-
-    ``data.computed`` counts whole elements, so it is dealt out from the front.
+    ``piece.computed`` counts whole elements, so it is dealt out from the front.
     """
     if len(slices) == 1:
-        data.slice = slices[0]
-        yield data
+        yield ChunkData(slices[0], piece.outputs, piece.computed, piece.replayed, piece.is_last)
         return
-    digests = data.all_digests()
-    ends = np.concatenate(([0], np.cumsum(sizes(data.counts))))
-    first, computed = 0, data.computed
+    first, computed = 0, piece.computed
     for where in slices:
-        last = first + where.size
-        low, high = int(ends[first]), int(ends[last])
-        routes = None if data.routes is None else {name: mask[low:high] for name, mask in data.routes.items()}
         mine = min(computed, where.size)
         computed -= mine
-        yield ChunkData(
-            where,
-            data.counts[first:last],
-            sp.cut(data.spans, low, high),
-            digests[low * DIGEST_SIZE : high * DIGEST_SIZE],
-            routes,
-            mine,
-            where.size - mine,
-        )
-        first = last
+        yield ChunkData(where, piece.outputs.cut(first, first + where.size), mine, where.size - mine)
+        first += where.size
+
+
+def picked(digests: bytes, places: Positions) -> bytes:
+    """Those at some positions of digests that stand end to end."""
+    return np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_SIZE)[places].tobytes()
+
+
+def together(parts: Sequence[Elements]) -> Elements:
+    """The elements of all parts end to end."""
+    lists = None
+    if any(part.lists is not None for part in parts):
+        lists = b"".join(part.digests for part in parts)
+    return Elements(concat([part.outputs for part in parts]), lists)
 
 
 @dataclass(slots=True)
@@ -148,7 +122,7 @@ class Streams:
     def __init__(self, plan: Plan, inputs: Span, inputs_digest: Digest) -> None:
         self.plan = plan
         # A call with arguments by name isn't the call with a dict of them, which a parent may give.
-        self.inputs = Elements((inputs,), group_digests("inputs/1", [inputs_digest]))
+        self.inputs = Elements(OutputColumns(None, (inputs,), group_digests("inputs/1", [inputs_digest])))
         self._streams = {name: _Stream() for name in plan.nodes}
 
     def add(self, name: str, address: Address, data: ChunkData) -> Chunk:
@@ -160,16 +134,17 @@ class Streams:
             covered = stream.covering.setdefault(data.slice.source, [])
             insort(covered, (data.slice.start, data.slice.stop, address))
         routed = None
-        if data.routes is not None:
+        outputs = data.outputs
+        if outputs.routes is not None:
             routed = {
                 port.target: self._select(name, address, port).size
                 for child, index in self.plan.nodes[name].children
                 if (port := self.plan.nodes[child].ports[index]).routed
             }
-        n_lists = int(np.count_nonzero(data.counts))
-        is_bare = bool((data.counts == BARE).all())
+        n_lists = outputs.size if outputs.counts is None else int(np.count_nonzero(outputs.counts))
+        is_bare = outputs.counts is None
         return Chunk(
-            address, len(data.counts), data.n_out, n_lists, data.spans, routed, data.computed, data.replayed, is_bare
+            address, outputs.size, outputs.n_out, n_lists, outputs.spans, routed, data.computed, data.replayed, is_bare
         )
 
     def add_rows(self, name: str, rows: Rows) -> tuple[int, int]:
@@ -185,6 +160,17 @@ class Streams:
         """A node's chunks in stream order."""
         stream = self._streams[name]
         return (stream.chunks[address] for address in stream.order)
+
+    def whole(self, name: str) -> OutputColumns:
+        """All that a node gave; the parts of one generator are one list."""
+        runs: list[list[OutputColumns]] = []
+        before = None
+        for data in self.chunks(name):
+            if data.slice is None or data.slice != before:
+                runs.append([])
+            runs[-1].append(data.outputs)
+            before = data.slice
+        return concat([run[0] if len(run) == 1 else concat(run).as_list() for run in runs])
 
     def addresses(self, name: str) -> tuple[Address, ...]:
         """Where a node's chunks stand, in stream order."""
@@ -205,13 +191,16 @@ class Streams:
             found.append(data)
         return found
 
-    def settled(self, name: str, source: Address, index: int) -> ChunkData | None:
-        """What one element gave, as if it were replayed, if it is settled."""
+    def settled(self, name: str, source: Address, index: int) -> OutputColumns | None:
+        """What one element gave, if it is settled."""
         parts = self.parts(name, Slice(source, index, index + 1))
         if len(parts) > 1 or (parts and not parts[0].is_last):
-            return _put_together(parts) if parts[-1].is_last else None
+            return concat([part.outputs for part in parts]).as_list() if parts[-1].is_last else None
         data = self.covering(name, source, index)
-        return None if data is None else _one_of(data, index)
+        if data is None:
+            return None
+        assert data.slice is not None
+        return data.outputs.cut(index - data.slice.start, index + 1 - data.slice.start)
 
     # -- what a node is given --
 
@@ -290,7 +279,7 @@ class Streams:
         stream = self._streams[name]
         data = stream.chunks[address]
         if _gives_all(data, port):
-            return Elements(data.spans, data.all_digests())
+            return Elements(data.outputs.one_by_one())
         key = (address, port)
         if key not in stream.selected:
             stream.selected[key] = _select(data, port)
@@ -299,44 +288,21 @@ class Streams:
 
 def _gives_all(data: ChunkData, port: Port) -> bool:
     """Whether a port is given each output of a chunk, one by one."""
-    return not port.whole and not (port.routed and data.routes is not None)
+    return not port.whole and not (port.routed and data.outputs.routes is not None)
 
 
-def _one_of(data: ChunkData, index: int) -> ChunkData:
-    """One element of a chunk."""
-    assert data.slice is not None
-    offset = index - data.slice.start
-    ends = np.concatenate(([0], np.cumsum(sizes(data.counts))))
-    low, high = int(ends[offset]), int(ends[offset + 1])
-    routes = None if data.routes is None else {name: mask[low:high] for name, mask in data.routes.items()}
-    digests = data.all_digests()[low * DIGEST_SIZE : high * DIGEST_SIZE]
-    counts = data.counts[offset : offset + 1]
-    return ChunkData(None, counts, sp.cut(data.spans, low, high), digests, routes, replayed=1)
+def arriving(data: ChunkData, port: Port) -> tuple[OutputColumns, Positions]:
+    """A chunk's outputs as a port takes them, one by one or in lists, and which of these travel to it.
 
-
-def _put_together(parts: Sequence[ChunkData]) -> ChunkData:
-    """The parts of one generator's items as its list."""
-    counts: Counts = np.stack([part.counts for part in parts]).sum(axis=0, dtype=np.int32)
-    routes = None
-    if parts[0].routes is not None:
-        routes = {name: np.concatenate([(part.routes or {})[name] for part in parts]) for name in parts[0].routes}
-    spans = sp.joined(span for part in parts for span in part.spans)
-    return ChunkData(None, counts, spans, b"".join(part.all_digests() for part in parts), routes, replayed=1)
-
-
-def chosen(data: ChunkData, port: Port) -> Mask:
-    """Which outputs of a chunk travel to a port."""
-    if port.routed and data.routes is not None:
-        return data.routes.get(port.target, np.zeros(data.n_out, dtype=np.bool_))
-    return np.ones(data.n_out, dtype=np.bool_)
+    A list travels whole or not at all.
+    """
+    outputs = data.outputs if port.whole else data.outputs.one_by_one()
+    return outputs, outputs.travelling(port.target if port.routed else None)
 
 
 def _column(into: str | None, parts: Sequence[Elements]) -> Column:
-    spans = sp.joined(span for part in parts for span in part.spans)
-    if all(part.groups is None for part in parts):
-        return Column(spans, into)
-    groups = [np.full(part.size, BARE, dtype=np.int32) if part.groups is None else part.groups for part in parts]
-    return Column(spans, into, np.concatenate(groups).astype(np.int32).tobytes())
+    given = together(parts)
+    return Column(given.spans, into, None if given.lists is None else given.outputs.each_count.tobytes())
 
 
 def _row_range(row: Rows, piece: Slice) -> tuple[int, int]:
@@ -347,19 +313,13 @@ def _row_range(row: Rows, piece: Slice) -> tuple[int, int]:
 
 def _select(data: ChunkData, port: Port) -> Elements:
     """The elements that a chunk gives to a port that takes some of them, or lists whole."""
-    digests = np.frombuffer(data.all_digests(), dtype=np.uint8).reshape(-1, DIGEST_SIZE)
-    mask = chosen(data, port)
-    picked = np.flatnonzero(mask)
-    spans = data.spans if len(picked) == len(digests) else sp.pick(data.spans, picked)
+    outputs, places = arriving(data, port)
+    given = outputs if len(places) == outputs.size else outputs.pick(places)
     if not port.whole:
-        return Elements(spans, digests[picked].tobytes())
-    # A list travels whole or not at all, so its first output decides.
-    ends = np.cumsum(sizes(data.counts))
-    groups, whole = [], []
-    for count, end in zip(data.counts.tolist(), ends.tolist(), strict=True):
-        start = end - (1 if count == BARE else count)
-        if start < end and mask[start]:
-            groups.append(count)
-            items = digests[start:end].tobytes()
-            whole.append(items if count == BARE else list_digest(items))
-    return Elements(spans, b"".join(whole), np.array(groups, dtype=np.int32))
+        return Elements(given)
+    bounds = pairwise((DIGEST_SIZE * given.starts).tolist())
+    lists = [
+        given.digests[low:high] if count == BARE else list_digest(given.digests[low:high])
+        for count, (low, high) in zip(given.each_count.tolist(), bounds, strict=True)
+    ]
+    return Elements(given, b"".join(lists))

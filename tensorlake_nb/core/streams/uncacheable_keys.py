@@ -18,7 +18,7 @@ from tensorlake_nb.core.graphs.plan import FAN_IN, Plan
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, one_by_one
 from tensorlake_nb.core.planning.events import Chunk
 from tensorlake_nb.core.streams import rows as gathering
-from tensorlake_nb.core.streams.tables import ChunkData, Rows, Streams, chosen, sizes
+from tensorlake_nb.core.streams.tables import ChunkData, Rows, Streams, arriving, picked
 
 #: Of what there is one of: the inputs of a run, and what a reducer emits.
 ROOT = Digest(blake3(b"place/1").digest())
@@ -86,16 +86,16 @@ class PlacedStreams(Streams):
 
     def _of_outputs(self, name: str, address: Address, data: ChunkData) -> bytes:
         if self.plan.nodes[name].kind == "fold":
-            return ROOT * data.n_out
+            return ROOT * data.outputs.n_out
         given = self._of_inputs(name) if data.slice is None else self.places(name, (data.slice,))
-        if (data.counts == BARE).all():
+        if data.outputs.counts is None:
             return given
         before = 0  # items that came in earlier parts
         for part in range(address[-1] if data.slice is not None else 0):
             earlier = self.get(name, (*address[:-1], part))
-            before += earlier.n_out if earlier is not None else 0
+            before += earlier.outputs.n_out if earlier is not None else 0
         found: list[bytes] = []
-        for place, count in zip(one_by_one(given), data.counts.tolist(), strict=True):
+        for place, count in zip(one_by_one(given), data.outputs.each_count.tolist(), strict=True):
             if count == BARE:
                 found.append(place)
             else:
@@ -121,7 +121,7 @@ class PlacedStreams(Streams):
         if ancestor is None:
             return ROOT * len(rows)
         theirs = b"".join(self._places[ancestor, address] for address in self.addresses(ancestor))
-        return _picked(theirs, rows)
+        return picked(theirs, rows)
 
     def _arrived(self, name: str, piece: Slice) -> bytes:
         """The places of what arrives by a node's ports."""
@@ -136,13 +136,9 @@ class PlacedStreams(Streams):
         places = self._places[port.parent, tuple(address)]
         data = self.get(port.parent, tuple(address))
         assert data is not None
-        if port.whole or (port.routed and data.routes is not None):
-            mask = chosen(data, port)
-            if port.whole:
-                starts = (np.cumsum(sizes(data.counts)) - sizes(data.counts))[data.counts != 0]
-                places = _picked(places, starts[mask[starts]])
-            else:
-                places = _picked(places, np.flatnonzero(mask))
+        if port.whole or (port.routed and data.outputs.routes is not None):
+            given, elements = arriving(data, port)
+            places = picked(places, given.starts[elements])
         if len(ports) == 1:
             return places
         return b"".join(item_place(place, index) for place in one_by_one(places))
@@ -160,10 +156,6 @@ def _above(plan: Plan, names: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _picked(places: bytes, which: gathering.Positions) -> bytes:
-    return np.frombuffer(places, dtype=np.uint8).reshape(-1, DIGEST_SIZE)[which].tobytes()
-
-
 def _every(places: bytes) -> bytes:
     """A group of neighbours has the place of the first of them."""
-    return _picked(places, np.arange(0, len(places) // DIGEST_SIZE, FAN_IN))
+    return picked(places, np.arange(0, len(places) // DIGEST_SIZE, FAN_IN))

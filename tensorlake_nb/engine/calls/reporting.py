@@ -15,7 +15,7 @@ from typing import Any
 
 from distributed import Worker, get_worker
 
-from tensorlake_nb.core.batches.batch import Receipt
+from tensorlake_nb.core.batches.receipt import Receipt
 from tensorlake_nb.core.keys import RunId
 
 #: How long a worker waits for the scheduler to hear that it begins (s).

@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 
-import numpy as np
-
-from tensorlake_nb.core.batches import spans as sp
-from tensorlake_nb.core.batches.batch import BARE, Batch, Call, Fold, Piece, Receipt, Span
+from tensorlake_nb.core.batches.batch import Batch, Call, Fold, Span
 from tensorlake_nb.core.batches.messages import Lost
+from tensorlake_nb.core.batches.outputs import OutputColumns, concat
 from tensorlake_nb.core.batches.positions import Address, Slice, take
+from tensorlake_nb.core.batches.receipt import Piece, Receipt
 from tensorlake_nb.core.graphs.plan import Plan
 from tensorlake_nb.core.keys import Digest, RunId, fold_next, fold_start, one_by_one, stream_digest
 from tensorlake_nb.core.planning.events import (
@@ -31,9 +30,8 @@ from tensorlake_nb.core.planning.events import (
 from tensorlake_nb.core.planning.instructions import Gather, Probe, Seal, Submit
 from tensorlake_nb.core.planning.node_state import NodeState
 from tensorlake_nb.core.streams.rows import digest_given, group, join
-from tensorlake_nb.core.streams.tables import ChunkData, from_piece, split
+from tensorlake_nb.core.streams.tables import ChunkData, settled
 from tensorlake_nb.core.streams.uncacheable_keys import PlacedStreams
-from tensorlake_nb.core.streams.whole_streams import targets_of, whole_counts, whole_routes
 from tensorlake_nb.engine.calls.context import Effects
 from tensorlake_nb.engine.desk.claimant import Claimant
 from tensorlake_nb.engine.desk.failed_elements import Failing, Place
@@ -161,7 +159,8 @@ class Desk:
             )
         elif node.gather == "group":
             fold = Fold(None, fold_start(), node.combines, self.streams.group_sizes(name, order.slices))
-        emitted = self.streams.parts(name, order.slices[0]) if node.lone else []
+        parts = self.streams.parts(name, order.slices[0]) if node.lone else []
+        emitted = concat([part.outputs for part in parts])
         place = self.streams.places(name, order.slices) if any(call.by_place for call in calls[1:]) else b""
         batch = Batch(
             run_id=self.run_id,
@@ -178,9 +177,9 @@ class Desk:
             budget_s=order.budget_s,
             stop_on_failure=self._plan.stops_on_failure,
             final=order.final,
-            emitted=b"".join(part.all_digests() for part in emitted),
-            emitted_spans=sp.joined(span for part in emitted for span in part.spans),
-            emitted_parts=len(emitted),
+            emitted=emitted.digests,
+            emitted_spans=emitted.spans,
+            emitted_parts=len(parts),
             checkpoint_interval_s=self._interval_s,
             store_patience_s=self._patience_s,
             trusted=self._store.trusted,
@@ -211,7 +210,8 @@ class Desk:
         known = self.streams.get(order.node, where.address(piece.part)) is not None
         if known or self._is_taken_whole(order.node):  # then it comes when it is complete
             return None
-        chunk = self.streams.add(order.node, where.address(piece.part), from_piece(piece, where))
+        (data,) = settled(piece, (where,))
+        chunk = self.streams.add(order.node, where.address(piece.part), data)
         return PartArrived(number, chunk, piece.part)
 
     def settle(self, number: int, receipts: Sequence[Receipt], at: float) -> Event:
@@ -248,12 +248,9 @@ class Desk:
             where = take(slices, piece.start, piece.stop)
             if self.streams.get(name, where[0].address(piece.part)) is not None:
                 continue  # a generator's part that arrived before
-            if piece.part:
-                chunks.append(self.streams.add(name, where[0].address(piece.part), from_piece(piece, where[0])))
-                continue
-            for data in split(from_piece(piece, None), where):
+            for data in settled(piece, where):
                 assert data.slice is not None
-                chunks.append(self.streams.add(name, data.slice.address(), data))
+                chunks.append(self.streams.add(name, data.slice.address(piece.part), data))
         self._prober.happened(name, receipt.effects)
         failures = tuple(self._failing.placed(name, slices, failure) for failure in receipt.failures)
         self._failing.give_up(name, failures)
@@ -268,8 +265,8 @@ class Desk:
         self._prober.happened(order.node, receipt.effects)
         self._roll(order.node, batch.given, receipt.done - len(receipt.failures))
         chunks = tuple(
-            Chunk((order.number,), piece.stop - piece.start, 1, 1, piece.spans, None, piece.computed, piece.replayed)
-            for piece in receipt.pieces
+            Chunk((order.number,), each.stop - each.start, 1, 1, each.outputs.spans, None, each.computed, each.replayed)
+            for each in receipt.pieces
         )
         failures = tuple(self._failing.placed(order.node, order.slices, failure) for failure in receipt.failures)
         self._failing.give_up_fold(order, failures)
@@ -296,23 +293,18 @@ class Desk:
         if node.plan.kind == "fold":
             assert node.accumulator is not None
             spans = (node.accumulator,)
-            counts = np.array([BARE], dtype=np.int32)
-            data = ChunkData(None, counts, spans, self._store.digests(spans))
-            chunk = self.streams.add(name, EMITTED, data)
-        chunks = list(self.streams.chunks(name))
-        counts = whole_counts(chunks)
+            emitted = OutputColumns(None, spans, self._store.digests(spans))
+            chunk = self.streams.add(name, EMITTED, ChunkData(None, emitted))
+        call = self._calls[name]
+        outputs = self.streams.whole(name).spelled(call.routes)
         record = StreamRecord(
-            spans=sp.joined(span for data in chunks for span in data.spans),
-            n_tasks=node.folded if node.plan.kind == "fold" else len(counts),
-            n_outputs=sum(data.n_out for data in chunks),
-            counts=None if (counts == BARE).all() else counts.tobytes(),
-            routes=targets_of(whole_routes(chunks), sum(data.n_out for data in chunks)),
-            digest=stream_digest(data.all_digests() for data in chunks),
+            outputs,
+            n_tasks=node.folded if node.plan.kind == "fold" else outputs.size,
+            digest=stream_digest([outputs.digests]),
             seconds=node.seconds + (node.mean_s or 0.0) * node.replayed,
             run_id=self.run_id,
             extra=self._prober.effects(name) or None,
         )
-        call = self._calls[name]
         if self._keeps:
             given = stream_given(call, digest_given(self.streams, name))
             self._store.put_stream(call.fingerprint, given, record, replaces=call.fresh)
@@ -327,13 +319,7 @@ def in_one(parts: Sequence[Piece]) -> tuple[Piece, ...]:
     *_, last = parts
     if not last.is_last:
         return ()
-    counts = np.sum([np.frombuffer(part.counts, dtype=np.int32) for part in parts], axis=0, dtype=np.int32)
-    routes = None
-    if last.routes is not None:
-        routes = {target: b"".join((part.routes or {})[target] for part in parts) for target in last.routes}
-    spans = sp.joined(span for part in parts for span in part.spans)
-    digests = b"".join(part.digests for part in parts)
-    return (replace(last, counts=counts.tobytes(), spans=spans, digests=digests, routes=routes, part=0),)
+    return (replace(last, outputs=concat([part.outputs for part in parts]).as_list(), part=0),)
 
 
 def _outcome(

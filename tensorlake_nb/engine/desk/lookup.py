@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorlake_nb.core.batches import spans as sp
-from tensorlake_nb.core.batches.batch import BARE, Call, Span
+from tensorlake_nb.core.batches.batch import Call
+from tensorlake_nb.core.batches.outputs import OutputColumns, concat
 from tensorlake_nb.core.batches.positions import Address, Slice
 from tensorlake_nb.core.graphs.plan import Plan
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, RunId, group_digests, task_keys
 from tensorlake_nb.core.planning.events import Chunk, Event, Probed, StreamReplayed
 from tensorlake_nb.core.streams.rows import digest_given
-from tensorlake_nb.core.streams.tables import ChunkData, Elements, Streams
+from tensorlake_nb.core.streams.tables import ChunkData, Streams
 from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.engine.calls.context import Effects, holds_for, identity
 from tensorlake_nb.engine.desk.claimant import Claimant
 from tensorlake_nb.engine.desk.equal_elements import Seen
 from tensorlake_nb.errors import JoinError
 from tensorlake_nb.store.checkpoints.store import Store
-from tensorlake_nb.store.format.outcomes import TaskOutcome
+from tensorlake_nb.store.format.outcomes import TaskOutcome, outputs_of
 from tensorlake_nb.store.format.stream_record import StreamRecord
 from tensorlake_nb.store.reading.index import Index
 
@@ -84,19 +83,7 @@ class Prober:
         record = None if call.cold else self._recorded(call, name)
         if record is None or (call.fresh and record.run_id != self._run_id):
             return Probed(name, (), ())
-        counts = np.full(record.n_outputs, BARE, dtype=np.int32)
-        if record.counts is not None:
-            counts = np.frombuffer(record.counts, dtype=np.int32)
-        spans = record.spans
-        data = ChunkData(
-            None,
-            counts,
-            spans,
-            lambda: self._store.digests(spans),
-            masks(record.routes or (), call.routes),
-            replayed=record.n_tasks,
-            whole_digest=record.digest,
-        )
+        data = ChunkData(None, record.outputs, replayed=record.n_tasks, whole_digest=record.digest)
         effects = [base64.b64decode(text) for text in record.extra or ()]
         if not all(holds_for(packed, self._identity) for packed in effects):
             return Probed(name, (), ())
@@ -199,37 +186,26 @@ class Prober:
             if self._streams.given(name, (one,)) != self._streams.given(name, (Slice(source, index, index + 1),)):
                 missing.append(one)  # only the beginnings of the digests were equal
                 continue
-            copied.slice = one
-            chunks.append(self._streams.add(name, one.address(), copied))
+            chunks.append(self._streams.add(name, one.address(), ChunkData(one, copied, replayed=1)))
 
     def _found(
         self, name: str, run: Slice, index: Index, positions: NDArray[np.int64], effects: list[bytes]
     ) -> ChunkData:
         """Make a chunk of checkpoints that were found, and note what else the calls did."""
-        declared = self._calls[name].routes
-        blocks = list(index.blocks(positions))
-        if declared is not None or any(block is None for _, _, block in blocks):
+        blocks = [block for _, _, block in index.blocks(positions)]
+        outputs = [block for block in blocks if block is not None]
+        if len(outputs) < len(blocks):
             outcomes = [index.outcome(int(at)) for at in positions]
             effects += [outcome.effects for outcome in outcomes if outcome.effects is not None]
-            elements = None
-            if any(is_passing(outcome) for outcome in outcomes):
-                elements = self._streams.elements(name, run)
-            return replace(chunk_of(outcomes, elements, declared), slice=run)
-        whole = [block for _, _, block in blocks if block is not None]
-        return ChunkData(
-            run,
-            np.frombuffer(b"".join(block.counts for block in whole), dtype=np.int32),
-            sp.joined(span for block in whole for span in block.spans),
-            b"".join(block.digests for block in whole),
-            replayed=run.size,
-        )
+            outputs = [given_by(self._streams, name, run, outcomes)]
+        return ChunkData(run, concat(outputs), replayed=run.size)
 
     def _passes_by(self, name: str, slices: Sequence[Slice]) -> bool:
         """Whether each element is one stored value, which can travel on as it lies."""
         node = self._plan.nodes[name]
         if node.gather is not None or not node.ports:
             return False
-        return all(self._streams.elements(name, piece).groups is None for piece in slices)
+        return all(self._streams.elements(name, piece).lists is None for piece in slices)
 
 
 def stream_given(call: Call, given: Digest) -> Digest:
@@ -237,11 +213,6 @@ def stream_given(call: Call, given: Digest) -> Digest:
     if call.routes is None:
         return given
     return group_digests("routes/1", [given, digest(tuple(sorted(call.routes)))])
-
-
-def is_passing(outcome: TaskOutcome) -> bool:
-    """Whether a router's input travels on by reference."""
-    return outcome.count == 0 and outcome.routes is not None
 
 
 def is_usable(outcome: TaskOutcome, call: Call, passes_by: bool) -> bool:
@@ -252,44 +223,16 @@ def is_usable(outcome: TaskOutcome, call: Call, passes_by: bool) -> bool:
     """
     if call.routes is None:
         return True
-    if call.kind == "router" and is_passing(outcome) != passes_by:
+    if call.kind == "router" and (outcome.passes is not None) != passes_by:
         return False
-    declared = call.routes or ()
-    return all(each is None or set(each) <= set(declared) for each in outcome.routes or ())
+    chosen = {outcome.passes, *outcome.outputs.all_routes.each()}
+    return all(each is None or set(each) <= set(call.routes) for each in chosen)
 
 
-def chunk_of(
-    outcomes: Sequence[TaskOutcome], passing: Elements | None, declared: tuple[str, ...] | None = None
-) -> ChunkData:
-    """Chunk data of consecutive outcomes, all replayed; ``passing`` are their inputs, for a router."""
-    spans: list[Span] = []
-    digests: list[bytes] = []
-    counts = np.zeros(len(outcomes), dtype=np.int32)
-    routes: list[tuple[str, ...] | None] = []
-    for i, outcome in enumerate(outcomes):
-        if passing is not None and is_passing(outcome):
-            counts[i] = BARE
-            spans += sp.cut(passing.spans, i, i + 1)
-            digests.append(passing.digests[i * DIGEST_SIZE : (i + 1) * DIGEST_SIZE])
-            routes += outcome.routes or ()
-            continue
-        counts[i] = outcome.count
-        spans += outcome.spans
-        digests.append(outcome.digests)
-        routes += outcome.routes if outcome.routes is not None else [None] * (len(outcome.digests) // DIGEST_SIZE)
-    return ChunkData(None, counts, sp.joined(spans), b"".join(digests), masks(routes, declared), replayed=len(outcomes))
-
-
-def masks(
-    routes: Sequence[tuple[str, ...] | None], declared: tuple[str, ...] | None
-) -> dict[str, NDArray[np.bool_]] | None:
-    """Per declared target which outputs travel there. An output that says nothing travels everywhere."""
-    if all(route is None for route in routes):
-        return None
-    targets = sorted(declared or ())
-    return {
-        target: np.array([route is None or target in route for route in routes], dtype=np.bool_) for target in targets
-    }
+def given_by(streams: Streams, name: str, where: Slice, outcomes: Sequence[TaskOutcome]) -> OutputColumns:
+    """What the elements of a slice gave by their checkpoints: some routers pass on what they were given."""
+    passes = any(outcome.passes is not None for outcome in outcomes)
+    return outputs_of(outcomes, streams.elements(name, where).outputs if passes else None)
 
 
 def _runs(state: NDArray[np.int64]) -> list[tuple[int, int, int]]:

@@ -7,14 +7,11 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from itertools import accumulate
 
-import numpy as np
-
-from tensorlake_nb.core.batches import spans as sp
-from tensorlake_nb.core.batches.batch import BARE, Batch, Call, Failure, Fold
+from tensorlake_nb.core.batches.batch import Batch, Call, Failure, Fold
 from tensorlake_nb.core.batches.messages import Lost
 from tensorlake_nb.core.batches.positions import Address, Slice, take
 from tensorlake_nb.core.graphs.plan import Plan
-from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, fold_next, one_by_one, task_key
+from tensorlake_nb.core.keys import Digest, TaskKey, fold_next, one_by_one, task_key
 from tensorlake_nb.core.planning.events import BatchEnded, BatchLost, Chunk, ElementFailed, NodeOutcome
 from tensorlake_nb.core.planning.instructions import Submit
 from tensorlake_nb.core.streams.tables import ChunkData, Streams
@@ -23,7 +20,7 @@ from tensorlake_nb.engine.calls.context import Effects, note_of_told
 from tensorlake_nb.engine.calls.failure_text import short_repr
 from tensorlake_nb.engine.desk.claimant import Claimant
 from tensorlake_nb.engine.desk.failed_elements import Failing
-from tensorlake_nb.engine.desk.lookup import Prober, chunk_of
+from tensorlake_nb.engine.desk.lookup import Prober, given_by
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.codecs.classes import ClassResolver
 from tensorlake_nb.store.format.outcomes import TaskOutcome
@@ -77,7 +74,7 @@ class Losses:
         keys = [task_key(call.fingerprint, digest) for digest in one_by_one(batch.given)]
         open_ = [i for i, key in enumerate(keys) if key not in known]
         kept = {i: known[key] for i, key in enumerate(keys) if key in known}
-        chunks = tuple(self._kept(order, i, call, outcome) for i, outcome in kept.items())
+        chunks = tuple(self._kept(order, i, outcome) for i, outcome in kept.items())
         beside = self._done_beside(order.node, kept.values())
         if chain and is_charged and not open_:
             ended = self._further_along(order, batch, known[keys[0]], chunks, interrupted, lost, at, beside)
@@ -102,17 +99,16 @@ class Losses:
             together.add(Effects.unpacked(each))
         return together
 
-    def _kept(self, order: Submit, offset: int, call: Call, outcome: TaskOutcome) -> Chunk:
+    def _kept(self, order: Submit, offset: int, outcome: TaskOutcome) -> Chunk:
         """Settle an element that was committed."""
         name = order.node
         (where,) = take(order.slices, offset, offset + 1)
-        elements = self._streams.elements(name, where) if self._plan.nodes[name].gather is None else None
-        data = chunk_of([outcome], elements, call.routes)
+        outputs = given_by(self._streams, name, where, [outcome])
         parts = self._streams.parts(name, where)
         if parts:  # a generator that came to its end: what it emitted after the last part that has arrived
-            data = _without_first(data, sum(part.n_out for part in parts))
-        data.slice, data.computed, data.replayed = where, 1, 0
-        return self._streams.add(name, where.address(len(parts)), data)
+            known = sum(part.outputs.n_out for part in parts)
+            outputs = outputs.one_by_one().cut(known, outputs.n_out).as_list()
+        return self._streams.add(name, where.address(len(parts)), ChunkData(where, outputs, computed=1))
 
     def _further_along(
         self,
@@ -129,12 +125,12 @@ class Losses:
         settled: list[tuple[Call, TaskOutcome, int]] = []
         place = batch.place
         for position, call in enumerate(batch.calls[1:], start=1):
-            if len(outcome.digests) != DIGEST_SIZE or outcome.routes is not None:
+            outputs = outcome.outputs
+            if outputs.n_out != 1 or outputs.routes is not None:
                 return None
-            place = item_place(place, 0) if place and outcome.count != BARE else place
-            key = task_key(
-                call.fingerprint, Digest(placed(outcome.digests, place) if call.by_place else outcome.digests)
-            )
+            place = item_place(place, 0) if place and outputs.counts is not None else place
+            given = placed(outputs.digests, place) if call.by_place else outputs.digests
+            key = task_key(call.fingerprint, Digest(given))
             found = self._found(call, f"{batch.segment}-{position}", key)
             if found is None:
                 break
@@ -168,9 +164,8 @@ class Losses:
         return (index.outcome(at), 0) if at >= 0 else None
 
     def _chunk(self, call: Call, outcome: TaskOutcome, where: Slice, computed: int) -> Chunk:
-        data = chunk_of([outcome], self._streams.elements(call.node, where), call.routes)
-        data.slice, data.computed, data.replayed = where, computed, 1 - computed
-        return self._streams.add(call.node, where.address(), data)
+        outputs = given_by(self._streams, call.node, where, [outcome])
+        return self._streams.add(call.node, where.address(), ChunkData(where, outputs, computed, 1 - computed))
 
     def _fold(
         self,
@@ -188,7 +183,7 @@ class Losses:
         rolling = accumulate(one_by_one(batch.given), fold_next, initial=fold.rolling)
         keys = [task_key(batch.calls[0].fingerprint, digest) for digest in rolling][1:]
         done = max((i + 1 for i, key in enumerate(keys) if key in known), default=0)
-        spans = known[keys[done - 1]].spans if done else ()
+        spans = known[keys[done - 1]].outputs.spans if done else ()
         # The steps to come have to know what these were told of the run.
         beside = self._done_beside(order.node, (known[key] for key in keys if key in known))
         chunks = (Chunk((order.number,), done, 1, 1, spans, None, done, 0),) if done else ()
@@ -241,7 +236,7 @@ class Losses:
             values = self._store.read(elements.spans, self._resolver)
         except Exception:  # what is said of a lost worker must not depend on what killed it
             return ""
-        return short_repr(values[0] if elements.groups is None else values)
+        return short_repr(values[0] if elements.outputs.counts is None else values)
 
 
 def _outcome(name: str, chunks: tuple[Chunk, ...], failures: tuple[ElementFailed, ...], beside: Effects) -> NodeOutcome:
@@ -255,15 +250,3 @@ def _notes(beside: Effects) -> tuple[str, ...]:
 def _after(chunk: Chunk) -> Slice:
     """The only element of a chunk, as the next node of a chain is given it."""
     return Slice((0, *chunk.address), 0, 1)
-
-
-def _without_first(data: ChunkData, size: int) -> ChunkData:
-    """A single list's outputs but for the first ones."""
-    stop = data.n_out
-    return ChunkData(
-        data.slice,
-        np.array([stop - size], dtype=np.int32),
-        sp.cut(data.spans, size, stop),
-        data.all_digests()[size * DIGEST_SIZE :],
-        None if data.routes is None else {target: mask[size:] for target, mask in data.routes.items()},
-    )

@@ -41,6 +41,7 @@ from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.claims.meeting import Sharing
 from tensorlake_nb.store.codecs.classes import ClassResolver
 from tensorlake_nb.store.codecs.codec import encode
+from tensorlake_nb.store.format.outcomes import Entry
 from tensorlake_nb.store.owner import Owner, this_process
 
 #: Where the inputs of runs are kept, beside the outputs of functions.
@@ -196,9 +197,9 @@ def _store_inputs(
     if isinstance(encoded.data, bytes):
         _refuse_secrets(hidden, encoded.data, "the run's inputs")
     writer = store.writer(INPUTS_FINGERPRINT, f"{run_id}-inputs")
-    writer.add(key, BARE, (encoded,))
+    writer.add(Entry(key, BARE, (encoded,)))
     writer.flush()
-    (span,) = writer.locate(key).spans
+    (span,) = writer.locate(key).outputs.spans
     writer.close()
     return span
 

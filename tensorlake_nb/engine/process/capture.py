@@ -19,7 +19,7 @@ from contextvars import ContextVar, Token
 from multiprocessing import parent_process
 from typing import Any, Literal, TextIO
 
-from tensorlake_nb.core.batches.batch import LogLine
+from tensorlake_nb.core.batches.receipt import LogLine
 from tensorlake_nb.engine.process.descriptors import Descriptors
 from tensorlake_nb.engine.process.secrets import without
 

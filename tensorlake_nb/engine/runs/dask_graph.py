@@ -7,21 +7,17 @@ the same keys, so either finds what the other has computed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
-import numpy as np
 from dask.task_spec import Task, TaskRef
-from numpy.typing import NDArray
 
-from tensorlake_nb.core.batches import spans as sp
-from tensorlake_nb.core.batches.batch import Span
+from tensorlake_nb.core.batches.outputs import OutputColumns
 from tensorlake_nb.core.graphs.plan import Plan
 from tensorlake_nb.core.planning.blueprint import Blueprint
 from tensorlake_nb.core.planning.events import StreamReplayed
 from tensorlake_nb.core.planning.run_state import RunState
 from tensorlake_nb.core.streams.tables import ChunkData
-from tensorlake_nb.core.streams.whole_streams import whole_counts, whole_routes
 from tensorlake_nb.engine.calls.loaded import store_at
 from tensorlake_nb.engine.desk.desk import Desk
 from tensorlake_nb.engine.driving.inline import drive_inline
@@ -34,20 +30,8 @@ from tensorlake_nb.errors import InternalError
 NodeKey = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class StoredStream:
-    """A node's outputs: where they lie, their digests, and how many each call gave."""
-
-    spans: tuple[Span, ...]
-    digests: bytes
-    counts: NDArray[np.int32]
-    routes: Mapping[str, NDArray[np.bool_]] | None
-
-    def as_chunk(self) -> ChunkData:
-        return ChunkData(None, self.counts, self.spans, self.digests, self.routes)
-
-
-Streams = Mapping[str, StoredStream]
+#: What nodes gave, by their names.
+Streams = Mapping[str, OutputColumns]
 
 
 def static_graph(blueprint: Blueprint, store_url: str, trusted: bool) -> dict[NodeKey, Task]:
@@ -77,7 +61,7 @@ def compute_node(blueprint: Blueprint, store_url: str, trusted: bool, name: str,
     TaskFailedError
         A call failed after its retries.
     """
-    known: dict[str, StoredStream] = {}
+    known: dict[str, OutputColumns] = {}
     for streams in parents:
         known.update(streams)
     parts = blueprint.plan.parts_of(name)
@@ -95,7 +79,7 @@ def compute_node(blueprint: Blueprint, store_url: str, trusted: bool, name: str,
     )
     state = RunState.fresh(plan)
     replayed = [
-        StreamReplayed(parent, desk.streams.add(parent, (), known[parent].as_chunk()))
+        StreamReplayed(parent, desk.streams.add(parent, (), ChunkData(None, known[parent])))
         for parent in plan.nodes
         if parent in known
     ]
@@ -104,7 +88,7 @@ def compute_node(blueprint: Blueprint, store_url: str, trusted: bool, name: str,
         raise task_failed(failure)
     if state.error is not None:
         raise InternalError(state.error)
-    return {**known, **{part: _stored(desk, part) for part in parts}}
+    return {**known, **{part: desk.streams.whole(part) for part in parts}}
 
 
 def _only(plan: Plan, names: set[str]) -> Plan:
@@ -114,14 +98,3 @@ def _only(plan: Plan, names: set[str]) -> Plan:
         if name in names
     }
     return replace(plan, nodes=nodes, start=plan.start)
-
-
-def _stored(desk: Desk, name: str) -> StoredStream:
-    chunks: Sequence[ChunkData] = list(desk.streams.chunks(name))
-    routes = whole_routes(chunks)
-    return StoredStream(
-        sp.joined(span for data in chunks for span in data.spans),
-        b"".join(data.all_digests() for data in chunks),
-        whole_counts(chunks),
-        None if routes is None else dict(routes),
-    )

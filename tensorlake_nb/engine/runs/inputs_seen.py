@@ -7,7 +7,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from tensorlake_nb.core.batches.batch import BARE, Span
+from tensorlake_nb.core.batches.batch import Span
 from tensorlake_nb.core.streams.rows import join
 from tensorlake_nb.core.streams.tables import Elements, Streams
 from tensorlake_nb.errors import UsageError
@@ -52,9 +52,7 @@ class Arrivals(Sequence[Any]):
         within = position - (int(ends[part - 1]) if part else 0)
         element = self._columns[column][1][part].cut(within, within + 1)
         values = self._read(element.spans)
-        if element.groups is None or int(element.groups[0]) == BARE:
-            return values[0]
-        return values
+        return values[0] if element.outputs.counts is None else values
 
 
 def arrivals(streams: Streams, node: str, read: Read) -> Arrivals:

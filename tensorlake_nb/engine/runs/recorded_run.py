@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from tensorlake_nb.core.batches.batch import LogLine
+from tensorlake_nb.core.batches.receipt import LogLine
 from tensorlake_nb.core.fingerprint.fingerprint import FunctionPrint
 from tensorlake_nb.core.functions.function import NodeLike
 from tensorlake_nb.core.functions.targets import target_name

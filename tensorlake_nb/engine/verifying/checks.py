@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from distributed import Worker, WorkerPlugin
 
 from tensorlake_nb.core.batches import spans as sp
-from tensorlake_nb.core.batches.batch import BARE, Batch, Receipt, Span
+from tensorlake_nb.core.batches.batch import BARE, Batch
+from tensorlake_nb.core.batches.outputs import NO_OUTPUTS, OutputColumns, Targets, concat
+from tensorlake_nb.core.batches.receipt import Receipt
 from tensorlake_nb.core.keys import RunId, one_by_one
 from tensorlake_nb.engine.calls.failure_text import error_text, short_repr
 from tensorlake_nb.engine.calls.loaded import Loaded, load_function, store_at
@@ -28,29 +29,6 @@ from tensorlake_nb.engine.worker.inputs import Inputs
 from tensorlake_nb.errors import StoreError, UsageError
 from tensorlake_nb.store.checkpoints.opening import aside
 from tensorlake_nb.store.checkpoints.store import Store
-
-#: Per output the targets that it travels to.
-Targets = tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CheckedOutputs:
-    """What one element gave.
-
-    Attributes
-    ----------
-    count
-        How many outputs; `BARE` for one value.
-    spans, digests
-        Where they lie, and their digests, 32 bytes each.
-    targets
-        Per output where it goes; ``None``: nothing here chooses.
-    """
-
-    count: int = 0
-    spans: tuple[Span, ...] = ()
-    digests: bytes = b""
-    targets: Targets | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +46,7 @@ class Check(Batch):
     """
 
     position: int = 0
-    kept: CheckedOutputs = field(default_factory=CheckedOutputs)
+    kept: OutputColumns = field(default_factory=lambda: NO_OUTPUTS)
     state: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -135,36 +113,18 @@ def _found(asked: Check, receipt: Receipt, store: Store) -> Finding:
         return Finding("failed", asked.position, failure.input_repr, failure.error)
     if receipt.done < asked.size:
         return Finding("unknown", asked.position)
-    now = _outputs(asked, receipt)
-    if (now.count, now.digests, now.targets) == (asked.kept.count, asked.kept.digests, asked.kept.targets):
-        return Finding("equal", asked.position)
     (call,) = asked.calls
+    now = concat([piece.outputs for piece in receipt.pieces]).spelled(call.routes)
+    if len(receipt.pieces) > 1:  # of a generator
+        now = now.as_list()
+    if now.equals(asked.kept):
+        return Finding("equal", asked.position)
     with secrets.shown(asked.run_id, call.secrets) as shown:
         given, what = _words(asked, now, store)
         return Finding("different", asked.position, secrets.without(given, shown), secrets.without(what, shown))
 
 
-def _outputs(asked: Check, receipt: Receipt) -> CheckedOutputs:
-    """All pieces of a receipt as the outputs of its only element."""
-    pieces = receipt.pieces
-    counts = [int(count) for piece in pieces for count in np.frombuffer(piece.counts, dtype=np.int32)]
-    is_bare = asked.fold is not None or counts == [BARE]
-    targets: Targets | None = None
-    if asked.calls[0].routes is not None:
-        targets = tuple(
-            tuple(sorted(target for target, mask in (piece.routes or {}).items() if mask[i]))
-            for piece in pieces
-            for i in range(piece.n_out)
-        )
-    return CheckedOutputs(
-        BARE if is_bare else sum(counts),
-        sp.joined(span for piece in pieces for span in piece.spans),
-        b"".join(piece.digests for piece in pieces),
-        targets,
-    )
-
-
-def _words(asked: Check, now: CheckedOutputs, store: Store) -> tuple[str, str]:
+def _words(asked: Check, now: OutputColumns, store: Store) -> tuple[str, str]:
     """What the element was given, and what differs in what it gave."""
     loaded = load_function(asked.calls[0], store)
     return _given(asked, loaded, store), _difference(asked.kept, now, loaded, store)
@@ -183,11 +143,12 @@ def _given(asked: Check, loaded: Loaded, store: Store) -> str:
     return short_repr(value)
 
 
-def _difference(before: CheckedOutputs, now: CheckedOutputs, loaded: Loaded, store: Store) -> str:
-    if before.count != now.count:
-        return f"{_count_words(now.count)}; before {_count_words(before.count)}"
+def _difference(before: OutputColumns, now: OutputColumns, loaded: Loaded, store: Store) -> str:
+    (old_count,), (count,) = before.each_count.tolist(), now.each_count.tolist()
+    if old_count != count:
+        return f"{_count_words(count)}; before {_count_words(old_count)}"
     if before.digests == now.digests:
-        old, new = (targets or () for targets in (before.targets, now.targets))
+        old, new = (outputs.all_routes.each() for outputs in (before, now))
         place = next(i for i, (was, goes) in enumerate(zip(old, new, strict=True)) if was != goes)
         return f"it goes to {_names(new[place])}; before to {_names(old[place])}"
     each = zip(one_by_one(before.digests), one_by_one(now.digests), strict=True)
@@ -198,7 +159,7 @@ def _difference(before: CheckedOutputs, now: CheckedOutputs, loaded: Loaded, sto
         )
     except (StoreError, UsageError) as error:
         return f"it can't be shown: {error_text(error)}"
-    where = "" if now.count == BARE else f"output {place}: "
+    where = "" if count == BARE else f"output {place}: "
     return where + differing(old_value, new_value)
 
 
@@ -206,5 +167,5 @@ def _count_words(count: int) -> str:
     return "one value" if count == BARE else f"a list of {count}"
 
 
-def _names(targets: tuple[str, ...]) -> str:
-    return ", ".join(map(repr, targets)) or "nobody"
+def _names(targets: Targets | None) -> str:
+    return ", ".join(map(repr, targets or ())) or "nobody"

@@ -9,22 +9,19 @@ from itertools import accumulate, pairwise
 from random import Random
 from typing import Any
 
-import numpy as np
-
-from tensorlake_nb.core.batches import spans as sp
-from tensorlake_nb.core.batches.batch import BARE, Fold
+from tensorlake_nb.core.batches.batch import Fold
+from tensorlake_nb.core.batches.outputs import OutputColumns
 from tensorlake_nb.core.batches.positions import Slice, take
-from tensorlake_nb.core.keys import DIGEST_SIZE, fold_next, fold_start, one_by_one, task_key
+from tensorlake_nb.core.keys import fold_next, fold_start, one_by_one, task_key
 from tensorlake_nb.core.planning.blueprint import Blueprint
 from tensorlake_nb.core.planning.events import Gathered
 from tensorlake_nb.core.planning.instructions import Gather
 from tensorlake_nb.core.planning.node_state import Cursor, NodeState
 from tensorlake_nb.core.planning.run_state import RunState
-from tensorlake_nb.core.streams.tables import ChunkData, sizes
-from tensorlake_nb.core.streams.whole_streams import targets_of
+from tensorlake_nb.core.streams.tables import ChunkData
 from tensorlake_nb.engine.calls.context import Effects
 from tensorlake_nb.engine.desk.desk import EMITTED, Desk
-from tensorlake_nb.engine.verifying.checks import Check, CheckedOutputs
+from tensorlake_nb.engine.verifying.checks import Check
 from tensorlake_nb.store.checkpoints.store import Store
 
 _EVERYTHING = 2**62
@@ -72,7 +69,7 @@ class Sampler:
             (self._given(node) if data.slice is None else (data.slice,), data)
             for data in self._desk.streams.chunks(node.plan.name)
         ]
-        starts = list(accumulate((len(data.counts) for _, data in blocks), initial=0))
+        starts = list(accumulate((data.outputs.size for _, data in blocks), initial=0))
         chosen = sorted(random.sample(range(starts[-1]), self._how_many(starts[-1])))
         return starts[-1], self._check_calls(node, blocks, starts, chosen)
 
@@ -80,30 +77,14 @@ class Sampler:
         self, node: NodeState, blocks: list[tuple[tuple[Slice, ...], ChunkData]], starts: list[int], chosen: list[int]
     ) -> Iterator[Check]:
         for (slices, data), (start, stop) in zip(blocks, pairwise(starts), strict=True):
-            ends = np.concatenate(([0], np.cumsum(sizes(data.counts))))
             for element in [each - start for each in chosen if start <= each < stop]:
                 where = take(slices, element, element + 1)
                 fold = None
                 if node.plan.gather == "group":
                     groups = self._desk.streams.group_sizes(node.plan.name, where)
                     fold = Fold(None, fold_start(), node.plan.combines, groups)
-                kept = self._outputs(node.plan.name, data, element, int(ends[element]), int(ends[element + 1]))
+                kept = data.outputs.cut(element, element + 1).spelled(self._blueprint.calls[node.plan.name].routes)
                 yield self._check(node, where, kept, fold)
-
-    def _outputs(self, name: str, data: ChunkData, element: int, low: int, high: int) -> CheckedOutputs:
-        targets = None
-        routes = self._blueprint.calls[name].routes
-        if routes is not None:  # an output that says nothing travels everywhere
-            masks = dict.fromkeys(sorted(routes), np.ones(high - low, dtype=np.bool_))
-            if data.routes is not None:
-                masks = {target: mask[low:high] for target, mask in sorted(data.routes.items())}
-            targets = targets_of(masks, high - low)
-        return CheckedOutputs(
-            int(data.counts[element]),
-            sp.cut(data.spans, low, high),
-            data.all_digests()[low * DIGEST_SIZE : high * DIGEST_SIZE],
-            targets,
-        )
 
     def _given(self, node: NodeState) -> tuple[Slice, ...]:
         """All that came to a node, in order."""
@@ -141,23 +122,22 @@ class Sampler:
             for start, stop in sorted(chosen)
         )
 
-    def _accumulators(self, node: NodeState, keys: list[Any]) -> dict[int, CheckedOutputs]:
+    def _accumulators(self, node: NodeState, keys: list[Any]) -> dict[int, OutputColumns]:
         """What is kept of a fold, by how many elements are folded."""
         call = self._blueprint.calls[node.plan.name]
         index = self._store.index(call.fingerprint)
-        found: dict[int, CheckedOutputs] = {}
+        found: dict[int, OutputColumns] = {}
         for folded, place in enumerate(index.find(b"".join(keys)).tolist()):
             if place >= 0:
-                outcome = index.outcome(place)
-                found[folded] = CheckedOutputs(BARE, outcome.spans, outcome.digests)
+                found[folded] = index.outcome(place).outputs
         last = self._desk.streams.get(node.plan.name, EMITTED) or self._desk.streams.get(node.plan.name, ())
         if last is not None:
-            found[len(keys) - 1] = CheckedOutputs(BARE, last.spans, last.all_digests())
+            found[len(keys) - 1] = last.outputs
         return found
 
     # -- what a worker is given --
 
-    def _check(self, node: NodeState, where: tuple[Slice, ...], kept: CheckedOutputs, fold: Fold | None) -> Check:
+    def _check(self, node: NodeState, where: tuple[Slice, ...], kept: OutputColumns, fold: Fold | None) -> Check:
         name = node.plan.name
         call = replace(self._blueprint.calls[name], cold=True, fresh=False)
         position = (

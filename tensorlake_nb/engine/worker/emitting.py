@@ -6,18 +6,16 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-import numpy as np
-
-from tensorlake_nb.core.batches import spans as sp
-from tensorlake_nb.core.batches.batch import Failure, Piece, Receipt
+from tensorlake_nb.core.batches.batch import Failure
+from tensorlake_nb.core.batches.outputs import NO_OUTPUTS, OutputColumns
+from tensorlake_nb.core.batches.receipt import Piece, Receipt
 from tensorlake_nb.core.keys import DIGEST_SIZE, one_by_one
 from tensorlake_nb.engine.calls.caller import Returned
 from tensorlake_nb.engine.calls.reporting import PartDone
 from tensorlake_nb.engine.worker.async_calls import called_here
-from tensorlake_nb.engine.worker.node_work import NodeWork, routes_of
+from tensorlake_nb.engine.worker.node_work import NodeWork
 from tensorlake_nb.engine.worker.parts import Parts
 from tensorlake_nb.errors import UsageError
-from tensorlake_nb.store.format.outcomes import TaskOutcome
 
 #: How soon the first items are given on (s); each part may take twice as long as the one before.
 _FIRST_WAIT_S = 0.03
@@ -75,19 +73,10 @@ def _called(work: NodeWork, offset: int, value: Any, arguments: Any, emitted: _I
 
 def _rest(work: NodeWork) -> Piece:
     """An earlier attempt came to its end before its worker was lost: what it emitted after the last part known of."""
-    outcome = work.outcome(0)
-    known = len(work.batch.emitted)
-    count = len(outcome.digests) // DIGEST_SIZE - known // DIGEST_SIZE
-    return Piece(
-        0,
-        1,
-        np.array([count], dtype=np.int32).tobytes(),
-        sp.cut(outcome.spans, known // DIGEST_SIZE, len(outcome.digests) // DIGEST_SIZE),
-        outcome.digests[known:],
-        routes_of(work.call, [outcome], known // DIGEST_SIZE),
-        replayed=1,
-        part=work.batch.emitted_parts,
-    )
+    outputs = work.outcome(0).outputs
+    known = len(work.batch.emitted) // DIGEST_SIZE
+    left = outputs.one_by_one().cut(known, outputs.n_out).as_list()
+    return Piece(0, 1, left, replayed=1, part=work.batch.emitted_parts)
 
 
 class _Items:
@@ -140,26 +129,16 @@ class _Items:
 
     def finish(self, offset: int, returned: Returned) -> None:
         """The generator has ended: what is left is its last part, and all together its outputs."""
-        work, last = self._work, None
+        work, last = self._work, NO_OUTPUTS
         if self._parts.has_committed and not self._parts.is_empty:
             last = self._parts.commit()
         is_whole = not self._parts.has_committed
-        work.add(offset, work.keys[offset], self._parts.whole(), returned)
+        work.add(offset, self._parts.whole(), returned)
         if is_whole:
             work.writer.flush()
-            last = work.writer.locate(work.keys[offset])
+            last = work.writer.locate(work.keys[offset]).outputs
         self.pieces.append(self._piece(last, is_last=True))
 
-    def _piece(self, outcome: TaskOutcome | None, *, is_last: bool = False) -> Piece:
-        work = self._work
-        return Piece(
-            0,
-            1,
-            np.array([outcome.count if outcome is not None else 0], dtype=np.int32).tobytes(),
-            outcome.spans if outcome is not None else (),
-            outcome.digests if outcome is not None else b"",
-            routes_of(work.call, [outcome] if outcome is not None else []),
-            computed=int(is_last),
-            part=work.batch.emitted_parts + len(self.pieces),
-            is_last=is_last,
-        )
+    def _piece(self, outputs: OutputColumns, *, is_last: bool = False) -> Piece:
+        part = self._work.batch.emitted_parts + len(self.pieces)
+        return Piece(0, 1, outputs, computed=int(is_last), part=part, is_last=is_last)

@@ -17,7 +17,8 @@ from dataclasses import replace
 
 from distributed import Status, Worker
 
-from tensorlake_nb.core.batches.batch import Batch, Receipt
+from tensorlake_nb.core.batches.batch import Batch
+from tensorlake_nb.core.batches.receipt import Receipt
 from tensorlake_nb.core.streams.uncacheable_keys import placed
 from tensorlake_nb.engine.calls.caller import Host
 from tensorlake_nb.engine.calls.cancellation import cancelled, given_up

@@ -24,10 +24,9 @@ from tensorlake_nb.engine.calls.failure_text import error_text
 from tensorlake_nb.engine.worker.async_calls import called_here
 from tensorlake_nb.engine.worker.node_work import NodeWork
 from tensorlake_nb.engine.worker.outside_references import is_held, is_held_anywhere
-from tensorlake_nb.engine.worker.returns import Prepared
 from tensorlake_nb.errors import DAMAGED, UsageError
 from tensorlake_nb.store.codecs.codec import Encoded, decode, through_json
-from tensorlake_nb.store.format.outcomes import TaskOutcome
+from tensorlake_nb.store.format.outcomes import Entry, TaskOutcome
 
 #: An accumulator up to this size is kept after every step, and stays in the store, so that the same fold over fewer
 #: elements finds it.
@@ -155,7 +154,7 @@ class Steps:
         """Go to the last accumulator that is kept already and can be read."""
         for position, outcome in self.work.last_known(self.names):
             try:
-                self.work.store.read(outcome.spans, self.work.resolver)
+                self.work.store.read(outcome.outputs.spans, self.work.resolver)
             except DAMAGED:
                 continue
             self.done = self.replayed = position + 1
@@ -223,7 +222,9 @@ class Steps:
     def _read_into(self, box: list[Any]) -> None:
         """Put a copy of the last accumulator that is kept into the box, which stays empty before the first step."""
         began = time.monotonic()
-        spans = self.found.spans if self.found is not None else (self._start,) if self._start is not None else ()
+        spans: tuple[Span, ...] = () if self._start is None else (self._start,)
+        if self.found is not None:
+            spans = self.found.outputs.spans
         if self._kept is not None:
             box.append(self._copied(self._kept))
         elif spans:
@@ -261,10 +262,8 @@ class Steps:
         supersedes = self._kept_key if together.effects is None else None
         work.add(
             self._where(position - 1),
-            key,
-            Prepared(BARE, (encoded,)),
+            Entry(key, BARE, (encoded,), supersedes=supersedes),
             together,
-            supersedes=supersedes,
             settles=False,
         )
         self._kept, self.done, self.found = encoded, position, None

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from itertools import accumulate, pairwise
 
-import numpy as np
-
-from tensorlake_nb.core.batches.batch import BARE, Failure, Piece
+from tensorlake_nb.core.batches.batch import BARE, Failure
+from tensorlake_nb.core.batches.receipt import Piece
 from tensorlake_nb.core.keys import Digest, TaskKey, fold_next, one_by_one, task_key
 from tensorlake_nb.engine.calls.caller import Returned
 from tensorlake_nb.engine.calls.loaded import forget_listed
 from tensorlake_nb.engine.worker.fold_steps import Steps
 from tensorlake_nb.engine.worker.node_work import NodeWork
-from tensorlake_nb.engine.worker.returns import Prepared
+from tensorlake_nb.store.format.outcomes import Entry
 
 
 def fold(work: NodeWork) -> None:
@@ -64,32 +63,27 @@ def _start_only(work: NodeWork, key: TaskKey) -> None:
         called = work.caller.call(0, None, lambda target, lead: start())
         if isinstance(called, Returned):
             try:
-                prepared = Prepared(BARE, (work.returns.encoded(called.value),))
+                entry = Entry(key, BARE, (work.returns.encoded(called.value),))
             except Exception as error:
                 called = work.caller.failure(0, None, error)
             else:
-                work.add(0, key, prepared, called, settles=False)
+                work.add(0, entry, called, settles=False)
                 work.writer.flush()
                 outcome = work.writer.locate(key)
         if isinstance(called, Failure):
             work.failures[0] = called
     if outcome is not None:
-        work.pieces = [Piece(0, 0, b"", outcome.spans, outcome.digests, None, 1 - replayed, replayed)]
+        work.pieces = [Piece(0, 0, outcome.outputs, 1 - replayed, replayed)]
 
 
 def _tell(work: NodeWork, steps: Steps) -> None:
-    """One piece for all elements that are folded: the last of them stands for the accumulator."""
+    """One piece for all elements that are folded: it gives the accumulator."""
     work.writer.flush()
     work.done = steps.done + int(steps.done in work.failures)
     work.pieces = []
     if steps.done:
         outcome = steps.found or work.writer.locate(steps.names[steps.done - 1])
-        counts = np.zeros(steps.done, dtype=np.int32)
-        counts[-1] = BARE
-        computed = steps.done - steps.replayed
-        work.pieces.append(
-            Piece(0, steps.done, counts.tobytes(), outcome.spans, outcome.digests, None, computed, steps.replayed)
-        )
+        work.pieces.append(Piece(0, steps.done, outcome.outputs, steps.done - steps.replayed, steps.replayed))
 
 
 def _names(work: NodeWork, rolling: Digest, elements: list[Digest]) -> list[TaskKey]:

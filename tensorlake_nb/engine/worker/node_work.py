@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from tensorlake_nb.core.batches import spans as sp
-from tensorlake_nb.core.batches.batch import BARE, Batch, Call, Column, Failure, FailureKind, Piece, Receipt
+from tensorlake_nb.core.batches.batch import BARE, Batch, Call, Column, Failure, FailureKind
+from tensorlake_nb.core.batches.outputs import OutputColumns, Routes
+from tensorlake_nb.core.batches.receipt import Piece, Receipt
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, one_by_one, task_keys
 from tensorlake_nb.core.streams.uncacheable_keys import item_place
 from tensorlake_nb.engine.calls.caller import Caller, Host, Make, Returned
@@ -23,10 +23,10 @@ from tensorlake_nb.engine.desk.lookup import is_usable
 from tensorlake_nb.engine.process.watchdog import rest_alarm
 from tensorlake_nb.engine.worker.inputs import Arguments, Inputs
 from tensorlake_nb.engine.worker.parts import PART_BYTES, PART_OUTPUTS, Parts
-from tensorlake_nb.engine.worker.returns import Prepared, Returns
+from tensorlake_nb.engine.worker.returns import Returns
 from tensorlake_nb.errors import DAMAGED, CheckpointNotFoundError, CorruptCheckpointError, StoreError
 from tensorlake_nb.store.checkpoints.store import Store
-from tensorlake_nb.store.format.outcomes import TaskOutcome
+from tensorlake_nb.store.format.outcomes import Entry, TaskOutcome, outputs_of
 from tensorlake_nb.store.writing.writer import Writer
 
 
@@ -222,11 +222,11 @@ class NodeWork:
             return
         if isinstance(outcome, Returned):
             try:
-                prepared = self._prepared(offset, outcome.value)
+                entry = self._entry(offset, outcome.value)
             except Exception as error:
                 outcome = self.caller.failure(offset, value, error)
             else:
-                self.add(offset, self.keys[offset], prepared, outcome)
+                self.add(offset, entry, outcome)
                 return
         self.fail(offset, outcome)
 
@@ -235,12 +235,13 @@ class NodeWork:
         self.failures[offset] = failure
         self.writer.end(self.keys[offset])
 
-    def _prepared(self, offset: int, returned: Any) -> Prepared:
+    def _entry(self, offset: int, returned: Any) -> Entry:
+        key = self.keys[offset]
         if self.call.kind != "router":
             targets, value = self.returns.unwrapped(returned)
             if not isinstance(value, list) or len(value) <= PART_OUTPUTS:
-                return self.returns.prepare(returned)
-            parts = Parts(self.keys[offset], self.writer, self.returns)
+                return self.returns.prepare(key, returned)
+            parts = Parts(key, self.writer, self.returns)
             for item in value:
                 parts.add(self.returns.item(item, targets))
                 if parts.is_full:
@@ -248,32 +249,14 @@ class NodeWork:
             return parts.whole()
         chosen = self.returns.chosen(returned)
         if self._passes_by:
-            return Prepared(0, (), (chosen,))
+            return Entry(key, 0, (), passes=chosen)
         # The call may have changed its input in place: what travels on is read afresh.
         travelling = self.inputs.travelling(self.inputs.value(offset))
-        return Prepared(BARE, (self.returns.encoded(travelling),), (chosen,))
+        return Entry(key, BARE, (self.returns.encoded(travelling),), Routes.of([chosen]))
 
-    def add(
-        self,
-        offset: int,
-        key: TaskKey,
-        prepared: Prepared,
-        returned: Returned,
-        *,
-        supersedes: TaskKey | None = None,
-        settles: bool = True,
-    ) -> None:
+    def add(self, offset: int, entry: Entry, returned: Returned, *, settles: bool = True) -> None:
         """Give a call's outputs to the writer, which keeps them safe; ``settles``: they are the element's."""
-        self.writer.add(
-            key,
-            prepared.count,
-            prepared.values,
-            routes=prepared.routes,
-            effects=returned.effects,
-            duration_s=returned.duration_s,
-            supersedes=supersedes,
-            refers=prepared.refers,
-        )
+        self.writer.add(replace(entry, effects=returned.effects, duration_s=returned.duration_s))
         if settles:
             self.computed.add(offset)
         if returned.effects is not None:
@@ -290,13 +273,13 @@ class NodeWork:
         if self.failures or self.size != 1 or not (self.computed or self._found):
             return None
         self.writer.flush()
-        outcome = self.outcome(0)
-        if len(outcome.digests) != DIGEST_SIZE or outcome.routes is not None or self.call.kind != "function":
+        outputs = self.outcome(0).outputs
+        if outputs.n_out != 1 or outputs.routes is not None or self.call.kind != "function":
             return None
         place = self.batch.place
-        if place and outcome.count != BARE:
+        if place and outputs.counts is not None:
             place = item_place(place, 0)
-        return Digest(outcome.digests), place, Column(outcome.spans)
+        return Digest(outputs.digests), place, Column(outputs.spans)
 
     def outcome(self, offset: int) -> TaskOutcome:
         """Where a settled element's outputs lie, once they are committed."""
@@ -377,31 +360,18 @@ class NodeWork:
             start = stop
 
     def _piece(self, start: int, stop: int) -> Piece:
-        if self.call.routes is None and not self._passes_by and not self._found:
+        if not self._passes_by and not self._found:
             block = self.writer.locate_block(self.keys[start:stop])
             if block is not None:
-                return Piece(start, stop, block.counts, block.spans, block.digests, None, stop - start, 0)
-        outcomes = [self.outcome(offset) for offset in range(start, stop)]
+                return Piece(start, stop, block, computed=stop - start)
+        passed = None
         if self._passes_by:
-            counts = np.full(stop - start, BARE, dtype=np.int32)
-            spans = self.inputs.spans(start, stop)
             digests = self.given_digests[start * DIGEST_SIZE : stop * DIGEST_SIZE]
-        else:
-            counts = np.array([outcome.count for outcome in outcomes], dtype=np.int32)
-            spans = sp.joined(span for outcome in outcomes for span in outcome.spans)
-            digests = b"".join(outcome.digests for outcome in outcomes)
+            passed = OutputColumns(None, self.inputs.spans(start, stop), digests)
+        outputs = outputs_of([self.outcome(offset) for offset in range(start, stop)], passed)
         # What this batch had kept before its worker died was computed by this run too.
         computed = sum(offset in self.computed or self.keys[offset] in self.known for offset in range(start, stop))
-        return Piece(
-            start,
-            stop,
-            counts.tobytes(),
-            spans,
-            digests,
-            routes_of(self.call, outcomes),
-            computed,
-            stop - start - computed,
-        )
+        return Piece(start, stop, outputs, computed, stop - start - computed)
 
     def close(self) -> None:
         """Let go of the writer; what was added is safe as far as the store allows."""
@@ -410,17 +380,6 @@ class NodeWork:
             if self.loaded is not None:
                 self.caller.close()
             self.writer.close()
-
-
-def routes_of(call: Call, outcomes: Iterable[TaskOutcome], skipped: int = 0) -> dict[str, bytes] | None:
-    """Per declared target a byte per output, 1 where it travels there; ``None`` where everything goes everywhere."""
-    if call.routes is None:
-        return None
-    targets: list[tuple[str, ...]] = []
-    for outcome in outcomes:
-        everywhere = (call.routes,) * (len(outcome.digests) // DIGEST_SIZE)
-        targets.extend(outcome.routes if outcome.routes is not None else everywhere)
-    return {target: bytes(target in each for each in targets[skipped:]) for target in call.routes}
 
 
 def compute_in_turn(work: NodeWork) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tensorlake_nb.core.batches import spans as sp
 from tensorlake_nb.core.batches.batch import Span
+from tensorlake_nb.core.batches.outputs import OutputColumns, Targets
 from tensorlake_nb.core.keys import Digest, TaskKey, group_digests
-from tensorlake_nb.engine.worker.returns import Item, Prepared, Returns
-from tensorlake_nb.store.format.outcomes import TaskOutcome
+from tensorlake_nb.engine.worker.returns import Item, Returns
+from tensorlake_nb.store.format.outcomes import Entry
 from tensorlake_nb.store.writing.writer import Writer
 
 #: How many outputs, or bytes of them, make a part. While a part is written its bytes are held three times.
@@ -36,7 +37,7 @@ class Parts:
         self._known = sp.total(spans)
         self._pending: list[Item] = []
         self._pending_bytes = 0
-        self._targets: list[tuple[str, ...] | None] = []
+        self._targets: list[Targets | None] = []
         self._has_targets = False
         self.count = 0
 
@@ -65,25 +66,24 @@ class Parts:
             self._pending_bytes += value.size_bytes + (value.picture.size_bytes if value.picture is not None else 0)
         self.count += 1
 
-    def commit(self) -> TaskOutcome:
+    def commit(self) -> OutputColumns:
         """Commit what waits as a part, and say where it lies."""
         key = part_key(self._key, self.count - len(self._pending))
-        prepared = self._returns.from_items(self._pending)
-        self._writer.add(key, prepared.count, prepared.values, routes=prepared.routes)
+        self._writer.add(self._returns.from_items(key, self._pending))
         self._writer.flush()
-        outcome = self._writer.locate(key)
-        self._spans += outcome.spans
+        outputs = self._writer.locate(key).outputs
+        self._spans += outputs.spans
         self._pending, self._pending_bytes = [], 0
-        return outcome
+        return outputs
 
-    def whole(self) -> Prepared:
+    def whole(self) -> Entry:
         """All outputs, to be added as the call's: as they are, or by where their parts lie."""
         if not self.has_committed:
-            return self._returns.from_items(self._pending)
+            return self._returns.from_items(self._key, self._pending)
         if not self.is_empty:
             self.commit()
         routes = self._returns.routes(self._targets) if self._has_targets else None
-        return Prepared(self.count, (), routes, sp.joined(self._spans))
+        return Entry(self._key, self.count, (), routes, refers=sp.joined(self._spans))
 
 
 def part_key(key: TaskKey, position: int) -> TaskKey:

@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from io import IOBase
 from typing import Any
 
-from tensorlake_nb.core.batches.batch import BARE, Call, Span
+from tensorlake_nb.core.batches.batch import BARE, Call
+from tensorlake_nb.core.batches.outputs import Routes, Targets
 from tensorlake_nb.core.functions.targets import RouteTo, target_names
+from tensorlake_nb.core.keys import TaskKey
 from tensorlake_nb.core.values.digest import digest_with_notes
 from tensorlake_nb.engine.worker.pictures import pictured
 from tensorlake_nb.errors import RouteError, SerializationError, UnhashableInputError
 from tensorlake_nb.store.codecs.classes import ClassResolver
 from tensorlake_nb.store.codecs.codec import Encoded, encode, encode_by_pickle, through_json
-from tensorlake_nb.store.format.outcomes import Routes
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """One call's outputs, ready to be added to a writer.
-
-    Attributes
-    ----------
-    count
-        `BARE` for one value, else how many outputs.
-    routes
-        Targets per output; ``None``: everywhere.
-    refers
-        Where the outputs lie, if they are committed already.
-    """
-
-    count: int
-    values: tuple[Encoded, ...]
-    routes: Routes | None = None
-    refers: tuple[Span, ...] = ()
-
+from tensorlake_nb.store.format.outcomes import Entry
 
 #: An encoded output, and the targets that it is to travel to; ``None``: everywhere.
-Item = tuple[Encoded, tuple[str, ...] | None]
+Item = tuple[Encoded, Targets | None]
 
 
 class Returns:
@@ -55,7 +35,7 @@ class Returns:
         self._call, self._resolver = call, resolver
         self.notes: dict[str, None] = {}
 
-    def prepare(self, returned: Any) -> Prepared:
+    def prepare(self, key: TaskKey, returned: Any) -> Entry:
         """Read a return value: ``None`` is nothing, a list is one output per item, anything else is one output.
 
         Raises
@@ -67,19 +47,19 @@ class Returns:
         """
         targets, returned = self.unwrapped(returned)
         if returned is None:
-            return Prepared(0, ())
+            return Entry(key, 0, ())
         if not isinstance(returned, list):
-            return Prepared(BARE, (self.encoded(returned),), self.routes([targets]))
-        return self.from_items([self.item(item, targets) for item in returned])
+            return Entry(key, BARE, (self.encoded(returned),), self.routes([targets]))
+        return self.from_items(key, [self.item(item, targets) for item in returned])
 
-    def item(self, item: Any, targets: tuple[str, ...] | None = None) -> Item:
+    def item(self, item: Any, targets: Targets | None = None) -> Item:
         """Encode one item of a list or of a generator; a `RouteTo` in it speaks for that item."""
         own, value = self.unwrapped(item)
         return self.encoded(value), own if own is not None else targets
 
-    def from_items(self, items: Sequence[Item]) -> Prepared:
+    def from_items(self, key: TaskKey, items: Sequence[Item]) -> Entry:
         """Put items that were encoded one by one together."""
-        return Prepared(len(items), tuple(value for value, _ in items), self.routes([each for _, each in items]))
+        return Entry(key, len(items), tuple(value for value, _ in items), self.routes([each for _, each in items]))
 
     def encoded(self, value: Any) -> Encoded:
         """Digest and encode one output, after what the output encoder makes of it; a figure comes with its picture."""
@@ -128,7 +108,7 @@ class Returns:
             "yield its items: then they travel on one by one."
         )
 
-    def chosen(self, returned: Any) -> tuple[str, ...]:
+    def chosen(self, returned: Any) -> Targets:
         """The targets that a router answers with: one, several, or none.
 
         Raises
@@ -138,13 +118,13 @@ class Returns:
         """
         return self._checked(returned)
 
-    def unwrapped(self, returned: Any) -> tuple[tuple[str, ...] | None, Any]:
+    def unwrapped(self, returned: Any) -> tuple[Targets | None, Any]:
         """The targets that a return value names, if it is a `RouteTo`, and the value itself."""
         if isinstance(returned, RouteTo):
             return self._checked(returned.targets), returned.value
         return None, returned
 
-    def _checked(self, targets: Any) -> tuple[str, ...]:
+    def _checked(self, targets: Any) -> Targets:
         routes = self._call.routes or ()
         chosen = target_names(targets)
         for name in chosen:
@@ -152,8 +132,8 @@ class Returns:
                 raise RouteError(self._call.node, name, routes)
         return chosen
 
-    def routes(self, targets: Sequence[tuple[str, ...] | None]) -> Routes | None:
-        """Targets per output as they are kept; ``None`` if no output names any."""
+    def routes(self, targets: Sequence[Targets | None]) -> Routes | None:
+        """Where outputs travel as it is kept; ``None`` if no output names any."""
         if all(each is None for each in targets):
             return None
-        return tuple(each if each is not None else self._call.routes or () for each in targets)
+        return Routes.of(each if each is not None else self._call.routes or () for each in targets)

@@ -100,9 +100,10 @@ class CommittedRecords(Documents):
         CheckpointNotFoundError, CorruptCheckpointError
             One of those segments has gone, or is damaged.
         """
-        if not outcome.spans or outcome.digests:
+        outputs = outcome.outputs
+        if isinstance(outputs.held, bytes):
             return outcome
-        return replace(outcome, digests=self.digests(outcome.spans))
+        return replace(outcome, outputs=replace(outputs, held=self.digests(outputs.spans)))
 
     def _listed(self, fingerprint: str) -> Sequence[str]:
         """Names of a function's segments that aren't marked as damaged, oldest first."""
@@ -160,7 +161,7 @@ class CommittedRecords(Documents):
         is_simple = not segment.refers and segment.is_readable(0, segment.outputs)
         for key, outcome in segment.outcomes().items():
             with suppress(CheckpointNotFoundError, CorruptCheckpointError):  # what it refers to has gone
-                if is_simple or all(self._referred(s).is_readable(s.start, s.stop) for s in outcome.spans):
+                if is_simple or all(self._referred(s).is_readable(s.start, s.stop) for s in outcome.outputs.spans):
                     found[key] = self.completed(outcome)
         return found
 
@@ -192,7 +193,7 @@ class CommittedRecords(Documents):
             content = unseal(path, self.filesystem.get(path), vouched=self.trusted)
             if not self.vouches(path, content):
                 return None
-            record = StreamRecord.of_json(path, content)
+            record = StreamRecord.of_json(path, content, self.digests)
             there: dict[str, set[str]] = {}
             for segment in record.segments:
                 of, _, name = segment.partition("/")
@@ -216,7 +217,7 @@ class CommittedRecords(Documents):
         segments = self._usable(record.segments)
         if len(segments) < len(record.segments):
             return False
-        spans = [(segments[span.segment], span.start, span.stop) for span in record.spans]
+        spans = [(segments[span.segment], span.start, span.stop) for span in record.outputs.spans]
         if record.digest != stream_digest(segment.digests[32 * start : 32 * stop] for segment, start, stop in spans):
             for segment in segments.values():
                 if not segment.vouched:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from blake3 import blake3
 
 from tensorlake_nb.core.batches.batch import BARE, Span
+from tensorlake_nb.core.batches.outputs import OutputColumns, Routes, Targets, concat
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.errors import InternalError
 from tensorlake_nb.store.codecs.codec import Encoded
 from tensorlake_nb.store.filesystems.protocol import Buffer
 from tensorlake_nb.store.format.zarr_arrays import Layout
-
-#: For each output (or for a router: for what it passes on) the names of the nodes it goes to.
-Routes = tuple[tuple[str, ...], ...]
 
 _BY_MANY_THREADS = 4 * 2**20
 
@@ -76,6 +75,8 @@ class Entry:
     ----------
     count
         `BARE` for one value, else how many outputs its list holds.
+    routes
+        Where each output travels, by name; ``None``: everywhere.
     effects
         What the call did besides, in the caller's own form.
     duration_s
@@ -84,6 +85,8 @@ class Entry:
         Key of an earlier entry of the same writer that need not be kept once this one is: the accumulator before it.
     refers
         Where its outputs lie, if they were committed before it: those of a long list, a part at a time.
+    passes
+        As in `TaskOutcome`.
     """
 
     key: TaskKey
@@ -94,6 +97,7 @@ class Entry:
     duration_s: float = 0.0
     supersedes: TaskKey | None = None
     refers: tuple[Span, ...] = ()
+    passes: Targets | None = None
 
     def __post_init__(self) -> None:
         outputs = len(self.values) + sum(len(span) for span in self.refers)
@@ -101,6 +105,15 @@ class Entry:
             raise InternalError(f"a count of {self.count} and {outputs} outputs, key {self.key!r:.80}")
         if self.values and self.refers:
             raise InternalError("outputs of its own and elsewhere")
+        if self.routes is not None and len(self.routes) != outputs:
+            raise InternalError(f"routes of {len(self.routes)} outputs for {outputs}")
+
+    @property
+    def told_routes(self) -> tuple[Targets | None, ...] | None:
+        """Targets as records hold them: of each output, or of what is passed on; `None` if nothing is said of them."""
+        if self.passes is not None:
+            return (self.passes,)
+        return None if self.routes is None else self.routes.each()
 
     @property
     def size_bytes(self) -> int:
@@ -118,35 +131,21 @@ class TaskOutcome:
 
     Attributes
     ----------
-    count
-        `BARE` for one value, else how many outputs its list holds.
-    spans
-        Its outputs; empty if it has none.
-    digests
-        Their digests end to end, 32 bytes each.
+    outputs
+        What it gave, as one element.
+    passes
+        The targets that a router chose for its input, which travels on as it lies: it has no outputs then.
     """
 
     key: TaskKey
-    count: int
-    spans: tuple[Span, ...]
-    digests: bytes
-    routes: Routes | None
+    outputs: OutputColumns
     effects: bytes | None
     duration_s: float
+    passes: Targets | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskBlock:
-    """Consecutive tasks of one segment, all in one piece.
-
-    Attributes
-    ----------
-    counts
-        int32 per task: how many outputs; `BARE` for one value.
-    spans, digests
-        All their outputs, and their digests end to end.
-    """
-
-    counts: bytes
-    spans: tuple[Span, ...]
-    digests: bytes
+def outputs_of(outcomes: Sequence[TaskOutcome], passed: OutputColumns | None) -> OutputColumns:
+    """What consecutive tasks gave; of a router that passes its inputs on as they lie, these: ``passed``."""
+    if passed is None:
+        return concat([outcome.outputs for outcome in outcomes])
+    return replace(passed, routes=Routes.of(outcome.passes for outcome in outcomes))

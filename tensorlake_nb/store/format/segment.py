@@ -7,16 +7,20 @@ else lies end to end in the byte string ``payload``, and a large value that is n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tensorlake_nb.core.batches import spans as sp
 from tensorlake_nb.core.batches.batch import BARE, Span
+from tensorlake_nb.core.batches.outputs import OutputColumns, Routes, Targets
 from tensorlake_nb.core.keys import Digest, TaskKey
-from tensorlake_nb.errors import CorruptCheckpointError
+from tensorlake_nb.errors import CorruptCheckpointError, InternalError
 from tensorlake_nb.store.codecs.codec import PICKLE
-from tensorlake_nb.store.format.outcomes import Routes, StoredObject, TaskBlock, TaskOutcome
+from tensorlake_nb.store.format.outcomes import StoredObject, TaskOutcome
 from tensorlake_nb.store.format.paths import is_object, is_part
 from tensorlake_nb.store.format.record import bytes_of, numbers_of, read_record, unfolded
 from tensorlake_nb.store.format.zarr_arrays import Layout
@@ -26,6 +30,8 @@ PAYLOAD = "payload"
 LARGE_BYTES = 2**20
 #: Stands for the output of an array's row that holds none.
 UNUSED = 2**32 - 1
+
+_Refers = Mapping[int, tuple[Span, ...]]
 
 
 class Segment:
@@ -79,16 +85,14 @@ class Segment:
 
     def outcome(self, task: int) -> TaskOutcome:
         """The task at a position. Of one that refers to other segments, the digests are there: `Store.completed`."""
-        start, stop = int(self.starts[task]), int(self.starts[task + 1])
-        return TaskOutcome(
-            TaskKey(self._keys[32 * task : 32 * task + 32]),
-            int(self.counts[task]),
-            self.spans(task),
-            self.digests[32 * start : 32 * stop],
-            self._routes().get(task),
-            self._effects().get(task),
-            float(self._durations[task]),
-        )
+        if task in self.refers:
+            counts, routes = self.counts[task : task + 1], self._routes.elsewhere.get(task)
+            outputs = OutputColumns(counts, self.refers[task], _elsewhere, routes)
+        else:
+            outputs = self._outputs(task, task + 1)
+        key = TaskKey(self._keys[32 * task : 32 * task + 32])
+        duration_s, passes = float(self._durations[task]), self._routes.passes.get(task)
+        return TaskOutcome(key, outputs, self._effects.get(task), duration_s, passes)
 
     def spans(self, task: int) -> tuple[Span, ...]:
         """Where the outputs of the task at a position lie."""
@@ -114,8 +118,8 @@ class Segment:
         found = np.flatnonzero(self.keys == key)
         return int(found[0]) if len(found) else None
 
-    def block(self, keys: Sequence[bytes]) -> TaskBlock | None:
-        """Tasks that stand here one after the other, if those keys do, and nothing but values is known of them."""
+    def block(self, keys: Sequence[bytes]) -> OutputColumns | None:
+        """What tasks gave, if those keys stand here one after the other, and nothing but outputs is known of them."""
         if not keys:
             return None
         at = self._keys.find(keys[0])
@@ -124,13 +128,17 @@ class Segment:
             return None
         return self.block_at(at // 32, at // 32 + len(keys))
 
-    def block_at(self, first: int, stop: int) -> TaskBlock | None:
-        """Tasks ``first`` to ``stop - 1``, if nothing but values is known of any task here."""
-        if self.refers or "routes" in self._about or "effects" in self._about:
+    def block_at(self, first: int, stop: int) -> OutputColumns | None:
+        """What tasks ``first`` to ``stop - 1`` gave, if nothing but outputs of its own is known of any task here."""
+        if self.refers or "effects" in self._about or self._routes.passes:
             return None
+        return self._outputs(first, stop)
+
+    def _outputs(self, first: int, stop: int) -> OutputColumns:
         start, end = int(self.starts[first]), int(self.starts[stop])
         spans = (Span(self.name, start, end),) if end > start else ()
-        return TaskBlock(self.counts[first:stop].tobytes(), spans, self.digests[32 * start : 32 * end])
+        routes = None if self._routes.own is None else self._routes.own.at(slice(start, end))
+        return OutputColumns(self.counts[first:stop], spans, self.digests[32 * start : 32 * end], routes)
 
     def is_readable(self, start: int, stop: int) -> bool:
         """Whether none of those outputs is a pickle that nobody vouches for."""
@@ -226,32 +234,71 @@ class Segment:
         if len(self._codec_of) and (len(self._codec_of) != outputs or self._codec_of.max() >= len(self._codecs)):
             raise ValueError("its codecs don't fit its outputs")
 
-    def _routes(self) -> Mapping[int, Routes]:
+    @cached_property
+    def _routes(self) -> _Routes:
+        """Where outputs travel, read when it is first asked for."""
         if "routes" not in self._about:
-            return {}
-        return self._unfolded("routes")
+            return _Routes(None, {}, {})
+        try:
+            return _routes(unfolded(self._about["routes"], vouched=self.vouched), self.counts, self.starts, self.refers)
+        except Exception as error:
+            raise CorruptCheckpointError(f"{self.path} has senseless routes: {error!r:.300}") from error
 
+    @cached_property
     def _effects(self) -> Mapping[int, bytes]:
         if "effects" not in self._about:
             return {}
-        return self._unfolded("effects")
-
-    def _unfolded(self, part: str) -> Mapping[int, Any]:
-        found: Mapping[int, Any] | None = getattr(self, f"_{part}_read", None)
-        if found is None:
-            try:
-                stored = unfolded(self._about[part], vouched=self.vouched)
-                if part == "routes":
-                    table = [tuple(tuple(map(str, names)) for names in route) for route in stored[0]]
-                    stored = {position: table[number] for position, number in stored[1].items()}
-                found = dict(stored)
-            except Exception as error:
-                raise CorruptCheckpointError(f"{self.path} has senseless {part}: {error!r:.300}") from error
-            setattr(self, f"_{part}_read", found)
-        return found
+        try:
+            return dict(unfolded(self._about["effects"], vouched=self.vouched))
+        except Exception as error:
+            raise CorruptCheckpointError(f"{self.path} has senseless effects: {error!r:.300}") from error
 
 
-def _refers(about: Mapping[str, Any], *, vouched: bool) -> dict[int, tuple[Span, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Routes:
+    """Where the outputs of a segment travel.
+
+    Attributes
+    ----------
+    own
+        Of each output of the segment; ``None``: all travel everywhere.
+    elsewhere
+        Of the outputs of tasks that refer to other segments.
+    passes
+        By task what a router chose for its input.
+    """
+
+    own: Routes | None
+    elsewhere: Mapping[int, Routes]
+    passes: Mapping[int, Targets]
+
+
+def _routes(stored: Any, counts: NDArray[np.int32], starts: NDArray[np.int64], refers: _Refers) -> _Routes:
+    """Read what `Entry.told_routes` gave for each task: each different one once, and which of these is whose."""
+    rows: dict[Targets | None, int] = {None: 0}  # what no task speaks of travels everywhere
+    told = [[tuple(map(str, targets)) for targets in each] for each in stored[0]]
+    coded = [np.array([rows.setdefault(targets, len(rows)) for targets in each], dtype=np.int32) for each in told]
+    table, codes = tuple(rows), np.zeros(int(starts[-1]), dtype=np.int32)
+    elsewhere: dict[int, Routes] = {}
+    passes: dict[int, Targets] = {}
+    for task, number in stored[1].items():
+        start, stop = starts[task : task + 2].tolist()
+        if counts[task] == 0:
+            (passes[task],) = told[number]
+        elif len(coded[number]) != (sp.total(refers[task]) if task in refers else stop - start):
+            raise ValueError(f"task {task} says where {len(coded[number])} outputs travel, and has others")
+        elif task in refers:
+            elsewhere[task] = Routes(table, coded[number])
+        else:
+            codes[start:stop] = coded[number]
+    return _Routes(Routes(table, codes), elsewhere, passes)
+
+
+def _elsewhere() -> bytes:
+    raise InternalError("the digests of these outputs are in the segments that the task refers to: Store.completed")
+
+
+def _refers(about: Mapping[str, Any], *, vouched: bool) -> _Refers:
     if "refers" not in about:
         return {}
     found = {

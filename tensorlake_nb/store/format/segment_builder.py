@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from tensorlake_nb.core.batches.outputs import Targets
 from tensorlake_nb.core.keys import TaskKey, picture_key
 from tensorlake_nb.store.codecs.codec import NDARRAY, PICKLE, Encoded
 from tensorlake_nb.store.filesystems.protocol import Buffer
 from tensorlake_nb.store.format.compression import compress, pays
-from tensorlake_nb.store.format.outcomes import Entry, Placed, Routes, StoredObject
+from tensorlake_nb.store.format.outcomes import Entry, Placed, StoredObject
 from tensorlake_nb.store.format.record import base64_of, folded, write_record
 from tensorlake_nb.store.format.segment import PAYLOAD, UNUSED
 from tensorlake_nb.store.format.trust import Keys
@@ -155,7 +156,8 @@ class SegmentBuilder:
             "arrays": arrays,
             "objects": {item.path: [item.size_bytes, item.digest.hex()] for item in listed},
         }
-        routes = {position: entry.routes for position, entry in enumerate(entries) if entry.routes is not None}
+        told = ((position, entry.told_routes) for position, entry in enumerate(entries))
+        routes = {position: each for position, each in told if each is not None}
         effects = {position: entry.effects for position, entry in enumerate(entries) if entry.effects is not None}
         if routes:
             about["routes"] = folded(_tabled(routes))
@@ -238,9 +240,8 @@ def _codecs_of(codecs: Sequence[str]) -> dict[str, Any]:
     return {"codecs": table, "codec_of": base64_of(np.array([table.index(codec) for codec in codecs], dtype="u1"))}
 
 
-def _tabled(routes: Mapping[int, Routes]) -> list[Any]:
+def _tabled(routes: Mapping[int, tuple[Targets | None, ...]]) -> list[Any]:
     """Routes with each different one written once."""
-    table: dict[Routes, int] = {}
-    for route in routes.values():
-        table.setdefault(route, len(table))
-    return [list(table), {position: table[route] for position, route in routes.items()}]
+    table: dict[tuple[Targets | None, ...], int] = {}
+    numbers = {position: table.setdefault(each, len(table)) for position, each in routes.items()}
+    return [list(table), numbers]

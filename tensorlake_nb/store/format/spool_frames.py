@@ -12,6 +12,7 @@ import numpy as np
 from blake3 import blake3
 
 from tensorlake_nb.core.batches.batch import Span
+from tensorlake_nb.core.batches.outputs import Routes
 from tensorlake_nb.core.keys import Digest, TaskKey, one_by_one
 from tensorlake_nb.store.codecs.codec import NDARRAY, ZARR_DTYPES, Encoded
 from tensorlake_nb.store.codecs.msgpack import packb
@@ -140,7 +141,16 @@ def entry_body(entry: Entry) -> bytes:
     """Return the body of the frame that holds a finished task."""
     values = [_value_body(value) for value in entry.values]
     refers = [[span.segment, span.start, span.stop] for span in entry.refers]
-    told = [entry.key, entry.count, values, entry.routes, entry.effects, entry.duration_s, entry.supersedes, refers]
+    told = [
+        entry.key,
+        entry.count,
+        values,
+        entry.told_routes,
+        entry.effects,
+        entry.duration_s,
+        entry.supersedes,
+        refers,
+    ]
     return packb(told)
 
 
@@ -155,16 +165,18 @@ def _value_body(value: Encoded | Placed) -> list[Any]:
 
 
 def _entry_of(body: bytes) -> Entry:
-    key, count, values, routes, effects, duration_s, supersedes, *rest = msgpack.unpackb(body)
+    key, count, values, told, effects, duration_s, supersedes, *rest = msgpack.unpackb(body)
+    targets = None if told is None else [tuple(map(str, each)) for each in told]
     return Entry(
         TaskKey(key),
         count,
         tuple(_value_of(*value) for value in values),
-        None if routes is None else tuple(tuple(map(str, targets)) for targets in routes),
+        None if targets is None or count == 0 else Routes.of(targets),
         effects,
         float(duration_s),
         None if supersedes is None else TaskKey(supersedes),
         tuple(Span(str(segment), int(start), int(stop)) for segment, start, stop in (rest[0] if rest else ())),
+        targets[0] if targets and count == 0 else None,
     )
 
 

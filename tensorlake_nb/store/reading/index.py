@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from tensorlake_nb.core.batches.outputs import OutputColumns
 from tensorlake_nb.core.keys import TaskKey
 from tensorlake_nb.errors import CheckpointNotFoundError, InternalError
-from tensorlake_nb.store.format.outcomes import TaskBlock, TaskOutcome
+from tensorlake_nb.store.format.outcomes import TaskOutcome
 from tensorlake_nb.store.format.paths import age_of
 from tensorlake_nb.store.format.segment import Segment
 from tensorlake_nb.store.format.spool_frames import SpoolContents
@@ -122,13 +123,13 @@ class Index:
             raise CheckpointNotFoundError(f"task {key.hex()} was in another process's spool, and has gone")
         return copied
 
-    def blocks(self, positions: NDArray[np.int64]) -> Iterator[tuple[int, int, TaskBlock | None]]:
+    def blocks(self, positions: NDArray[np.int64]) -> Iterator[tuple[int, int, OutputColumns | None]]:
         """Tasks at positions that `find` gave, many at a time where they stand one after the other in a segment.
 
         Yields
         ------
         start, stop, block
-            Which of the positions, and the tasks there; ``None`` where each has to be asked for by `outcome`.
+            Which of the positions, and what the tasks there gave; ``None`` where each has to be asked for by `outcome`.
         """
         parts = np.searchsorted(self._offsets, positions, side="right") - 1
         breaks = np.flatnonzero((np.diff(positions) != 1) | (np.diff(parts) != 0)) + 1

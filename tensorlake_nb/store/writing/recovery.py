@@ -166,7 +166,7 @@ def _unplaced(store: SegmentStore, entries: Iterable[Entry]) -> Iterable[Entry]:
         except (CorruptCheckpointError, ValueError) as error:
             store.report(str(error))
             continue
-        yield Entry(entry.key, entry.count, values, entry.routes, entry.effects, entry.duration_s, None, entry.refers)
+        yield replace(entry, values=values, supersedes=None)
 
 
 def _fetched(store: SegmentStore, placed: Placed) -> Encoded:

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tensorlake_nb.core.batches.batch import BARE, Span
+from tensorlake_nb.core.batches.batch import BARE
+from tensorlake_nb.core.batches.outputs import OutputColumns
 from tensorlake_nb.core.keys import TaskKey, picture_key
 from tensorlake_nb.errors import CheckpointNotFoundError
 from tensorlake_nb.store.codecs.codec import Encoded
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
-from tensorlake_nb.store.format.outcomes import Entry, Placed, Routes, StoredObject, TaskBlock, TaskOutcome
+from tensorlake_nb.store.format.outcomes import Entry, Placed, StoredObject, TaskOutcome
 from tensorlake_nb.store.format.paths import segment_path, unique_name, writer_part
 from tensorlake_nb.store.format.segment import LARGE_BYTES, Segment
 from tensorlake_nb.store.format.segment_builder import SealedSegment, SegmentBuilder
@@ -84,35 +85,8 @@ class Writer:
         self._begun.pop(key, None)
         self._turns.pop(key, None)
 
-    def add(
-        self,
-        key: bytes,
-        count: int,
-        values: Sequence[Encoded],
-        *,
-        routes: Routes | None = None,
-        effects: bytes | None = None,
-        duration_s: float = 0.0,
-        supersedes: bytes | None = None,
-        refers: tuple[Span, ...] = (),
-    ) -> None:
-        """Take in a finished task.
-
-        Parameters
-        ----------
-        count
-            `BARE` (-1) for one value, else how many outputs its list holds; 0 for none.
-        values
-            As many as that says.
-        routes
-            Target names, for each output or for whatever the caller passes on.
-        effects
-            What else the call did, in the caller's own form.
-        supersedes
-            Key of an earlier task of this writer that needs no place in the store once this one has: the
-            accumulator before it.
-        refers
-            Where the outputs lie, if they were committed already; then there are no values.
+    def add(self, entry: Entry) -> None:
+        """Take in a finished task; a picture that a value comes with is a task of its own.
 
         Raises
         ------
@@ -120,18 +94,17 @@ class Writer:
             It isn't safe: nothing was taken in, and the same may be added again.
         """
         with self._lock:
-            for value in values:
+            given = [value for value in entry.values if isinstance(value, Encoded)]
+            for value in given:
                 if value.picture is not None:
                     self._put(Entry(picture_key(value.digest), BARE, (value.picture,)))
-            values = [value.alone() for value in values]
+            values = [value.alone() for value in given]
             # What is placed stays: a smaller accumulator is to make room for the next one.
-            least = self._store.least_placed_bytes if supersedes is None else LARGE_BYTES
+            least = self._store.least_placed_bytes if entry.supersedes is None else LARGE_BYTES
             kept = [self._kept(value, least) for value in values]
-            followed = None if supersedes is None else TaskKey(supersedes)
-            entry = Entry(TaskKey(key), count, tuple(kept), routes, effects, duration_s, followed, refers)
-            self._put(entry)
-            self._end(key)
-            self.at_risk_s += duration_s
+            self._put(replace(entry, values=tuple(kept)))
+            self._end(entry.key)
+            self.at_risk_s += entry.duration_s
             for value, held in zip(values, kept, strict=True):
                 if isinstance(held, Encoded):
                     if not held.is_plain:  # else the segment's payload is kept as a whole
@@ -213,8 +186,8 @@ class Writer:
         segment, position = place
         return self._store.completed(segment.outcome(position))
 
-    def locate_block(self, keys: Sequence[bytes]) -> TaskBlock | None:
-        """The same for many tasks at once, if they were flushed together, in that order, and have but values."""
+    def locate_block(self, keys: Sequence[bytes]) -> OutputColumns | None:
+        """What many tasks gave, if they were flushed together, in that order, and have but outputs."""
         with self._lock:
             found = (segment.block(keys) for segment in reversed(self._flushed))
             return next((block for block in found if block is not None), None)

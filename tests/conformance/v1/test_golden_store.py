@@ -13,13 +13,14 @@ import pytest
 import zarr
 
 from tensorlake_nb.core.batches.batch import BARE
+from tensorlake_nb.core.batches.outputs import Routes
 from tensorlake_nb.errors import UntrustedCheckpointError
 from tensorlake_nb.store.checkpoints.opening import open_store
 from tensorlake_nb.store.checkpoints.run_log import RunLog, list_runs
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.format.paths import FORMAT_VERSION
 from tests.conformance.v1.write_store import INPUT, OUTPUT, RUN, SPOOLED, TASKS, key, write
-from tests.support.stores import FINGERPRINT, OTHER
+from tests.support.stores import FINGERPRINT, OTHER, count_of
 
 GOLDEN = Path(__file__).parent / "store"
 
@@ -48,11 +49,11 @@ def test_a_task_is_read(store: Store, number: int) -> None:
     outcome = index.outcome(position)
     meant = TASKS[number]
 
-    assert outcome.count == (BARE if isinstance(meant, tuple) else len(meant))
+    assert count_of(outcome) == (BARE if isinstance(meant, tuple) else len(meant))
     assert outcome.duration_s == number / 4
     assert outcome.effects == (b"effects" if number == 0 else None)
-    assert outcome.routes == ((("left",), ("right", "left"), ()) if number == 2 else None)
-    for found, one in zip(store.read(outcome.spans), meant, strict=True):
+    assert outcome.outputs.routes == (Routes.of([("left",), ("right", "left"), ()]) if number == 2 else None)
+    for found, one in zip(store.read(outcome.outputs.spans), meant, strict=True):
         assert_same(found, one)
     assert store.damage == []
 
@@ -64,7 +65,7 @@ def test_a_spool_is_recovered(store: Store) -> None:
     index = store.index(FINGERPRINT)
     for number, (meant,) in SPOOLED.items():
         (position,) = index.find(key(number)).tolist()
-        assert_same(store.read(index.outcome(position).spans)[0], meant)
+        assert_same(store.read(index.outcome(position).outputs.spans)[0], meant)
 
 
 def test_a_stream_is_read(store: Store) -> None:
@@ -73,10 +74,9 @@ def test_a_stream_is_read(store: Store) -> None:
     assert record is not None
     assert (record.digest, record.n_tasks, record.seconds, record.run_id) == (OUTPUT, len(TASKS), 1.25, RUN)
     assert record.extra == {"note": "extra"}
-    assert record.n_outputs == sum(map(len, TASKS.values())) == sum(map(len, record.spans))
-    assert record.routes == tuple((("a",), ("a", "b"))[n % 2] for n in range(record.n_outputs))
-    assert record.counts is not None
-    assert np.frombuffer(record.counts, "<i4")[:3].tolist() == [BARE, 0, 3]
+    assert record.outputs.n_out == sum(map(len, TASKS.values())) == sum(map(len, record.outputs.spans))
+    assert record.outputs.routes == Routes.of((("a",), ("a", "b"))[n % 2] for n in range(record.outputs.n_out))
+    assert record.outputs.each_count[:3].tolist() == [BARE, 0, 3]
 
 
 def test_a_run_is_read(store: Store) -> None:
@@ -99,10 +99,10 @@ def test_pickles_need_trust_and_nothing_else_does(store: Store) -> None:
     assert "1 outputs of function 5eed5eed as pickles" in untrusting.damage[0]
     for number, position in positions.items():
         if number != 9:
-            untrusting.read(index.outcome(position).spans)
+            untrusting.read(index.outcome(position).outputs.spans)
     position = int(store.index(FINGERPRINT).find(key(9))[0])
     with pytest.raises(UntrustedCheckpointError, match="TENSORLAKE_NB_SIGNING_KEY"):
-        untrusting.read(store.index(FINGERPRINT).outcome(position).spans)
+        untrusting.read(store.index(FINGERPRINT).outcome(position).outputs.spans)
 
 
 def test_zarr_alone_reads_the_arrays(store: Store) -> None:

@@ -15,8 +15,10 @@ import numpy as np
 import pandas as pd
 
 from tensorlake_nb.core.batches.batch import BARE
+from tensorlake_nb.core.batches.outputs import OutputColumns, Routes
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.store.checkpoints.run_log import RunLog
+from tensorlake_nb.store.format.outcomes import Entry
 from tensorlake_nb.store.format.stream_record import StreamRecord
 from tests.support.stores import FINGERPRINT, OTHER, Colour, Odd, Page, Point, Size, encoded, local_store
 
@@ -54,17 +56,16 @@ def write(root: Path) -> None:
     writer = store.writer(FINGERPRINT, "batch-1")
     for number, outputs in TASKS.items():
         count = BARE if isinstance(outputs, tuple) else len(outputs)
-        routes = (("left",), ("right", "left"), ()) if number == 2 else None
+        routes = Routes.of([("left",), ("right", "left"), ()]) if number == 2 else None
         effects = b"effects" if number == 0 else None
-        writer.add(
-            key(number), count, list(map(encoded, outputs)), routes=routes, effects=effects, duration_s=number / 4
-        )
+        writer.add(Entry(key(number), count, tuple(map(encoded, outputs)), routes, effects, number / 4))
     writer.close()
-    spans = tuple(span for number in TASKS for span in writer.locate(key(number)).spans)
-    counts = np.array([BARE if isinstance(o, tuple) else len(o) for o in TASKS.values()], dtype="<i4").tobytes()
+    spans = tuple(span for number in TASKS for span in writer.locate(key(number)).outputs.spans)
+    counts = np.array([BARE if isinstance(o, tuple) else len(o) for o in TASKS.values()], dtype=np.int32)
     n_outputs = sum(map(len, spans))
-    routed = tuple((("a",), ("a", "b"))[n % 2] for n in range(n_outputs))
-    record = StreamRecord(spans, len(TASKS), n_outputs, counts, routed, OUTPUT, 1.25, RUN, {"note": "extra"})
+    routed = Routes.of((("a",), ("a", "b"))[n % 2] for n in range(n_outputs))
+    flow = OutputColumns(counts, spans, store.digests(spans), routed)
+    record = StreamRecord(flow, len(TASKS), OUTPUT, 1.25, RUN, {"note": "extra"})
     store.put_stream(OTHER, INPUT, record)
     log = RunLog(store, RUN)
     log.create({"graph": "golden", "inputs": {"n": 3}})
@@ -75,7 +76,7 @@ def write(root: Path) -> None:
     spooling = store.writer(FINGERPRINT, "batch-2")
     for number, (value,) in SPOOLED.items():
         spooling.begin(key(number))
-        spooling.add(key(number), BARE, [encoded(value)])
+        spooling.add(Entry(key(number), BARE, (encoded(value),)))
     spooling.begin(key(22))
     spooling.abandon()
 

@@ -15,8 +15,9 @@ import pytest
 
 from tensorlake_nb import Graph, Retries, tensorlake_function
 from tensorlake_nb.core.batches import messages as ms
-from tensorlake_nb.core.batches.batch import Failure, FailureKind, Receipt
+from tensorlake_nb.core.batches.batch import Failure, FailureKind
 from tensorlake_nb.core.batches.messages import Message, Order
+from tensorlake_nb.core.batches.receipt import Receipt
 from tensorlake_nb.core.planning import events as ev
 from tensorlake_nb.core.planning.blueprint import Blueprint
 from tensorlake_nb.core.planning.events import Event

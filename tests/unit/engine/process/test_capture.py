@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tensorlake_nb.core.batches.batch import LogLine
+from tensorlake_nb.core.batches.receipt import LogLine
 from tensorlake_nb.engine.process.capture import BatchLog, Captured, _Handler, redirected
 from tensorlake_nb.engine.process.secrets import without
 

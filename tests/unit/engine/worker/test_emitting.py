@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import RouteTo, tensorlake_function
-from tensorlake_nb.core.batches.batch import FailureKind, Receipt
+from tensorlake_nb.core.batches.batch import FailureKind
+from tensorlake_nb.core.batches.outputs import Routes
+from tensorlake_nb.core.batches.receipt import Receipt
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.engine.calls.reporting import PartDone
@@ -40,7 +42,7 @@ def test_a_generator_without_items_has_one_empty_last_part(bench: Bench) -> None
     receipt = bench.run_one(bench.batch(bench.call(count_up), [0]))
 
     (piece,) = receipt.pieces
-    assert (piece.is_last, piece.n_out, counts(receipt)) == (True, 0, [0])
+    assert (piece.is_last, piece.outputs.n_out, counts(receipt)) == (True, 0, [0])
 
 
 def test_parts_are_committed_and_reported_before_the_end(bench: Bench) -> None:
@@ -94,9 +96,8 @@ def test_a_retry_gives_on_only_what_is_new(bench: Bench) -> None:
     call = bench.call(count_up)
     (before,) = bench.run_one(bench.batch(call, [2])).pieces
     bench.messages.clear()
-    batch = bench.batch(
-        call, [4], emitted=before.digests, emitted_spans=before.spans, emitted_parts=1, checkpoint_interval_s=0.0
-    )
+    known = {"emitted": before.outputs.digests, "emitted_spans": before.outputs.spans, "emitted_parts": 1}
+    batch = bench.batch(call, [4], **known, checkpoint_interval_s=0.0)
     receipt = bench.run_one(batch)
 
     assert bench.values(receipt) == [2, 3]
@@ -172,7 +173,7 @@ def test_items_may_choose_their_own_routes(bench: Bench) -> None:
 
     receipt = bench.run_one(bench.batch(bench.call(sort, routes=("even", "odd")), [3]))
 
-    assert receipt.pieces[0].routes == {"even": b"\1\0\1", "odd": b"\0\1\0"}
+    assert receipt.pieces[0].outputs.routes == Routes.of([("even",), ("odd",), ("even",)])
 
 
 def test_printing_between_items_belongs_to_the_call(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from tensorlake_nb import (
     tensorlake_router,
 )
 from tensorlake_nb.core.batches.batch import BARE, Column, FailureKind
+from tensorlake_nb.core.batches.outputs import Routes
 from tensorlake_nb.core.keys import DIGEST_SIZE, RunId, row_digest
 from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.engine.calls import loaded as functions
@@ -58,8 +59,8 @@ def test_each_element_is_called_and_its_output_committed_in_order(bench: Bench) 
     assert bench.values(receipt) == [6, 2, 4]
     (piece,) = receipt.pieces
     assert (piece.start, piece.stop, piece.computed, piece.replayed) == (0, 3, 3, 0)
-    assert piece.digests == digest(6) + digest(2) + digest(4)
-    assert sum(len(span) for span in piece.spans) == 3
+    assert piece.outputs.digests == digest(6) + digest(2) + digest(4)
+    assert sum(len(span) for span in piece.outputs.spans) == 3
 
 
 def test_nothing_a_list_and_a_bare_value_are_told_apart_by_their_counts(bench: Bench) -> None:
@@ -81,7 +82,7 @@ def test_an_empty_list_is_no_output(bench: Bench) -> None:
     receipt = bench.run_one(bench.batch(bench.call(nothing), [1]))
 
     assert counts(receipt) == [0]
-    assert receipt.pieces[0].n_out == 0
+    assert receipt.pieces[0].outputs.n_out == 0
 
 
 def test_values_cross_as_json_does_where_the_encoder_says_so(bench: Bench) -> None:
@@ -92,7 +93,7 @@ def test_values_cross_as_json_does_where_the_encoder_says_so(bench: Bench) -> No
     receipt = bench.run_one(bench.batch(bench.call(pair), [1]))
 
     assert bench.values(receipt) == [{"pair": [1, 1]}]
-    assert receipt.pieces[0].digests == digest({"pair": [1, 1]})
+    assert receipt.pieces[0].outputs.digests == digest({"pair": [1, 1]})
 
 
 def test_an_input_encoder_of_json_makes_lists_of_tuples_before_they_bind(bench: Bench, calls: Calls) -> None:
@@ -293,9 +294,9 @@ def test_a_routers_input_travels_on_by_reference(bench: Bench) -> None:
     receipt = bench.run_one(batch)
 
     (piece,) = receipt.pieces
-    assert piece.spans == batch.columns[0].spans
-    assert piece.digests == batch.given
-    assert piece.routes == {"negative": b"\1\0\0", "positive": b"\0\0\1"}
+    assert piece.outputs.spans == batch.columns[0].spans
+    assert piece.outputs.digests == batch.given
+    assert piece.outputs.routes == Routes.of([("negative",), (), ("positive",)])
     assert counts(receipt) == [BARE, BARE, BARE]
 
 
@@ -309,8 +310,8 @@ def test_a_router_that_starts_a_run_stores_what_travels(bench: Bench) -> None:
     receipt = bench.run_one(batch)
 
     assert bench.values(receipt) == ["hello"]
-    assert receipt.pieces[0].digests == digest("hello")
-    assert receipt.pieces[0].routes == {"next": b"\1"}
+    assert receipt.pieces[0].outputs.digests == digest("hello")
+    assert receipt.pieces[0].outputs.routes == Routes.of([("next",)])
 
 
 def test_a_router_that_changes_its_input_passes_on_what_it_was_given(bench: Bench) -> None:
@@ -337,8 +338,8 @@ def test_routers_are_replayed_too(bench: Bench, calls: Calls) -> None:
     again = bench.run_one(bench.batch_of(call, batch.columns, batch.given, run_id=OTHER_RUN))
 
     assert calls.all() == ["1", "2"]
-    assert again.pieces[0].routes == first.pieces[0].routes == {"even": b"\0\1", "odd": b"\1\0"}
-    assert again.pieces[0].spans == batch.columns[0].spans
+    assert again.pieces[0].outputs.routes == first.pieces[0].outputs.routes == Routes.of([("odd",), ("even",)])
+    assert again.pieces[0].outputs.spans == batch.columns[0].spans
 
 
 def test_an_undeclared_route_is_an_error_that_lists_the_routes(bench: Bench) -> None:
@@ -361,7 +362,7 @@ def test_route_to_sends_a_value_and_a_plain_return_goes_everywhere(bench: Bench)
     receipt = bench.run_one(bench.batch(bench.call(split, routes=("left", "right")), [1, 2, 3]))
 
     assert bench.values(receipt) == [1, 2, 3, -3]
-    assert receipt.pieces[0].routes == {"left": b"\1\0\1\0", "right": b"\0\0\1\1"}
+    assert receipt.pieces[0].outputs.routes == Routes.of([("left",), (), ("left", "right"), ("right",)])
 
 
 def test_route_to_without_declared_routes_is_refused(bench: Bench) -> None:
@@ -685,7 +686,7 @@ def test_large_results_are_committed_on_the_way(bench: Bench, monkeypatch: pytes
     monkeypatch.setattr("tensorlake_nb.engine.worker.node_work.PART_BYTES", 10_000)
     receipt = bench.run_one(bench.batch(bench.call(big), [1, 2, 3, 4]))
 
-    assert len({span.segment for span in receipt.pieces[0].spans}) > 1
+    assert len({span.segment for span in receipt.pieces[0].outputs.spans}) > 1
     assert [int(value[0]) for value in bench.values(receipt)] == [1, 2, 3, 4]
 
 
@@ -710,6 +711,6 @@ def test_a_stored_outcome_is_plain_to_anyone_who_looks_it_up(bench: Bench) -> No
 
     assert len(index) == 1
     outcome = index.outcome(0)
-    assert outcome.count == 2
-    assert outcome.routes is None
-    assert json.dumps(bench.store.read(outcome.spans)) == "[1, 2]"
+    assert outcome.outputs.each_count.tolist() == [2]
+    assert outcome.outputs.routes is None
+    assert json.dumps(bench.store.read(outcome.outputs.spans)) == "[1, 2]"

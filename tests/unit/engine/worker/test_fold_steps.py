@@ -309,7 +309,8 @@ def test_a_batch_of_a_fold_keeps_only_its_end_where_keeping_is_dear(bench: Bench
     call = bench.call(collect)
     first = bench.run_one(bench.fold(call, ["x" * 1000] * 3))
     kept.clear()
-    receipt = bench.run_one(bench.fold(call, ["y"] * 9, first.pieces[0].spans[0], worth_s=30.0, rolling=call_key(7)))
+    (accumulator,) = first.pieces[0].outputs.spans
+    receipt = bench.run_one(bench.fold(call, ["y"] * 9, accumulator, worth_s=30.0, rolling=call_key(7)))
 
     assert kept == [9]
     assert receipt.worth_s > 0

@@ -54,16 +54,16 @@ def test_elements_are_folded_in_order_and_the_last_accumulator_is_the_output(ben
     assert bench.values(receipt) == [["a", "b", "c"]]
     assert receipt.done == 3
     (piece,) = receipt.pieces
-    assert (piece.start, piece.stop, piece.computed, piece.replayed, piece.n_out) == (0, 3, 3, 0, 1)
-    assert counts(receipt) == [0, 0, BARE]
-    assert piece.digests == digest(["a", "b", "c"])
+    assert (piece.start, piece.stop, piece.computed, piece.replayed, piece.outputs.n_out) == (0, 3, 3, 0, 1)
+    assert counts(receipt) == [BARE], "the accumulator"
+    assert piece.outputs.digests == digest(["a", "b", "c"])
 
 
 def test_a_fold_goes_on_from_where_the_batch_before_left_it(bench: Bench, joined: Any) -> None:
     call = bench.call(joined)
     first = bench.run_one(bench.fold(call, ["a", "b"]))
     rolling = fold_next(fold_next(fold_start(), digest("a")), digest("b"))
-    second = bench.run_one(bench.fold(call, ["c"], first.pieces[0].spans[0], rolling=rolling))
+    second = bench.run_one(bench.fold(call, ["c"], first.pieces[0].outputs.spans[0], rolling=rolling))
 
     assert bench.values(second) == [["a", "b", "c"]]
 
@@ -97,13 +97,13 @@ def test_a_fold_of_nothing_gives_what_it_starts_from(bench: Bench, joined: Any) 
     assert receipt.done == 0
     assert bench.values(receipt) == [[]]
     (piece,) = receipt.pieces
-    assert (piece.start, piece.stop, piece.counts) == (0, 0, b"")
+    assert (piece.start, piece.stop, piece.outputs.size, piece.outputs.counts) == (0, 0, 1, None)
 
 
 def test_a_fold_of_nothing_more_leaves_the_accumulator_where_it_is(bench: Bench, joined: Any) -> None:
     call = bench.call(joined)
     first = bench.run_one(bench.fold(call, ["a"]))
-    receipt = bench.run_one(bench.fold(call, [], first.pieces[0].spans[0]))
+    receipt = bench.run_one(bench.fold(call, [], first.pieces[0].outputs.spans[0]))
 
     assert (receipt.done, receipt.pieces) == (0, ())
 
@@ -295,7 +295,7 @@ def test_cutting_a_fold_anywhere_changes_nothing(bench: Bench, values: list[int]
         rolling = fold_start()
         for value in head:
             rolling = fold_next(rolling, digest(value))
-        plan = Fold(receipt.pieces[0].spans[0] if head else None, rolling)
+        plan = Fold(receipt.pieces[0].outputs.spans[0] if head else None, rolling)
         receipt = bench.run_one(bench.batch(call, tail, fold=plan, run_id=run))
 
     assert bench.values(receipt) == [expected]

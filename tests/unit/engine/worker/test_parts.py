@@ -33,8 +33,8 @@ def test_a_long_list_is_kept_in_parts_and_given_as_one(bench: Bench, calls: Call
 
     assert bench.values(receipt) == [*range(35), 0, 1, 2]
     (piece,) = receipt.pieces
-    assert piece.digests == b"".join(map(digest, [*range(35), 0, 1, 2]))
-    assert [len(span) for span in piece.spans] == [10, 10, 10, 5, 3]
+    assert piece.outputs.digests == b"".join(map(digest, [*range(35), 0, 1, 2]))
+    assert [len(span) for span in piece.outputs.spans] == [10, 10, 10, 5, 3]
     assert max(segment.outputs for segment in bench.store.segments_of(call.fingerprint)) == 10
 
     functions.clear()
@@ -50,7 +50,7 @@ def test_without_one_of_its_parts_a_list_is_computed_again(bench: Bench, calls: 
 
     call = bench.call(numbers)
     (piece,) = bench.run_one(bench.batch(call, [25])).pieces
-    shutil.rmtree(Path(bench.url, segment_path(piece.spans[1].segment)))
+    shutil.rmtree(Path(bench.url, segment_path(piece.outputs.spans[1].segment)))
     functions.clear()
     bench.store._records.clear()
 
@@ -76,6 +76,6 @@ def test_the_items_of_a_long_list_keep_their_routes(bench: Bench) -> None:
     (first,) = bench.run_one(bench.batch(call, [23])).pieces
     (again,) = bench.run_one(bench.batch(call, [23], run_id=OTHER_RUN)).pieces
 
-    assert first.routes is not None
-    assert first.routes["odd"] == bytes(i % 2 for i in range(23))
-    assert again.routes == first.routes
+    assert first.outputs.routes is not None
+    assert first.outputs.routes.to("odd").tolist() == [i % 2 == 1 for i in range(23)]
+    assert again.outputs.routes == first.outputs.routes

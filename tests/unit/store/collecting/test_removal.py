@@ -17,8 +17,8 @@ from tensorlake_nb.store.collecting.retention import Retention
 from tensorlake_nb.store.collecting.survey import SurveyedRun
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tensorlake_nb.store.filesystems.protocol import Found
+from tensorlake_nb.store.format.outcomes import Entry
 from tensorlake_nb.store.format.paths import segment_path
-from tensorlake_nb.store.format.stream_record import StreamRecord
 from tests.support import many_segments
 from tests.support.stores import (
     FINGERPRINT,
@@ -30,6 +30,7 @@ from tests.support.stores import (
     outcome_of,
     segment_directory,
     some_digest,
+    stream_of,
 )
 
 OLD, NEWER = "20240101-000000-00000a", "20240102-000000-00000b"
@@ -98,7 +99,7 @@ def test_a_run_under_way_keeps_all_of_its_functions_and_what_their_streams_name(
     (mine,) = committed(store, ["of its function"], name=f"{OLD}-work-1")
     (passed,) = committed(store, ["passed on by a router"], name=f"{OLD}-other-1", fingerprint=OTHER)
     (others,) = committed(store, ["of no function of its own"], name=f"{OLD}-other-2", fingerprint=OTHER)
-    record = StreamRecord((passed,), 1, 1, None, None, some_digest(1), 0.0, OLD)
+    record = stream_of(store, (passed,), some_digest(1), run_id=OLD)
     store.put_stream(FINGERPRINT, Digest(some_digest(2)), record)
     RunLog(store, NEWER).create({"graph": "graph", "calls": {"work": {"fingerprint": FINGERPRINT}}, "owner": {}})
 
@@ -115,7 +116,7 @@ def test_a_stream_stays_as_long_as_a_run_has_its_function_and_all_that_it_names_
     for number, (of, spans) in enumerate(
         [(FINGERPRINT, (kept,)), (FINGERPRINT, (kept, gone)), (OTHER, (kept,)), (FINGERPRINT, ())]
     ):
-        record = StreamRecord(spans, 1, len(spans), None, None, some_digest(1), 0.0, OLD)
+        record = stream_of(store, spans, some_digest(1), run_id=OLD)
         store.put_stream(of, Digest(some_digest(number)), record)
 
     collection = collected(store)
@@ -142,7 +143,7 @@ def test_what_dead_writers_left_goes_and_what_a_spool_still_refers_to_stays(stor
     large = encoded("large" * 2**20)
     dead, alive = store.writer(FINGERPRINT, "dead"), store.writer(FINGERPRINT, "alive")
     for number, writer in ((1, dead), (2, alive)):
-        writer.add(key(number), -1, [large])
+        writer.add(Entry(key(number), -1, (large,)))
     dead.abandon()
     half = segment_directory(tmp_path / "store", f"{FINGERPRINT}/half~{'0' * 21}1")
     half.mkdir(parents=True)
@@ -164,7 +165,7 @@ def test_what_dead_writers_left_goes_and_what_a_spool_still_refers_to_stays(stor
     for number in (1, 2):
         outcome = outcome_of(store, number)
         assert outcome is not None, "what dead and living writers had finished is there"
-        assert store.read(outcome.spans) == ["large" * 2**20]
+        assert store.read(outcome.outputs.spans) == ["large" * 2**20]
 
 
 def test_a_run_that_never_began_goes_and_so_does_what_is_left_of_one_that_was_dropped(store: Store) -> None:

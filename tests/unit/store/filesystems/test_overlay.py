@@ -25,7 +25,7 @@ def test_what_is_there_is_read_and_what_is_written_stays_apart(tmp_path: Path) -
     writer = store.writer(FINGERPRINT, "other")
     add(writer, 7, "new")
     writer.close()
-    (new,) = writer.locate(key(7)).spans
+    (new,) = writer.locate(key(7)).outputs.spans
     store.put_state("20260102-030405-abcdef", "word", b"said")
 
     assert store.url == behind.url

@@ -19,6 +19,7 @@ from tensorlake_nb.errors import InternalError, OptionError, UntrustedCheckpoint
 from tensorlake_nb.store.checkpoints.opening import open_filesystem, open_store
 from tensorlake_nb.store.checkpoints.run_log import RunLog
 from tensorlake_nb.store.checkpoints.store import Store
+from tensorlake_nb.store.format.outcomes import Entry
 from tensorlake_nb.store.format.record import is_signed, read_record, write_record
 from tensorlake_nb.store.format.segment import Segment
 from tensorlake_nb.store.format.stream_record import StreamRecord
@@ -33,6 +34,7 @@ from tests.support.stores import (
     outcome_of,
     segment_directory,
     some_digest,
+    stream_of,
     swap,
 )
 
@@ -47,9 +49,7 @@ def shared(path: Path, keys: Keys = MINE) -> Store:
 
 def stream_over(store: Store, spans: Sequence[Span]) -> StreamRecord:
     """The record of a stream of bare values."""
-    return StreamRecord(
-        tuple(spans), len(spans), len(spans), None, None, stream_digest([store.digests(spans)]), 1.0, RUN
-    )
+    return stream_of(store, spans, stream_digest([store.digests(spans)]), seconds=1.0, run_id=RUN)
 
 
 def test_a_signed_pickle_is_read_by_whom_it_is_from_and_by_nobody_else(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_dead_writer_s_signed_pickles_are_recovered_as_the_user_s_own(tmp_path
     assert mine is not None
     assert plain is not None
     assert theirs is None
-    assert shared(tmp_path).read([*mine.spans, *plain.spans]) == [Odd(1), "plain"]
+    assert shared(tmp_path).read([*mine.outputs.spans, *plain.outputs.spans]) == [Odd(1), "plain"]
 
 
 def test_somebody_else_s_live_spool_is_read_without_its_pickles(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_task_that_refers_to_more_than_there_is_is_a_miss_and_harms_nobody(tmp
 def test_a_task_that_refers_to_somebody_else_s_pickles_is_a_miss(tmp_path: Path) -> None:
     (span,) = committed(shared(tmp_path, THEIRS), [Odd(1)])
     writer = shared(tmp_path).writer(FINGERPRINT, "refers")
-    writer.add(key(7), BARE, (), refers=(span,))
+    writer.add(Entry(key(7), BARE, (), refers=(span,)))
     writer.close()
 
     assert outcome_of(shared(tmp_path), 7) is None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tensorlake_nb.store.format.outcomes import Entry
 from tests.support.stores import FINGERPRINT, add, committed, key, local_store
 
 
@@ -19,9 +20,9 @@ def test_segments_beside_the_outputs_are_those_that_hold_a_task_and_none_of_its_
             if number in (1, 4):
                 add(writer, number, number)
             elif number == 3:
-                writer.add(key(number), 1, (), refers=(item,))
+                writer.add(Entry(key(number), 1, (), refers=(item,)))
             else:
-                writer.add(key(number), 0, ())
+                writer.add(Entry(key(number), 0, ()))
         writer.close()
     index = store.index(FINGERPRINT, refresh=True)
 

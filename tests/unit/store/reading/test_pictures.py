@@ -17,6 +17,7 @@ from tensorlake_nb.core.batches.batch import BARE, Span
 from tensorlake_nb.core.keys import picture_key
 from tensorlake_nb.errors import Picture, UnreadableValueError
 from tensorlake_nb.store.codecs.codec import Encoded, encode_by_pickle
+from tensorlake_nb.store.format.outcomes import Entry
 from tensorlake_nb.store.reading.pictures import encoded_pictures, pictures_of
 from tensorlake_nb.store.writing.writer import Writer
 from tests.support.stores import FINGERPRINT, key, local_store, segment_directory
@@ -46,7 +47,7 @@ def with_picture(number: int) -> Encoded:
 
 def add(writer: Writer, number: int, *values: Encoded, supersedes: int | None = None) -> None:
     followed = None if supersedes is None else key(supersedes)
-    writer.add(key(number), BARE if len(values) == 1 else len(values), values, supersedes=followed)
+    writer.add(Entry(key(number), BARE if len(values) == 1 else len(values), values, supersedes=followed))
 
 
 def test_what_cant_be_read_comes_with_the_pictures_of_all_that_was_asked_for(
@@ -57,7 +58,7 @@ def test_what_cant_be_read_comes_with_the_pictures_of_all_that_was_asked_for(
     add(writer, 1, with_picture(1), encode_by_pickle(Shown(2)), with_picture(3))
     add(writer, 2, with_picture(4))
     writer.close()
-    spans = [*writer.locate(key(1)).spans, *writer.locate(key(2)).spans]
+    spans = [*writer.locate(key(1)).outputs.spans, *writer.locate(key(2)).outputs.spans]
     assert [value.number for value in store.read(spans)] == [1, 2, 3, 4]
 
     monkeypatch.setattr(Shown, "is_hidden", True)
@@ -77,7 +78,7 @@ def test_pictures_are_recovered_with_what_they_show(tmp_path: Path) -> None:
     store.recover()
 
     found = store.writer(FINGERPRINT, "writer").known()[key(1)]
-    assert pictures_of(store, found.spans) == (picture(1),)
+    assert pictures_of(store, found.outputs.spans) == (picture(1),)
 
 
 def test_a_superseded_accumulator_goes_with_its_picture(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_a_superseded_accumulator_goes_with_its_picture(tmp_path: Path) -> None:
 
     (segment,) = store.segments_of(FINGERPRINT)
     assert set(segment.all_keys()) == {key(3), picture_key(with_picture(2).digest)}
-    assert pictures_of(store, writer.locate(key(3)).spans) == (picture(2),)
+    assert pictures_of(store, writer.locate(key(3)).outputs.spans) == (picture(2),)
 
 
 def test_a_picture_can_be_read_as_the_format_says(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_a_picture_can_be_read_as_the_format_says(tmp_path: Path) -> None:
     writer = store.writer(FINGERPRINT, "writer")
     add(writer, 1, with_picture(1))
     writer.close()
-    ((segment, start, _),) = [(span.segment, span.start, span.stop) for span in writer.locate(key(1)).spans]
+    ((segment, start, _),) = [(span.segment, span.start, span.stop) for span in writer.locate(key(1)).outputs.spans]
     folder = segment_directory(tmp_path, segment)
 
     about = json.loads((folder / "zarr.json").read_bytes())["attributes"]["tensorlake_nb"]
@@ -120,7 +121,7 @@ def test_what_is_no_picture_isnt_taken_for_one(tmp_path: Path, senseless: Any) -
     add(writer, 1, replace(encode_by_pickle(Shown(1)), picture=encoded_pictures(senseless)))
     writer.close()
 
-    assert pictures_of(store, writer.locate(key(1)).spans) == ()
+    assert pictures_of(store, writer.locate(key(1)).outputs.spans) == ()
 
 
 def test_pictures_that_are_gone_are_none(tmp_path: Path) -> None:

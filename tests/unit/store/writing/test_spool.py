@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tensorlake_nb.core.batches.batch import BARE, Span
+from tensorlake_nb.core.batches.outputs import Routes
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tensorlake_nb.store.format.outcomes import Entry
 from tensorlake_nb.store.format.spool_frames import read_spool
@@ -23,7 +24,7 @@ def spool_at(root: Path) -> Spool:
 def test_what_was_added_is_read(tmp_path: Path) -> None:
     spool = spool_at(tmp_path)
     values = ["text", np.arange(6).reshape(2, 3), Odd(1), None]
-    entry = Entry(key(1), 4, tuple(map(encoded, values)), (("a",), (), ("b",), ()), b"effects", 1.5)
+    entry = Entry(key(1), 4, tuple(map(encoded, values)), Routes.of([("a",), (), ("b",), ()]), b"effects", 1.5)
     spool.begun(key(1))
     spool.add(entry)
     spool.begun(key(2))
