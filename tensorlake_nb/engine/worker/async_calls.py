@@ -9,7 +9,8 @@ from typing import Any
 
 from tensorlake_nb.core.batches.batch import Failure
 from tensorlake_nb.engine.calls.caller import Make, Returned
-from tensorlake_nb.engine.worker.node_work import NodeWork
+from tensorlake_nb.engine.worker.node_work import Did, NodeWork
+from tensorlake_nb.engine.worker.settling import Settling
 
 
 class _Loop:
@@ -45,17 +46,18 @@ def called_here(work: NodeWork, offset: int, given: Any, make: Make) -> Returned
     return outcomes[0]
 
 
-def compute_concurrently(work: NodeWork) -> None:
+def compute_concurrently(work: NodeWork) -> Did:
     """Call a coroutine function for up to ``max_concurrency`` elements at once."""
-    work.settle_known()
-    run_here(_compute(work))
+    settling = Settling(work)
+    run_here(_compute(work, settling))
+    return settling.did()
 
 
-async def _compute(work: NodeWork) -> None:
+async def _compute(work: NodeWork, settling: Settling) -> None:
     running: set[asyncio.Task[None]] = set()
     try:
-        for offset in work.unsettled():
-            running.add(asyncio.create_task(_one(work, offset)))
+        for offset in settling.unsettled():
+            running.add(asyncio.create_task(_one(work, settling, offset)))
             # Even with room for more, a turn of the loop lets those that have ended say so first.
             has_room = len(running) < max(1, work.call.max_concurrency)
             running = await _ended(running, 0.0 if has_room else None)
@@ -75,16 +77,16 @@ async def _ended(running: set[asyncio.Task[None]], timeout: float | None) -> set
     return left
 
 
-async def _one(work: NodeWork, offset: int) -> None:
+async def _one(work: NodeWork, settling: Settling, offset: int) -> None:
     work.writer.begin(work.keys[offset])
     value, arguments, failure = work.given(offset)
     if arguments is None:
         assert failure is not None
-        work.fail(offset, failure)
+        settling.fail(offset, failure)
         return
     args, kwargs = arguments
 
     async def make(target: Callable[..., Any], lead: tuple[Any, ...]) -> Any:
         return await target(*lead, *args, **kwargs)
 
-    work.take(offset, value, await work.caller.call_async(offset, value, make))
+    settling.take(offset, value, await work.caller.call_async(offset, value, make))

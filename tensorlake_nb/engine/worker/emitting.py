@@ -13,40 +13,38 @@ from tensorlake_nb.core.keys import DIGEST_SIZE, one_by_one
 from tensorlake_nb.engine.calls.caller import Returned
 from tensorlake_nb.engine.calls.reporting import PartDone
 from tensorlake_nb.engine.worker.async_calls import called_here
-from tensorlake_nb.engine.worker.node_work import NodeWork
+from tensorlake_nb.engine.worker.node_work import Did, NodeWork
 from tensorlake_nb.engine.worker.parts import Parts
+from tensorlake_nb.engine.worker.settling import Settling
 from tensorlake_nb.errors import UsageError
 
 #: How soon the first items are given on (s); each part may take twice as long as the one before.
 _FIRST_WAIT_S = 0.03
 
 
-def emit(work: NodeWork) -> None:
+def emit(work: NodeWork) -> Did:
     """Run a generator function for the one element of its batch."""
-    work.settle_known()
-    if work.batch.emitted and not any(True for _ in work.unsettled()):
-        work.done, work.pieces = 1, [_rest(work)]
-        return
-    for offset in work.unsettled():
+    settling = Settling(work)
+    if work.batch.emitted and 0 in settling.found:
+        return settling.did_give(1, [_rest(work, settling.found[0].outputs)])
+    for offset in settling.unsettled():
         work.writer.begin(work.keys[offset])
         value, arguments, failure = work.given(offset)
         if arguments is None:
             assert failure is not None
-            work.fail(offset, failure)
+            settling.fail(offset, failure)
             continue
         items = _Items(work)
         outcome = _called(work, offset, value, arguments, items)
         if isinstance(outcome, Returned):
             items.finish(offset, outcome)
-            work.done = 1
-        elif isinstance(outcome, Failure):
-            items.commit()
-            work.fail(offset, outcome)
-            work.done = 1
+            settling.note(offset, outcome.effects)
         else:
             items.commit()
-            work.done = 0
-        work.pieces = items.pieces
+        if isinstance(outcome, Failure):
+            settling.fail(offset, outcome)
+        return settling.did_give(int(outcome is not None), items.pieces)
+    return settling.did()
 
 
 def _called(work: NodeWork, offset: int, value: Any, arguments: Any, emitted: _Items) -> Returned | Failure | None:
@@ -71,9 +69,8 @@ def _called(work: NodeWork, offset: int, value: Any, arguments: Any, emitted: _I
     return called_here(work, offset, value, make_async)
 
 
-def _rest(work: NodeWork) -> Piece:
+def _rest(work: NodeWork, outputs: OutputColumns) -> Piece:
     """An earlier attempt came to its end before its worker was lost: what it emitted after the last part known of."""
-    outputs = work.outcome(0).outputs
     known = len(work.batch.emitted) // DIGEST_SIZE
     left = outputs.one_by_one().cut(known, outputs.n_out).as_list()
     return Piece(0, 1, left, replayed=1, part=work.batch.emitted_parts)
@@ -133,7 +130,7 @@ class _Items:
         if self._parts.has_committed and not self._parts.is_empty:
             last = self._parts.commit()
         is_whole = not self._parts.has_committed
-        work.add(offset, self._parts.whole(), returned)
+        work.add(self._parts.whole(), returned)
         if is_whole:
             work.writer.flush()
             last = work.writer.locate(work.keys[offset]).outputs

@@ -31,7 +31,8 @@ from tensorlake_nb.engine.process.watchdog import rest_alarm
 from tensorlake_nb.engine.worker.async_calls import compute_concurrently
 from tensorlake_nb.engine.worker.emitting import emit
 from tensorlake_nb.engine.worker.folding import fold
-from tensorlake_nb.engine.worker.node_work import NodeWork, compute_in_turn
+from tensorlake_nb.engine.worker.node_work import Did, NodeWork
+from tensorlake_nb.engine.worker.settling import compute_in_turn
 from tensorlake_nb.errors import InternalError, TensorlakeError
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.filesystems.retrying import Patience, patient
@@ -131,33 +132,36 @@ def _executed(batch: Batch, report: Report, host: Host, store: Store | None) -> 
     report(BatchBegun(batch.name, batch.node, host.address, os.getpid(), surely=not store.is_local))
     _wait_for_leaver(batch, store)
     works: list[NodeWork] = []
+    done: list[Did] = []
     try:
         with redirected():
             here = batch
             for position, call in enumerate(batch.calls):
-                work = NodeWork(here, call, position, store, report, host)
+                work = NodeWork(here, call, position, store, report, host, works[0].writer if works else None)
                 works.append(work)
-                work.noted_by = works[0].writer
-                if work.loaded is None:  # its code can't come to life here: the failures say so
-                    break
-                if here.fold is not None:
-                    fold(work)
-                elif work.loaded.function.is_generator:
-                    emit(work)
-                elif work.loaded.is_async:
-                    compute_concurrently(work)
-                else:
-                    compute_in_turn(work)
-                only = work.only_output() if position + 1 < len(batch.calls) else None
+                done.append(_done(work))
+                only = work.only_output(done[-1]) if position + 1 < len(batch.calls) else None
                 if only is None:
                     break
                 digest, place, column = only
                 given = placed(digest, place) if batch.calls[position + 1].by_place else digest
                 here = replace(here, given=given, place=place, columns=(column,))
-        return tuple(work.receipt() for work in works if work is works[0] or work.was_reached)
+        shares = zip(works, done, strict=True)
+        return tuple(work.receipt(did) for work, did in shares if work is works[0] or did.is_anything)
     finally:
         for work in works:
             work.close()
+
+
+def _done(work: NodeWork) -> Did:
+    """Look up, call, encode and commit the elements of a batch at one node."""
+    if work.loaded is None:  # its code can't come to life here: the failures say so
+        return Did(work.size, failures=work.refused)
+    if work.batch.fold is not None:
+        return fold(work)
+    if work.loaded.function.is_generator:
+        return emit(work)
+    return compute_concurrently(work) if work.loaded.is_async else compute_in_turn(work)
 
 
 def _wait_for_leaver(batch: Batch, store: Store) -> None:

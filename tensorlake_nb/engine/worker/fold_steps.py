@@ -88,6 +88,10 @@ class Steps:
         How many elements are folded, and how many of them needed no call. All that are done are kept.
     found
         Where the accumulator lies, if it was not made here.
+    failure
+        Why the step after the last that is done failed.
+    effects
+        By the batch's element, what steps did beside returning.
     worth_s
         The same for the batch after this one; 0 if it is to be kept after each step.
     keeping_s
@@ -106,6 +110,8 @@ class Steps:
         self.work, self.names, self._elements, self._start, self._offset = work, names, elements, start, offset
         self.done = self.replayed = 0
         self.found: TaskOutcome | None = None
+        self.failure: Failure | None = None
+        self.effects: dict[int, list[bytes]] = {}
         self.worth_s = worth_s if offset is None else _GROUP_WORTH_S
         self.keeping_s = 0.0
         self._is_json = work.call.output_encoder == "json"
@@ -146,7 +152,7 @@ class Steps:
                 return  # the run was cancelled meanwhile
             stop = again or stop
         if stop is not None:
-            self.work.failures[self._where(self.done)] = stop.failure
+            self.failure = stop.failure
         if self.done < target:
             self.work.writer.begin_in_turn(())
 
@@ -164,7 +170,8 @@ class Steps:
             break
         if self.work.call.inject_ctx:  # else no step did anything beside returning
             for position, outcome in sorted(self.work.look_up(self.names[: self.done]), key=lambda found: found[0]):
-                self.work.note_effects(self._where(position), outcome)
+                self._note(self._where(position), outcome.effects)
+                self.work.do_again(outcome)
 
     # -- from one kept accumulator to the next --
 
@@ -211,7 +218,7 @@ class Steps:
 
     def _goes_on(self, position: int, is_bounded: bool) -> bool:
         may_stop = is_bounded and self._offset is None and position > self.replayed
-        return not ((may_stop and self.work.is_over_budget()) or self.work.must_stop())
+        return not ((may_stop and self.work.is_over_budget) or self.work.is_cancelled)
 
     def _announce(self, position: int, target: int) -> None:
         """Note some steps that follow, so that the one that ends its worker is known."""
@@ -260,12 +267,8 @@ class Steps:
         # Accumulators with effects all stay: those before the last hold what their own steps did. So do those that
         # somebody may want again: a fold that is asked for before all its elements are there begins with fewer.
         supersedes = self._kept_key if together.effects is None else None
-        work.add(
-            self._where(position - 1),
-            Entry(key, BARE, (encoded,), supersedes=supersedes),
-            together,
-            settles=False,
-        )
+        work.add(Entry(key, BARE, (encoded,), supersedes=supersedes), together)
+        self._note(self._where(position - 1), together.effects)
         self._kept, self.done, self.found = encoded, position, None
         self._kept_at = time.monotonic()
         self.keeping_s += self._kept_at - began
@@ -380,6 +383,10 @@ class Steps:
             return checked(target(*lead, begun(), *args, **kwargs))
 
         return make_async if work.loaded.is_async and not combines else make
+
+    def _note(self, where: int, effects: bytes | None) -> None:
+        if effects is not None:
+            self.effects.setdefault(where, []).append(effects)
 
     def _where(self, position: int) -> int:
         return position if self._offset is None else self._offset
