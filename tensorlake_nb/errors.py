@@ -141,7 +141,7 @@ class UnreadableValueError(CheckpointNotFoundError):
     def __str__(self) -> str:
         if not self.pictures:
             return super().__str__()
-        return f"{self.why} A picture of it was kept: a notebook shows it, and `pictures` of this error holds it."
+        return f"{self.why} A picture of it was saved: a notebook shows it, and this error holds it in `pictures`."
 
 
 class CorruptCheckpointError(StoreError):
@@ -209,7 +209,7 @@ class TaskFailedError(RunError):
         tries = f" after {self.attempt} attempts" if self.attempt > 1 else ""
         where = f"{self.node!r} failed on element {self.index}, input {self.input_repr}{tries}: {self.error}"
         if self.lacking and self.lacking != self.node:
-            where = f"{self.lacking!r} gave nothing, because {where}"
+            where = f"{self.lacking!r} has no output, because {where}"
         return f"{where}\n\n{self.traceback_text}" if self.traceback_text else where
 
 
@@ -257,7 +257,7 @@ class RunNotFoundError(RunError, LookupError):
 
 
 class RunCancelledError(RunError):
-    """The run was cancelled; what had finished is kept."""
+    """The run was cancelled; finished work is kept."""
 
 
 class ClusterError(TensorlakeError):

@@ -34,7 +34,7 @@ export class Pager {
     this.after.addEventListener('click', () => this.step(1), { signal });
     this.number.addEventListener('change', () => this.go(Number(this.number.value)), { signal });
     this.snippet.addEventListener('click', () => void this.insert(), { signal });
-    this.explain(side === 'output' ? 'no output yet' : 'nothing came to it yet');
+    this.explain(side === 'output' ? 'no output yet' : 'it received no input yet');
   }
 
   /** How many there are now: what is looked at stays. */
@@ -42,7 +42,7 @@ export class Pager {
     this.total = total;
     this.showBar();
     if (total > 0 && this.shown === null && this.isInSight()) void this.load();
-    if (total === 0 && this.shown === null) this.explain(this.side === 'output' ? 'no output' : 'nothing came to it');
+    if (total === 0 && this.shown === null) this.explain(this.side === 'output' ? 'no output' : 'it received no input');
   }
 
   /** It came into sight. */

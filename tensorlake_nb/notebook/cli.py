@@ -51,11 +51,11 @@ def _parser() -> argparse.ArgumentParser:
     runs.add_argument("--limit", type=int, default=20, metavar="N", help="how many (20)")
     runs.set_defaults(perform=_runs)
 
-    show = commands.add_parser("show", help="show how far a run is, or how it ended")
-    show.add_argument("run", nargs="?", metavar="RUN", help="its id, or how it ends; by default the latest")
+    show = commands.add_parser("show", help="show a run's progress or result")
+    show.add_argument("run", nargs="?", metavar="RUN", help="its id, or the end of its id; by default the latest")
     show.set_defaults(perform=_show)
 
-    gc = commands.add_parser("gc", help="free what no run that stays needs; without options every run stays")
+    gc = commands.add_parser("gc", help="free outputs that no remaining run needs; without options every run stays")
     import_module("tensorlake_nb.notebook.magics.options").add_collection_options(gc)
     gc.set_defaults(perform=_gc)
     for reader in (runs, show, gc):

@@ -47,7 +47,7 @@ SHAPE = GraphShape(
     problems=(),
 )
 NOTHING: dict[Action, str | None] = dict.fromkeys(ACTIONS, None)
-BUSY: dict[Action, str | None] = {**NOTHING, "resume": "The run is still going."}
+BUSY: dict[Action, str | None] = {**NOTHING, "resume": "The run hasn't ended yet."}
 HEAD = RunHead(
     id="20260101-120000-0abcde",
     short="0abcde",

@@ -489,7 +489,7 @@ def test_a_root_record_that_can_only_be_ours_is_made_anew(store: Store, root: by
 
     opened = open_store(url, trusted=True, options=store.options)
 
-    assert any("made anew" in said for said in opened.damage)
+    assert any("written anew" in said for said in opened.damage)
     read_record("zarr.json", store.filesystem.get("inner/zarr.json"))
 
 

@@ -240,7 +240,7 @@ def test_a_run_whose_inputs_are_damaged_asks_for_them_and_replays_what_is_finish
     assert Run.open(run.id).resume().output(second) == [3], "what follows needs no inputs"
     assert notes.all() == ["first", "second", "second"]
     configure(store=tmp_path / "with less", cluster="threads", workers=1)
-    with pytest.raises(RunError, match="Give them again"):
+    with pytest.raises(RunError, match="Start a new run with the same inputs"):
         Run.open(run.id).resume()
     assert notes.all() == ["first", "second", "second"]
 
@@ -256,7 +256,7 @@ def test_a_store_whose_own_record_is_damaged_gets_a_new_one_and_says_so(
     configure(store=tmp_path / "store", cluster="threads", workers=2)
 
     assert results(graph().run(n=12)) == RIGHT
-    assert any(r"zarr.json" in said and "made anew" in said for said in caplog.messages)
+    assert any(r"zarr.json" in said and "written anew" in said for said in caplog.messages)
 
 
 def test_outputs_of_a_newer_format_are_refused_by_name(kept: Path, tmp_path: Path) -> None:

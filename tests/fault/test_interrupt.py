@@ -111,7 +111,7 @@ def test_a_stopped_cell_shows_what_became_of_the_run_and_no_frames_of_ours(noteb
 
     assert shown.startswith("KeyboardInterrupt: run ")
     assert shown.endswith(
-        " of 'stop' is cancelled, and what is finished is kept; " + going_on + " goes on with it (line 2 of the cell)"
+        " of 'stop' is cancelled, and finished work is kept; " + going_on + " continues it (line 2 of the cell)"
     )
     assert resumed.stdout.strip() == "succeeded True"
 
@@ -124,7 +124,7 @@ def test_stop_cancels_a_run_that_is_awaited(notebook: Kernel, tmp_path: Path) ->
     (shown,) = notebook.finish(cell).tracebacks
     state = notebook.run("print(run.wait_quietly(20), run.status)")
 
-    assert "is cancelled, and what is finished is kept" in shown
+    assert "is cancelled, and finished work is kept" in shown
     assert "\n" not in shown, "none of our frames"
     assert state.stdout.strip() == "True cancelled"
 

@@ -21,7 +21,7 @@ from tests.support.troubles import KINDS, Trouble, trouble
 from tests.support.waiting import wait_until
 
 BEFORE, ALL = 3, 6
-_WAITING = re.compile(r"can't (write|read|list) \S*(segments|spool)\S*: .*Asked again")
+_WAITING = re.compile(r"can't (write|read|list) \S*(segments|spool)\S*: .*Retrying")
 
 
 @pytest.fixture(autouse=True)

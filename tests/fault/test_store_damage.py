@@ -223,7 +223,7 @@ def test_a_damaged_root_record_is_made_anew_and_that_is_said(full: Full, damage:
     store = open_store(str(full.root))
 
     assert digests_of(store.read(full.spans)) == digests_of(VALUES)
-    said = [reason for reason in store.damage if "made anew" in reason]
+    said = [reason for reason in store.damage if "written anew" in reason]
     assert len(said) == (0 if damage is removed else 1)
     read_record("zarr.json", (full.root / "zarr.json").read_bytes())
 

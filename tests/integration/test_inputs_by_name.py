@@ -79,7 +79,7 @@ def test_what_is_given_by_position_is_written_by_name(method: str) -> None:
 
 
 def test_a_graph_is_not_called_and_a_function_has_no_run() -> None:
-    with pytest.raises(UsageError, match=r"a graph isn't called but run: write run\(x=...\) of graph 'squares'"):
+    with pytest.raises(UsageError, match=r"graph 'squares' can't be called: use its run\(x=...\)"):
         Graph("squares", square)(x=3)
     with pytest.raises(AttributeError, match=r"'square' is a decorated function.*Graph\('square', square\).run\(...\)"):
         square.run(x=3)

@@ -76,7 +76,7 @@ def test_a_result_that_a_failure_above_a_reducer_has_prevented_is_that_failure(r
     for ask, who in asked:
         with pytest.raises(TaskFailedError) as caught:
             ask()
-        assert str(caught.value).startswith(f"'{who}' gave nothing, because 'odd' failed on element 0")
+        assert str(caught.value).startswith(f"'{who}' has no output, because 'odd' failed on element 0")
         assert (caught.value.node, caught.value.index, caught.value.run) == ("odd", 0, run)
         assert isinstance(caught.value.__cause__, Refused)
     assert (run.output(odd), [*run.outputs(reducer)]) == ([1, 3], [])
@@ -84,7 +84,7 @@ def test_a_result_that_a_failure_above_a_reducer_has_prevented_is_that_failure(r
 
 def test_so_it_is_where_the_first_function_or_all_calls_failed() -> None:
     run = Graph("lacking", fails, on_error="continue").add_edge(fails, after).run(x=1)
-    with pytest.raises(TaskFailedError, match="'after' gave nothing, because 'fails' failed on element 0"):
+    with pytest.raises(TaskFailedError, match="'after' has no output, because 'fails' failed on element 0"):
         run.result()
     with pytest.raises(TaskFailedError, match=r"^'fails' failed on element 0"):
         run.output(fails)

@@ -129,7 +129,7 @@ def test_a_cell_names_the_library_that_is_missing_and_shows_the_pictures(
     told = looked[cell]
 
     assert f"it needs {library}, which isn't installed here. Install it" in told["error"]
-    assert "A picture of it was kept" in told["error"]
+    assert "A picture of it was saved" in told["error"]
     assert len(told["shown"]) == 2, "one per element"
     for shown in told["shown"]:
         assert shown["text/plain"].startswith(f"a picture of a {library}.")

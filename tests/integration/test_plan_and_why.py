@@ -102,7 +102,7 @@ def test_why_is_known_of_a_run_opened_again(notes: Notes) -> None:
 
 
 def test_why_of_a_node_that_nothing_came_to(notes: Notes) -> None:
-    assert pipeline(notes).run(items=[]).why("scale").summary == "nothing came to it"
+    assert pipeline(notes).run(items=[]).why("scale").summary == "it received no input"
 
 
 def test_a_plan_tells_no_fractions_of_a_millisecond() -> None:

@@ -282,7 +282,7 @@ def test_certificates_of_another_authority_are_said_to_be_what_is_wrong(shared: 
     others = certificates(tmp_path)
     tls = "distributed.comm.tls"
     given = {f"{tls}.ca-file": others["ca"], f"{tls}.client.cert": others["cert"], f"{tls}.client.key": others["key"]}
-    with dask.config.set(given), pytest.raises(ClusterError, match="certificates don't fit"):
+    with dask.config.set(given), pytest.raises(ClusterError, match="certificates don't match"):
         configure(cluster=shared.address)
 
 

@@ -113,7 +113,7 @@ def test_another_user_computes_the_pickles_anew_and_is_told(notes: Notes, monkey
     assert forecast.nodes["odd"].to_compute == run.counts("odd")["computed"] == 3
     assert run.counts("held")["replayed"] == 3  # plain data under equal digests
     assert sorted(notes.all()[before:]) == ["odd 0", "odd 1", "odd 2"]
-    assert "3 of its outputs are pickles in a store that isn't trusted" in run.why("odd").summary
+    assert "3 of its outputs are pickles without your signature" in run.why("odd").summary
     assert odd_graph(notes).run(n=3).counts("odd")["replayed"] == 3
 
 
@@ -148,9 +148,9 @@ def test_somebody_else_s_run_can_be_looked_at_and_not_gone_on_with(
     run = Run.open(run_id)
 
     assert (run.status, run.result()) == ("succeeded", [0, 10, 20])
-    with pytest.raises(UntrustedCheckpointError, match="bears no signature of yours"):
+    with pytest.raises(UntrustedCheckpointError, match="isn't signed with your key"):
         run.resume()
-    with pytest.raises(UntrustedCheckpointError, match="bears no signature of yours"):
+    with pytest.raises(UntrustedCheckpointError, match="isn't signed with your key"):
         run.again("odd")
     with pytest.raises(UntrustedCheckpointError):
         run.output("odd")

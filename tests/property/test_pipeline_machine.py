@@ -241,7 +241,7 @@ class PipelineBesideItsModel(RuleBasedStateMachine):
             said = str(error)
 
         if said:  # nothing gives a run its inputs again
-            assert "Give them again" in said
+            assert "Start a new run with the same inputs" in said
             assert run_id in self.without_inputs
             assert not self.ledger.take()
             del self.stopped[run_id]

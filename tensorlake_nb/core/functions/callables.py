@@ -60,7 +60,7 @@ def check_parameters(owner: str, call: Callable[..., Any], options: FunctionOpti
         raise OptionError(f"{owner}: its parameters can't be read. Wrap it in a function of your own.") from None
     if not isinstance(call, type) and parameters and parameters[0].name in ("self", "cls"):
         raise OptionError(
-            f"{owner} takes {parameters[0].name!r} first, as methods do. Name that parameter otherwise if it is a "
+            f"{owner} takes {parameters[0].name!r} first, as methods do. Rename that parameter if it is a "
             "function; for a method, derive the class from TensorlakeCompute."
         )
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):

@@ -182,7 +182,7 @@ def _build(call: Any, router: bool, name: str | None, description: str | None, g
     checked = checked_name(f"{decorator}: name", given_name)
     options = read_options(owner, given, is_async=is_async(code_of(call)))
     if router and options.accumulate is not None:
-        raise OptionError(f"{owner}: accumulate= isn't for routers. Fold in a function, and route what it gives.")
+        raise OptionError(f"{owner}: accumulate= isn't for routers. Fold in a function, and route its output.")
     check_parameters(owner, call, options)
     text = description or inspect.cleandoc(getattr(call, "__doc__", None) or "")
     if isinstance(call, functools.partial) and not description:
@@ -311,7 +311,7 @@ def _decorator(decorator: str, name: Any, description: str | None, options: dict
     if name is not None:
         checked_name(f"{decorator}: name", name)
     if router and options.keys() & {"accumulate", "combine"}:
-        raise OptionError(f"{decorator}: accumulate= isn't for routers. Fold in a function, and route what it gives.")
+        raise OptionError(f"{decorator}: accumulate= isn't for routers. Fold in a function, and route its output.")
     check_option_names(decorator, options, (*DEFAULTS, "name", "description"))
     return functools.partial(_decorate, router=router, name=name, description=description, given=options)
 

@@ -66,7 +66,7 @@ def _routes(wiring: Wiring) -> Iterator[str]:
     for source, name in wiring.unknown:
         hint = did_you_mean(name, wiring.nodes)
         yield (
-            f"{source!r} has a route to {name!r}, but no function of the graph is called so{hint}. "
+            f"{source!r} has a route to {name!r}, but the graph has no function of that name{hint}. "
             "Define it before the graph runs, or correct the annotation or next=."
         )
     leading = {link.source for link in wiring.links} | {source for source, _ in wiring.unknown}

@@ -28,8 +28,8 @@ _SENDING_S = 0.2
 #: What takes no time worth mentioning to encode and to write. (An error's value is none.)
 _QUICK_TO_KEEP = frozenset({bool, int, float})
 _LACKING = (
-    "Programs or C libraries have written something while several calls were under way on one worker. That isn't in "
-    "the logs, since nobody can tell whose it is: max_concurrency=1 makes one call at a time."
+    "Programs or C libraries wrote output while several calls ran on one worker. It isn't in the logs, since it can't "
+    "be told apart: max_concurrency=1 makes one call at a time."
 )
 _NOTHING_SHOWN: tuple[str, ...] = ()
 

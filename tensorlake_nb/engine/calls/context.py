@@ -67,7 +67,7 @@ class Effects:
                 {str(name): value for each in told for name, value in each.items()},
             )
         except (ValueError, TypeError, AttributeError) as error:
-            raise CorruptCheckpointError(f"what a call did beside returning can't be read: {error}") from error
+            raise CorruptCheckpointError(f"the effects of a call can't be read: {error}") from error
 
     def add(self, other: Effects) -> None:
         """Take in the effects of a later call."""

@@ -207,8 +207,8 @@ def connect(
         )
     if ":" not in cluster:
         raise ClusterError(
-            f"cluster={cluster!r:.80} is no address: one names a port, as 'tcp://host:8786' does. "
-            "Give such an address, a dask Client, 'embedded' or 'threads'."
+            f"cluster={cluster!r:.80} isn't an address, which names a port: 'tcp://host:8786'. "
+            "Give an address, a dask Client, 'embedded' or 'threads'."
         )
     return _checked(_remote(cluster))
 
@@ -231,7 +231,7 @@ def death_of(connection: Connection, address: str, error: BaseException | None =
 def _n_workers(workers: int | None) -> int:
     if workers is not None:
         if workers < 1:
-            raise ClusterError(f"workers={workers} leaves nobody to work: give 1 or more")
+            raise ClusterError(f"workers={workers} isn't allowed. Give a whole number, 1 or more.")
         return workers
     if hasattr(os, "sched_getaffinity"):
         return max(1, len(os.sched_getaffinity(0)))
@@ -242,9 +242,9 @@ def _embedded(workers: int | None, memory_limit: str | float | None) -> Connecti
     process = multiprocessing.current_process()
     if process.daemon or process.name.startswith(_WORKER) or getattr(process, "_inheriting", False):
         raise ClusterError(
-            "no cluster can be started in a process that another one has started for its work. A script starts its run "
+            "this process is another one's worker, so it can't start a cluster. A script starts its run "
             'below `if __name__ == "__main__":`. A function can\'t run a graph: it calls the functions directly, or '
-            "returns a list, and an edge leads to the function that is to be called for each item."
+            "returns a list, and an edge leads from there to the function to call for each item."
         )
     config = _config()
     options: dict[str, Any] = {} if memory_limit is None else {"memory_limit": memory_limit}
@@ -328,9 +328,9 @@ def _said(error: Exception) -> tuple[str, str]:
     """Explain why connecting failed and what to try."""
     text = str(error)
     if "TLS certificate" in text:
-        return "the certificates don't fit those of the Dask scheduler", "One authority has to have signed both."
+        return "these certificates don't match the Dask scheduler's", "The same authority must sign both."
     if "Connection reset" in text:
-        return "no Dask scheduler answers", "Something listens there and hangs up: one with certificates is tls://…"
+        return "no Dask scheduler answers", "Something there hangs up: a scheduler with certificates is at tls://…"
     return "no Dask scheduler answers", "Is it running, and is the address right? Without one, use cluster='embedded'."
 
 

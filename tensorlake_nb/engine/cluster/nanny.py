@@ -84,7 +84,7 @@ class QuietNanny(Nanny):
             try:
                 self._output = OutputFiles()
             except OSError as error:
-                logger.critical("what programs and C libraries write in calls is not in their logs: %s", error)
+                logger.critical("the output of programs and C libraries isn't in the logs of calls: %s", error)
         self.env[VARIABLE] = "" if self._output is None else self._output.paths
 
     async def _start_again(self) -> Status:

@@ -89,8 +89,8 @@ class Session:
         has_processes = self.settings.cluster == "embedded" or self.connection().has_processes
         if has_processes and not store.is_shared:
             raise StoreUnavailableError(
-                f"{store.url} is in the memory of this process, and the workers are processes of their own, which "
-                'can\'t see it. Use configure(cluster="threads"), or a store on disk.'
+                f"{store.url} is in the memory of this process, which worker processes can't "
+                'see. Use configure(cluster="threads"), or a store on disk.'
             )
         if has_processes and not self.settings.starts_cluster:
             self._check_workers(self.connection(), store)
@@ -239,5 +239,5 @@ def _refuse_unshared(connection: Connection, url: str, workers: Sequence[str]) -
         if theirs != mine:
             raise StoreUnavailableError(
                 f"worker {worker} sees {'no store' if theirs is None else 'another store'} at {url}. The kernel and "
-                "all workers have to see the same one: use a folder that all machines share, or an object store."
+                "all workers must see the same store: use a folder that all machines share, or an object store."
             )

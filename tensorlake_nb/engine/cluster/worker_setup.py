@@ -74,7 +74,7 @@ def take_output() -> None:
         take_descriptors(paths.split("\n"))
     except (AttributeError, OSError, ValueError) as error:
         logger.critical(
-            "what programs and C libraries write in calls on process %s is not in their logs: %s", os.getpid(), error
+            "the output of programs and C libraries isn't in the logs of calls on process %s: %s", os.getpid(), error
         )
 
 

@@ -111,8 +111,8 @@ class Desk:
             self._store.read((self._inputs,), self._resolver)
         except DAMAGED as error:
             raise RunError(
-                f"the inputs of run {self.run_id} can't be read from the store any more: {error}. Give them again, "
-                "in a new run: it replays what is finished."
+                f"the inputs of run {self.run_id} can't be read from the store any more: {error}. Start a new run "
+                "with the same inputs; finished work is replayed."
             ) from error
 
     def probe(self, order: Probe) -> Event:

@@ -46,7 +46,7 @@ def lead_group() -> None:
     try:
         _guard([f"-{os.getpid()}"])
     except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("what calls on process %s start may outlive it: %s", os.getpid(), error)
+        logger.warning("programs that calls start may outlive process %s: %s", os.getpid(), error)
     else:
         os.register_at_fork(after_in_child=_let_go)
 

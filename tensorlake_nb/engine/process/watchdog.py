@@ -217,7 +217,7 @@ class _Watchdog:
         try:
             return watch.look(now)
         except Exception:
-            logger.exception("the watchdog failed on one call and goes on with the others")
+            logger.exception("the watchdog failed on one call and continues with the others")
             return now + GRACE_S
 
 

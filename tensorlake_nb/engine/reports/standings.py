@@ -37,7 +37,7 @@ class NodeStanding:
     progress
         What the call that reported last said.
     is_taken
-        ``False``: the run is over and nothing came to it.
+        ``False``: the run is over and it received no input.
     """
 
     waiting: int

@@ -71,7 +71,7 @@ def _reasons(store: Store, blueprint: Blueprint, counted: Mapping[str, Mapping[s
     if not computed and not (numbers["failed"] or 0):
         if replayed:
             return Reasons(node, f"replayed: all {replayed} found in the store", (), since, mine.opaque)
-        return Reasons(node, "nothing came to it", (), since, mine.opaque)
+        return Reasons(node, "it received no input", (), since, mine.opaque)
     what = "recomputed" if before is not None else "computed"
     some = f", {replayed} of {computed + replayed} replayed" if replayed else ""
     if before is None:
@@ -131,7 +131,7 @@ def _of_inputs(
         store.distrusted.get(blueprint.calls[part].fingerprint, 0) for part in blueprint.plan.parts_of(node)
     )
     if distrusted:
-        return f"{distrusted} of its outputs are pickles in a store that isn't trusted, without a signature of yours"
+        return f"{distrusted} of its outputs are pickles without your signature, in an untrusted store"
     if not ports:
         if blueprint.inputs_digest == before.inputs_digest:
             return "its output was not in the store: not finished then, or damaged or removed since"

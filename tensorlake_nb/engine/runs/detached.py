@@ -57,8 +57,8 @@ def in_words(owner: Mapping[str, object]) -> str:
         return f"by process {owner.get('pid')} of {owner.get('host')}"
     address = _address(owner)
     return (
-        f"by the cluster at {address}, as far as can be seen from here. configure(cluster={address!r}) looks closer; "
-        "if it is gone for good, run the graph anew: what is finished is replayed"
+        f"by the cluster at {address}, which can't be seen from here. Look closer with configure(cluster={address!r}); "
+        "if it is gone for good, run the graph again: finished work is replayed"
     )
 
 

@@ -257,7 +257,7 @@ class Graph(GraphBuilder):
             Says what to write instead.
         """
         names = ", ".join(f"{name}=..." for name in inputs or self._wanted())
-        raise UsageError(f"a graph isn't called but run: write run({names}) of graph {self.name!r}, or start({names})")
+        raise UsageError(f"graph {self.name!r} can't be called: use its run({names}) or start({names})")
 
     if not TYPE_CHECKING:  # there, whatever is misspelt is to be found
 

@@ -39,7 +39,7 @@ class Arrivals(Sequence[Any]):
             return [self[i] for i in range(*index.indices(self._size))]
         position = index + self._size if index < 0 else index
         if not 0 <= position < self._size:
-            raise IndexError(f"{self._size} elements came to {self._node!r}, there is none at {index}")
+            raise IndexError(f"index {index} is out of range: {self._node!r} received {self._size} elements")
         values = {into: self._value(column, position) for column, (into, _) in enumerate(self._columns)}
         return values.get(None, values)
 

@@ -67,7 +67,7 @@ class Outputs(Sequence[T_co]):
             return Outputs(self._node, spans, self._read, self._open_array, self._open_zarr)
         position = index + self._size if index < 0 else index
         if not 0 <= position < self._size:
-            raise IndexError(f"{self._node!r} has {self._size} outputs, there is none at {index}")
+            raise IndexError(f"index {index} is out of range: {self._node!r} has {self._size} outputs")
         (value,) = self._read(self._cut(position, position + 1))
         return value
 

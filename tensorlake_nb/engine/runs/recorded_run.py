@@ -323,4 +323,4 @@ class RecordedRun:
             # A part is damaged or missing, and what follows it doesn't fit: what is known up to there stands, and
             # resuming the run finds everything that was kept, since that doesn't depend on the log.
             self._is_broken = True
-            logger.warning("the record of run %s is damaged: it is shown as far as it can be read", self.id)
+            logger.warning("the record of run %s is damaged: only its readable part is shown", self.id)

@@ -234,9 +234,9 @@ class Run(RecordedRun):
         elif status == "failed" and failures and self._blueprint.plan.stops_on_failure:
             error = self._failed(failures[0])
         elif status == "failed" and not failures:
-            return InternalError(self._state.error or "the run failed and left no reason")
+            return InternalError(self._state.error or "the run failed without recording a reason")
         elif status in ("cancelled", "interrupted"):
-            error = RunCancelledError(f"run {self.id} of {self.graph!r} was {status}; resume() goes on with it")
+            error = RunCancelledError(f"run {self.id} of {self.graph!r} was {status}; resume() continues it")
         else:
             return None
         error.run = self
@@ -431,7 +431,7 @@ class Run(RecordedRun):
     def _require_vouched(self) -> None:
         if not self._is_vouched:
             raise UntrustedCheckpointError(
-                f"run {self.id} can't go on here: its functions are pickles, which are code, in {self._store.url}, and "
-                f"its record bears no signature of yours. {HOW_TO_TRUST} Or run the graph itself: what is kept as "
-                "plain data is replayed."
+                f"run {self.id} can't be resumed here: its functions are pickles (code) in {self._store.url}, "
+                f"and its record isn't signed with your key. {HOW_TO_TRUST} Or run the graph itself: outputs "
+                "stored as plain data are replayed."
             )

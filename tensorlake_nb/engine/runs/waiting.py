@@ -84,14 +84,14 @@ class Waiting:
                     raise self._too_long(timeout)
                 time.sleep(FOLLOW_S)
         except KeyboardInterrupt as stop:
-            self._tell(stop, "goes on, since this kernel doesn't drive it", "cancel", "cancels it")
+            self._tell(stop, "continues, since another process drives it", "cancel", "cancels it")
             raise
 
     def _too_long(self, timeout: float | None) -> TimeoutError:
-        return TimeoutError(f"run {self.run_id} of {self.graph!r} didn't end within {timeout} s; it goes on")
+        return TimeoutError(f"run {self.run_id} of {self.graph!r} didn't end within {timeout} s; it continues")
 
     def _tell_cancelled(self, stop: BaseException) -> None:
-        self._tell(stop, "is cancelled, and what is finished is kept", "resume", "goes on with it")
+        self._tell(stop, "is cancelled, and finished work is kept", "resume", "continues it")
 
     def _tell(self, stop: BaseException, what: str, call: str, then: str) -> None:
         """Say in a cell that was stopped while it waited what its run is: its ``run = ...`` hasn't taken place."""

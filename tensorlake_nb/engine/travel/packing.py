@@ -103,9 +103,9 @@ def unpack(data: bytes) -> Unpacked:
     except (Exception, SystemExit) as error:  # `__setstate__` and the like are code of the notebook's own
         where = traceback.extract_tb(error.__traceback__)[-1]
         raise SerializationError(
-            f"a function can't be made again on a worker: {type(error).__name__}: {error} ({where.name}, "
-            f"{where.filename}:{where.lineno}). Something that it reaches is pickled in a way that can't be undone: "
-            "look at its __reduce__, __getstate__ and __setstate__, or make it inside the function."
+            f"a function can't be unpickled on a worker: {type(error).__name__}: {error} ({where.name}, "
+            f"{where.filename}:{where.lineno}). Something that it reaches is pickled in a way that can't be reversed: "
+            "check its __reduce__, __getstate__ and __setstate__, or make it inside the function."
         ) from error
     for filename, text in sources.items():
         # Without a modification time the lines stay as they were in the kernel, whatever is in that file here.

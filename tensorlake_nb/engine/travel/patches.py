@@ -111,7 +111,7 @@ def _owner(module: str, qualname: str) -> Any:
             found = getattr(found, name)
     except (ImportError, AttributeError) as error:
         raise SerializationError(
-            f"a cell has put something on {'.'.join(filter(None, (module, qualname)))}, which isn't there on a worker "
+            f"a cell has patched {'.'.join(filter(None, (module, qualname)))}, which a worker doesn't have "
             f"({error}). Install the same package where the workers run."
         ) from error
     return found

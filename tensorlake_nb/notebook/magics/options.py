@@ -160,8 +160,10 @@ def _cell_parser() -> Parser:
     runs.add_argument("--run", nargs="*", metavar="k=v", help="run it on these inputs and wait")
     runs.add_argument("--start", nargs="*", metavar="k=v", help="run it in the background")
     parser.add_argument("--wire", metavar="PATHS", help="make the graph: 'a -> b -> c; a -> d', starting at the first")
-    parser.add_argument("--store", metavar="URL", help="keep outputs there, from now on")
-    parser.add_argument("--cluster", metavar="ADDR", help="run there, from now on: an address, 'embedded' or 'threads'")
+    parser.add_argument("--store", metavar="URL", help="store outputs there from now on")
+    parser.add_argument(
+        "--cluster", metavar="ADDR", help="run functions there from now on: an address, 'embedded' or 'threads'"
+    )
     return parser
 
 
@@ -196,15 +198,15 @@ def read_cell_options(line: str) -> CellOptions:
 VERBS = {
     "run": "run a graph and wait for it",
     "start": "run a graph in the background",
-    "plan": "what a run would replay and compute, before it is paid for",
-    "verify": "compute a sample of what a run would replay again, and name the functions that give something else",
+    "plan": "forecast what a run would replay and compute",
+    "verify": "compute a sample of stored outputs again, and name the functions whose outputs differ",
     "show": "draw a graph, or a run as far as it is; without a name the latest run, else the only graph",
     "runs": "list the runs of the store, newest first",
-    "resume": "go on with a run that was interrupted, cancelled or failed",
+    "resume": "resume a run that was interrupted, cancelled or failed",
     "why": "why functions were computed again in a run",
-    "store": "show or set where outputs are kept",
+    "store": "show or set where outputs are stored",
     "cluster": "show or set where functions run",
-    "gc": "free what no run that stays needs; without options every run stays",
+    "gc": "free outputs that no remaining run needs; without options every run stays",
     "config": "show all settings and where they come from",
 }
 
@@ -225,12 +227,14 @@ def _command_parser() -> tuple[Parser, dict[str, Parser]]:
             "inputs", nargs="*", default=[], metavar="k=v", help="a Python literal, else text; $name expands"
         )
     by_verb["start"].add_argument("--detach", action="store_true", help="let the cluster drive it: the kernel may end")
-    by_verb["verify"].add_argument("--sample", type=float, default=0.01, metavar="F", help="how much of each (0.01)")
+    by_verb["verify"].add_argument(
+        "--sample", type=float, default=0.01, metavar="F", help="the share of each function's outputs (0.01)"
+    )
     by_verb["verify"].add_argument("--seed", type=int, default=0, metavar="N", help="chooses which (0)")
     by_verb["show"].add_argument("subject", nargs="?", metavar="GRAPH|RUN")
     by_verb["runs"].add_argument("subject", nargs="?", metavar="GRAPH", help="only its runs")
     by_verb["runs"].add_argument("--limit", type=int, default=20, metavar="N", help="how many (20)")
-    by_verb["resume"].add_argument("subject", metavar="RUN", help="a run's id, or how it ends")
+    by_verb["resume"].add_argument("subject", metavar="RUN", help="a run's id, or the end of it")
     by_verb["why"].add_argument("subject", nargs="?", metavar="GRAPH|RUN", help="by default the latest run")
     by_verb["why"].add_argument("function", nargs="?", metavar="FUNCTION", help="by default every function")
     by_verb["store"].add_argument("subject", nargs="?", metavar="URL")
@@ -241,16 +245,16 @@ def _command_parser() -> tuple[Parser, dict[str, Parser]]:
 
 #: The options of a collection: what they are followed by, and what they do.
 COLLECTION = {
-    "keep_runs": ("N", "let go all but the N newest runs of each graph"),
-    "older_than": ("D", "let go runs that ended longer ago: 7d, 12h, 30m"),
-    "max_bytes": ("B", "let go the oldest runs while what stays takes more: 10GB, 500MiB"),
-    "grace": ("D", "touch nothing that is younger (2h)"),
+    "keep_runs": ("N", "drop all but the N newest runs of each graph"),
+    "older_than": ("D", "drop runs that ended longer ago than this: 7d, 12h, 30m"),
+    "max_bytes": ("B", "drop the oldest runs while the rest takes more than this: 10GB, 500MiB"),
+    "grace": ("D", "keep everything younger than this (2h)"),
 }
 
 
 def add_collection_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``gc`` to a parser, of a magic or of a command."""
-    parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+    parser.add_argument("--dry-run", action="store_true", help="only list what would be removed")
     for name, (value, about) in COLLECTION.items():
         kind = int if value == "N" else str
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=value, help=about)

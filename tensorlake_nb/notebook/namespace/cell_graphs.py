@@ -67,7 +67,7 @@ def _graph_of_functions(name: str | None, candidates: Iterable[Any]) -> Graph:
     functions = [as_function(candidate) for candidate in candidates]
     if not functions:
         raise UsageError(
-            "%%tensorlake: the cell makes no Graph and no function. Make one, or name a graph that there is"
+            "%%tensorlake: the cell makes no Graph and no function. Make one, or give the name of an existing graph"
         )
     if name is None:
         raise UsageError("%%tensorlake: the cell makes no Graph. Give it a name to make one: %%tensorlake NAME")

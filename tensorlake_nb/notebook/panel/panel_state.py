@@ -154,7 +154,7 @@ def actions_of_run(
     is_running = status == "running"
     is_over = f"The run is over: it {'has ' if status == 'succeeded' else 'was '}{status}."
     elsewhere = "Another process drives this run." if is_running and not run.is_driven_here else None
-    busy = "The run is still going." if is_running else None
+    busy = "The run hasn't ended yet." if is_running else None
     no_graph = None if graph_key is not None else "The graph isn't in this kernel: run the cell that makes it."
     n_failed = sum(standing.failed for standing in standings.values())
     reasons: dict[Action, str | None] = {
@@ -190,7 +190,7 @@ def state_of_graph(graph: Graph, key: str | None) -> PanelState:
         for name in graph.nodes
     }
     reason = (
-        "The graph can't run yet: see what is said of it above."
+        "The graph can't run yet: see the problems above."
         if problems
         else None
         if key is not None

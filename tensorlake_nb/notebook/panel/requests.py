@@ -160,7 +160,7 @@ class PanelRequests:
             opened = self.run(run)
             return state_of_run(opened, graph_key=self.key_for(opened)).wire()
         if graph is None:
-            raise UsageError("say which run or graph")
+            raise UsageError("the request names neither a run nor a graph")
         found = self._graph(graph)
         return state_of_graph(found, self.key_of(found)).wire()
 
@@ -215,7 +215,7 @@ class PanelRequests:
         is_output = request.side == "output"
         values = run.outputs(request.node) if is_output else run.inputs_of(request.node)
         if not 0 <= request.index < len(values):
-            raise UsageError(f"{request.node!r} has {len(values)} of them: there is none at {request.index}")
+            raise UsageError(f"index {request.index} is out of range: {request.node!r} has {len(values)}")
         method = "outputs" if is_output else "inputs_of"
         snippet = f"{_opened(run)}.{method}({json.dumps(request.node)})[{request.index}]"
         try:

@@ -68,7 +68,7 @@ def shown_by_picture(error: UnreadableValueError, index: int, snippet: str) -> S
     type_name = _class_of(picture).rpartition(".")[2]
     png = bundle_of(picture).get("image/png")
     if png is None:
-        said = f"{error.why} A picture of it was kept, which a panel can't draw: open it in a cell, and run that."
+        said = f"{error.why} A picture of it was saved, which a panel can't draw: open it in a cell, and run that."
         data, about = {"text/plain": said}, ""
     else:
         which = (

@@ -241,7 +241,7 @@ class TerminalClient(NotebookClient):
         return FAILED
 
     def _stopped(self, how: str) -> int:
-        print(f"tensorlake-nb: {how}; what had finished is kept", file=self._err)
+        print(f"tensorlake-nb: {how}; finished work is kept", file=self._err)
         return INTERRUPTED
 
     # -- interrupts --

@@ -57,7 +57,7 @@ def open_filesystem(url: str, options: Mapping[str, Any] | None = None) -> Files
     if not separator:
         if mistyped := _ONE_SLASH.match(url):
             meant = f"{mistyped[1]}://{url[mistyped.end() :]}"
-            raise StoreUnavailableError(f"{url!r} is no URL: write {meant}, or ./{url} for a folder of that name")
+            raise StoreUnavailableError(f"{url!r} isn't a URL: write {meant}, or ./{url} for a folder of that name")
         return _local(url)
     own = _OWN.get(protocol.partition("+")[0]) if "+" in protocol else None
     if own is not None:
@@ -153,8 +153,8 @@ def _check_root(filesystem: Filesystem, make: bool) -> str | None:
     except FileNotFoundError:
         if not make:
             raise StoreUnavailableError(
-                f"there is no store at {filesystem.url} as {platform.node()} sees it. The kernel and all workers have "
-                "to see the same one: use a folder that all machines share, or an object store."
+                f"there is no store at {filesystem.url} as {platform.node()} sees it. The kernel and all workers must "
+                "see the same store: use a folder that all machines share, or an object store."
             ) from None
         _make_root(filesystem)
         return None
@@ -167,12 +167,10 @@ def _check_root(filesystem: Filesystem, make: bool) -> str | None:
             ) from error
         if _is_of_a_store(filesystem, raw):
             filesystem.put_atomic(RECORD, _new_root())
-            return (
-                f"{error}. It is the record of the whole store, and was made anew: all that is kept is checked anyway."
-            )
+            return f"{error}. The store's own record was written anew: every checkpoint is checked when it is read."
         raise CorruptCheckpointError(
-            f"{error}. It would be the record of the whole store: if nobody else needs that file, remove it, and it is "
-            "made anew; checkpoints are checked one by one when they are read."
+            f"{error}. It should be the store's own record: if no other program needs that file, remove it, and it is "
+            "written anew; checkpoints are checked one by one on reading."
         ) from error
     if about.get("kind") != "store":
         raise StoreUnavailableError(f"{where} belongs to a part of a store. Give the URL of the store itself.")

@@ -239,7 +239,7 @@ class Store(CommittedRecords):
         if tasks:
             self.report(
                 f"{self.url} holds {tasks} outputs of function {fingerprint[:8]} as pickles, which are code, without "
-                f"a signature by you: they are computed again. {HOW_TO_TRUST}"
+                f"your signature: they are computed again. {HOW_TO_TRUST}"
             )
 
     # Reading

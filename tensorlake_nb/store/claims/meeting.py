@@ -258,7 +258,7 @@ class Sharing:
         self._is_alone = True
         self._ledgers.clear()
         self._others = {}
-        logger.warning("run %s takes no notice of others on the same store from now on: %s", self._run_id, error)
+        logger.warning("run %s ignores other runs on the same store from now on: %s", self._run_id, error)
 
     def _is_at_a_standstill(self) -> bool:
         """Return True if all runs have stood still for so long that it is this one's turn to begin."""

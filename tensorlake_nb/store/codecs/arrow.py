@@ -51,7 +51,7 @@ def from_arrow(kind: str, data: bytes) -> Any:
         The library that the value needs isn't installed here.
     """
     if kind not in _READERS:
-        raise ValueError(f"{kind!r:.80} is no kind of table")
+        raise ValueError(f"{kind!r:.80} isn't a kind of table")
     library = kind.partition(".")[0]
     try:
         importlib.import_module(library)

@@ -51,7 +51,7 @@ ZARR_DTYPES = frozenset({"bool", "float16", "float32", "float64", "complex64", "
 }
 #: Said wherever something is refused.
 HOW_TO_TRUST = (
-    "Set TENSORLAKE_NB_SIGNING_KEY to the key that it was signed with; or, if you trust everybody who can write to the "
+    "Set TENSORLAKE_NB_SIGNING_KEY to the key that it was signed with; or, if you trust everyone who can write to the "
     "store: configure(trust_store=True) or TENSORLAKE_NB_TRUST_STORE=1."
 )
 _MODULES = ModuleResolver()
@@ -171,7 +171,7 @@ def decode(
     """
     if codec == PICKLE and not trusted:
         raise UntrustedCheckpointError(
-            "a pickled value is code that runs when it is read, and this one bears no signature of yours. "
+            "a pickled value is code that runs when it is read, and this one isn't signed with your key. "
             + HOW_TO_TRUST
         )
     try:
@@ -221,8 +221,8 @@ def _lacking(error: Exception) -> str:
         return f" ({type(error).__name__}: {error})"
     package = error.name.partition(".")[0]
     if package in sys.modules:  # so only a part of it is missing
-        return f": it needs {error.name}, which isn't in the {package} installed here. Another version has made it."
-    return f": it needs {package}, which isn't installed here. Install it to have the value itself."
+        return f": it needs {error.name}, which isn't in the {package} installed here. Another version made it."
+    return f": it needs {package}, which isn't installed here. Install it to load the value."
 
 
 def _frames(part: bytes) -> Any:

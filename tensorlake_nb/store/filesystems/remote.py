@@ -159,7 +159,7 @@ class RemoteFilesystem:
             raise StoreUnavailableError(f"a store at {protocol}:// needs {driver}: pip install {driver}") from error
         except ValueError as error:
             raise StoreUnavailableError(
-                f"{self.url!r} is no URL that fsspec knows ({error}). Use a path, file://, memory://, s3://, gcs://, "
+                f"{self.url!r} isn't a URL that fsspec knows ({error}). Use a path, file://, memory://, s3://, gcs://, "
                 "abfs:// or another protocol of fsspec."
             ) from error
         except Exception as error:

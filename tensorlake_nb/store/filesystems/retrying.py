@@ -166,9 +166,9 @@ def persistently(
             tries += 1
             if tries == 1:  # a cell shows what is logged: once is enough
                 most_s = max(patience.most_s, sum(WAITS_S))
-                logger.warning("%s Asked again for up to %.0f s.", unavailable(doing, where, error), most_s)
+                logger.warning("%s Retrying for up to %.0f s.", unavailable(doing, where, error), most_s)
             else:
-                logger.debug("%s Asked again in %.1f s.", unavailable(doing, where, error), wait_s)
+                logger.debug("%s Retrying in %.1f s.", unavailable(doing, where, error), wait_s)
             patience.wait(wait_s)
         else:
             if tries:
@@ -207,7 +207,7 @@ def is_final(error: Exception) -> bool:
 def unavailable(doing: str, where: str, error: Exception, waited_s: float = 0.0) -> StoreUnavailableError:
     """Return the error to raise for a filesystem's exception."""
     said = _advice(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-    asked = f" It was asked again for {waited_s:.0f} s." if waited_s >= 1 else ""
+    asked = f" It was retried for {waited_s:.0f} s." if waited_s >= 1 else ""
     return StoreUnavailableError(f"can't {doing} {where}: {said.rstrip('.')}.{asked}")
 
 

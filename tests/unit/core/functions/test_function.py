@@ -241,7 +241,7 @@ class Counter:
         (functools.partial(max, 1), "a lambda or a partial has no name of its own."),
         (Counter, "Counter is a class. Derive it from TensorlakeCompute instead."),
         (Counter().count, "a method can't be decorated."),
-        (Counter.count, "takes 'self' first, as methods do. Name that parameter otherwise if it is a function"),
+        (Counter.count, "takes 'self' first, as methods do. Rename that parameter if it is a function"),
         (classmethod(print), "a method can't be decorated."),
         (42, "int 42 isn't a function."),
         (Counter(), "isn't a function. Wrap it in one."),

@@ -135,7 +135,7 @@ def to_later(x: int) -> "list[comes_later]": ...  # noqa: F821
 
 def test_a_route_to_a_function_that_is_defined_later_is_followed_once_it_is_there() -> None:
     graph = GraphBuilder("g", to_later)
-    with pytest.raises(GraphError, match="'to_later' has a route to 'comes_later', but no function"):
+    with pytest.raises(GraphError, match="'to_later' has a route to 'comes_later', but the graph has no function"):
         graph.validate()
 
     globals()["comes_later"] = tensorlake_function(name="comes_later")(a.call)

@@ -61,7 +61,7 @@ def test_an_unknown_route_is_told_with_the_closest_name() -> None:
     (unknown, unreached) = problems(GraphBuilder("g", router).add_node(handle))
 
     assert unknown.startswith(
-        "'router' has a route to 'handel', but no function of the graph is called so (did you mean"
+        "'router' has a route to 'handel', but the graph has no function of that name (did you mean"
     )
     assert unreached.startswith("'handle' can't be reached")
 

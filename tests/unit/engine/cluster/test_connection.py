@@ -379,7 +379,9 @@ def test_an_address_that_is_none_is_a_clear_error(address: str, monkeypatch: pyt
 def test_something_else_than_a_cluster_is_refused() -> None:
     with pytest.raises(ClusterError, match=r"5 is a int.*'embedded' or 'threads'"):
         connect(5)  # type: ignore[arg-type]
-    with pytest.raises(ClusterError, match=r"'processes' is no address: one names a port.*'embedded' or 'threads'"):
+    with pytest.raises(
+        ClusterError, match=r"'processes' isn't an address, which names a port.*'embedded' or 'threads'"
+    ):
         connect("processes")
 
 
@@ -409,7 +411,7 @@ def test_a_closed_client_is_refused() -> None:
 
 
 def test_no_workers_at_all_is_no_cluster() -> None:
-    with pytest.raises(ClusterError, match="give 1 or more"):
+    with pytest.raises(ClusterError, match="Give a whole number, 1 or more"):
         connect("embedded", workers=0)
 
 

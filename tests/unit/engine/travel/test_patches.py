@@ -136,5 +136,5 @@ def test_one_that_cant_be_sent_is_refused_by_name() -> None:
 
 
 def test_a_package_that_isnt_there_is_named() -> None:
-    with pytest.raises(SerializationError, match=r"not_installed\.Thing, which isn't there on a worker"):
+    with pytest.raises(SerializationError, match=r"not_installed\.Thing, which a worker doesn't have"):
         patching.place([(("not_installed", "Thing", "f"), 1)], ())

@@ -101,7 +101,7 @@ def test_ctrl_c_interrupts_the_cell_and_leaves_no_kernel_behind(tmp_path: Path) 
         _, err = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert err.splitlines()[-1] == "tensorlake-nb: interrupted; what had finished is kept"
+    assert err.splitlines()[-1] == "tensorlake-nb: interrupted; finished work is kept"
     with pytest.raises(ProcessLookupError):
         os.kill(kernel, 0)
     assert nbformat.read(tmp_path / "o.ipynb", as_version=4).cells[0].outputs[-1].ename == "KeyboardInterrupt"

@@ -29,7 +29,7 @@ def test_a_url_is_absolute_whatever_was_given(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("url", "advice"),
     [
-        ("nosuch://x", "no URL that fsspec knows"),
+        ("nosuch://x", "isn't a URL that fsspec knows"),
         ("gcs://bucket/x", "pip install gcsfs"),
         ("abfs://c/x", "pip install adlfs"),
     ],

@@ -92,7 +92,7 @@ def test_where_a_result_is_at_risk_it_is_waited_for_as_long_as_asked_and_then_sa
     assert max(later - earlier for earlier, later in pairwise(asked)) <= 10
     assert 30 <= len(asked) <= 70
     assert "can't write /store/object" in str(raised.value)
-    assert "asked again for" in str(raised.value)
+    assert "retried for" in str(raised.value)
 
 
 def test_a_store_that_comes_back_answers_and_is_waited_for_anew(clock: Clock) -> None:
