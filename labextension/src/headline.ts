@@ -20,7 +20,7 @@ export interface HeadlineOptions {
 const BUTTONS: readonly { readonly action: Action; readonly label: string; readonly hint: string }[] = [
   { action: 'run', label: '▶ Run', hint: 'Run the graph' },
   { action: 'plan', label: 'Plan', hint: 'What would be replayed and computed, and about how long it takes' },
-  { action: 'cancel', label: '■ Cancel', hint: 'Stop the run; what is finished is kept' },
+  { action: 'cancel', label: '■ Cancel', hint: 'Stop the run; finished work is kept' },
   { action: 'force', label: '■ Force', hint: 'End the workers that still compute' },
   { action: 'resume', label: '▶ Resume', hint: 'Go on: only what is missing is computed' },
   { action: 'rerunFailed', label: '↻ Rerun failed', hint: 'Compute the failed elements again' },

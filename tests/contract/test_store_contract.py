@@ -505,7 +505,7 @@ def test_a_root_record_beside_segments_is_made_anew_but_not_that_of_another_grou
 
     store.filesystem.put_atomic("inner/zarr.json", b'{"zarr_format":3,"node_type":"group","attributes":{}}')
     opening._checked.clear()
-    with pytest.raises(CorruptCheckpointError, match="if nobody else needs that file, remove it"):
+    with pytest.raises(CorruptCheckpointError, match="if no other program needs that file, remove it"):
         open_store(url, trusted=True, options=store.options)
 
 

@@ -287,7 +287,7 @@ def test_certificates_of_another_authority_are_said_to_be_what_is_wrong(shared: 
 
 
 def test_an_encrypted_cluster_that_is_spoken_to_in_the_clear_asks_for_tls(shared: Cluster) -> None:
-    with pytest.raises(ClusterError, match="one with certificates is tls://"):
+    with pytest.raises(ClusterError, match="a scheduler with certificates is at tls://"):
         configure(cluster=shared.address.replace("tls://", "tcp://"))
 
 

@@ -404,7 +404,7 @@ def test_where_claims_can_not_be_written_a_run_goes_on_as_if_it_were_alone(
     run.beat()
     run.sharing.release(FINGERPRINT)
     run.sharing.leave()
-    assert "takes no notice of others" in caplog.text
+    assert "ignores other runs" in caplog.text
 
 
 def test_leases_without_end_are_taken_no_notice_of(
