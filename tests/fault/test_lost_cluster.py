@@ -164,7 +164,7 @@ def test_a_detached_run_is_left_to_its_cluster_while_that_may_live_and_goes_on_e
     opened = Run.open(run.id)
 
     assert str(opened.status) == "running"
-    with pytest.raises(UsageError, match=rf"driven by the cluster at {cluster.address}.*configure.*run the graph again"):
+    with pytest.raises(UsageError, match=rf"driven by the cluster at {cluster.address}.*run the graph again"):
         opened.resume()
 
     kill(cluster)
