@@ -128,14 +128,14 @@ class UnreadableValueError(CheckpointNotFoundError):
     Attributes
     ----------
     pictures
-        Show the figures among what was to be read, the first ones, as far as any were kept.
+        Pictures of the first figures among the values, where any were kept.
     """
 
     pictures: tuple[Picture, ...] = ()
 
     @property
     def why(self) -> str:
-        """What it lacks, in a sentence."""
+        """The missing library or class, in a sentence."""
         return f"{super().__str__().rstrip('.')}."
 
     def __str__(self) -> str:
@@ -145,7 +145,7 @@ class UnreadableValueError(CheckpointNotFoundError):
 
 
 class CorruptCheckpointError(StoreError):
-    """A stored object isn't what its record says: damaged, cut, or somebody else's."""
+    """A stored object isn't what its record says: damaged, cut, or foreign."""
 
 
 class UntrustedCheckpointError(StoreError):

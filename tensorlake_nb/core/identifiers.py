@@ -1,4 +1,4 @@
-"""What things may be called, and which name was probably meant."""
+"""Check names, and suggest the one that was probably meant."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What a prompt of Jinja is, for digests and for pickles: its compiled template, and an environment without its cache.
+"""Digest and pickle Jinja prompts: the compiled template, and an environment without its cache.
 
 A ``jinja2.Template`` pickles as one without a source, and an environment that has rendered holds weak references. A
 template keeps no source either, but the code made of it, which holds all of its text. Templates that a loader finds
 when a function runs are the loader's: of a ``DictLoader`` they count, of a folder they are files.
 
-The package is never imported here, only asked for if somebody has.
+The package is never imported here, only used if it is loaded.
 """
 
 from __future__ import annotations

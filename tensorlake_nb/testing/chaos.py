@@ -41,7 +41,7 @@ _MOST_DRIVERS = 40
 
 @dataclass(frozen=True)
 class ChaosReport:
-    """What `chaos` did to a graph, and what became of it; ``str()`` is for people.
+    """The report of `chaos`: its faults and their effects; ``str()`` is for people.
 
     Attributes
     ----------

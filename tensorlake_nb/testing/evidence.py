@@ -1,4 +1,4 @@
-"""What a store says about calls: a task that stands in two segments was computed after it had been committed."""
+"""Count calls by their traces in a store: a task in two segments was computed again after its commit."""
 
 from __future__ import annotations
 

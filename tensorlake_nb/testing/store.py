@@ -180,7 +180,7 @@ class FaultyObjects(RemoteFilesystem):
 
 
 class _FaultyDriver(_Meeting):
-    """What `RemoteFilesystem` asks of a driver, with faults before it."""
+    """An fsspec driver for `RemoteFilesystem`, with faults before it."""
 
     def __init__(self, driver: Any, dice: Dice) -> None:
         self._driver, self.dice = driver, dice

@@ -50,7 +50,7 @@ class Import:
 
 @dataclass(slots=True)
 class Reads:
-    """What code reads from outside itself."""
+    """The names that code reads from outside itself."""
 
     globals: dict[str, set[Chain]] = field(default_factory=dict)
     closures: dict[str, set[Chain]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What the project has put on others' classes and modules: ``pd.Series.twice = f``, a patched ``json.dumps``.
+"""Find the project's patches of others' classes and modules: ``pd.Series.twice = f``, a patched ``json.dumps``.
 
 Nothing in a function names the owner of such a method, and a package that is imported on a worker is without it. So
 loaded modules, and the classes in them, are searched for code of the project: those that its namespaces bind
@@ -42,7 +42,7 @@ _PLAIN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One thing of the project's in somebody else's namespace.
+    """One object of the project's in a foreign namespace.
 
     Attributes
     ----------
@@ -155,7 +155,7 @@ class _Loaded:
 
 
 class _Package:
-    """What of the project's there is in the modules of a package, and in the classes that these have.
+    """The project's objects in the modules of a package and in their classes.
 
     Every value is held, so that none can give its place in memory to another unnoticed.
     """

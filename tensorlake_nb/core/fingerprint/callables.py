@@ -1,4 +1,4 @@
-"""What stands for functions, methods, descriptors and the like that a function reaches: each by what it is made of."""
+"""Label the functions, methods, descriptors and the like that a function reaches, each by its parts."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ _LONGEST_DIFF = 200
 
 @dataclass(frozen=True, slots=True)
 class FunctionPrint:
-    """What names the outputs of a function, and why.
+    """A function's fingerprint, which names its outputs, and the parts behind it.
 
     Attributes
     ----------
     fingerprint
-        64 hex digits: equal only for functions that do the same, as far as can be seen without running them.
+        64 hex digits: equal only for functions that do the same, by all that can be seen without running them.
     parts
         Name → hex digest, version or label: ``"code"``, ``"helper clean"``, ``"global LIMIT"``, ``"package numpy"``.
     sources

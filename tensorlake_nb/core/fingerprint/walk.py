@@ -1,4 +1,4 @@
-"""What a function reaches: helpers, classes, globals by value, closures, defaults, modules, packages.
+"""Walk all that a function reaches: helpers, classes, globals by value, closures, defaults, modules, packages.
 
 Everything reached becomes a *part* with a label (``"helper clean"``, ``"global LIMIT"``). The part of a function is its
 canonical source and, for every name that it reads, the label of what the name stands for now. So all parts together

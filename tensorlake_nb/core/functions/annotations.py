@@ -58,7 +58,7 @@ class Unresolved:
 
 
 class _Scope(dict[str, Any]):
-    """Names as the function sees them, then those of ``typing``; what nobody knows is :class:`Unresolved`."""
+    """Names as the function sees them, then those of ``typing``; unknown names are :class:`Unresolved`."""
 
     def __init__(self, *layers: Mapping[str, Any]) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ from tensorlake_nb.core.identifiers import checked_name
 from tensorlake_nb.errors import OptionError, UsageError
 
 K = TypeVar("K")
-#: What somebody may look for at a function who means a graph of it.
+#: Attributes of graphs that a user may look for at a function.
 _OF_GRAPHS = frozenset({"run", "start", "plan", "verify", "to_dask", "add_edge", "route"})
 #: Functions are numbered as they are defined: a later one of the same place and name is a redefinition.
 _definitions = itertools.count(1)
@@ -142,7 +142,7 @@ class Function(Typed[P, R]):
 
     @property
     def code(self) -> Callable[..., Any]:
-        """What runs for each element: the plain function, or ``run`` of the class."""
+        """The code called for each element: the plain function, or ``run`` of the class."""
         return code_of(self.call)
 
     @property
@@ -282,7 +282,7 @@ def tensorlake_router(
 def tensorlake_router(
     name: str | Callable[..., Any] | None = None, description: str | None = None, **options: Any
 ) -> Any:
-    """Make a function decide where its input goes on: it returns functions or their names, one, several or none.
+    """Make a function a router: it returns the next functions for its input, or their names: one, several or none.
 
     Options are those of :func:`tensorlake_function` but ``accumulate`` and ``combine``. Its routes are declared by
     names in its return annotation, by ``next=``, by ``graph.route`` or by edges. An annotation may also hold the

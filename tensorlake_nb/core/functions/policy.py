@@ -1,4 +1,4 @@
-"""What may vary without changing a result: when to try again, and where to run. Neither ever enters a key."""
+"""Policies that don't change a result: when to try again, and where to run. Neither ever enters a key."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _gpus(owner: str, value: object) -> tuple[Gpu, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What a worker needs for a function. Binding where the cluster declares such resources, else advice.
+    """A function's needs of a worker. Binding where the cluster declares such resources, else advice.
 
     Attributes
     ----------
@@ -169,7 +169,7 @@ class Placement:
 
     @property
     def asked(self) -> Mapping[str, float | str]:
-        """What differs from the defaults, as plain data under the options' names."""
+        """The differences from the defaults, as plain data under the options' names."""
         asked: dict[str, float | str] = {}
         for option in fields(self):
             value = getattr(self, option.name)

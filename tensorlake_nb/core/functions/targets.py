@@ -26,7 +26,7 @@ def target_names(targets: Any) -> tuple[str, ...]:
 
 
 class RouteTo(Generic[V, N]):
-    """What a function with routes returns to choose among them: a value, and where it goes.
+    """A router's answer: a value, and the targets that it goes to.
 
     Parameters
     ----------

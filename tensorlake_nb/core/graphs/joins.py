@@ -6,7 +6,7 @@ each node has a *line* of nodes, of each of which every output of its own descen
 
 - above the start node there is nothing;
 - above a node with one parent stands the parent; with several (a union) the deepest node on the lines of them all,
-  since nobody knows by which parent an element comes;
+  since an element's parent isn't known in advance;
 - a parent whose list is taken whole is left out of the line, because many of its outputs meet in one;
 - above a reducer there is nothing, because it folds a whole stream;
 - above a join stands its ancestor, for each output of which it has one row at most.
@@ -75,7 +75,7 @@ def trace_joins(
 
 
 class _Trace:
-    """What stands above each node on its line, and how often it is called and gives outputs in a run."""
+    """The ancestors of each node on its line, and the numbers of its calls and outputs in a run."""
 
     def __init__(self, nodes: Mapping[str, Function]) -> None:
         self._nodes = nodes

@@ -1,4 +1,4 @@
-"""What is wrong with a graph: everything that can be known before anything runs."""
+"""Find everything wrong with a graph that can be known before anything runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was declared, read as one picture: which functions, and which edges between them.
+"""Read a graph's declarations as one picture: its functions, and the edges between them.
 
 Declarations are kept in the order in which they were made and read anew each time, because a notebook defines things in
 any order: a route may name a function that comes later, and a cell that runs again replaces a function under its name.

@@ -1,4 +1,4 @@
-"""What objects keep of what was asked of them: that one was looked at is no part of it.
+"""Find an object's caches, which aren't part of its value.
 
 A cached property is seen by its kind. The caches that packages fill elsewhere stand in one table, and in it only what
 follows from the rest of the object.
@@ -23,7 +23,7 @@ class _Caches(NamedTuple):
     dropped: frozenset[str] = frozenset()
     #: Attributes that a property fills unless they were set: what the property would give counts.
     filled: tuple[tuple[str, str], ...] = ()
-    #: Attributes that are None until somebody looks, then an empty dict.
+    #: Attributes that are None until they are read, then an empty dict.
     emptied: frozenset[str] = frozenset()
     #: Places in a state that is a tuple.
     places: slice = slice(0, 0)

@@ -1,4 +1,4 @@
-"""What every rule of a digest is made of: tagged, length-prefixed bytes, and the encoder that rules call back.
+"""The base of every digest rule: tagged, length-prefixed bytes, and the encoder that rules call back.
 
 The encoding of a value is ``tag + fields``. Inside a container it stands as its *part*: itself when it is short, else
 ``#`` and its hash, so a part never exceeds 64 bytes, a byte tells its length, and nothing is copied twice.
@@ -21,7 +21,7 @@ LENGTH = tuple(bytes([n]) for n in range(INLINE + 1))
 
 
 class Encoding(Protocol):
-    """What a rule may ask of the encoder that called it."""
+    """The encoder's methods that a rule may call back."""
 
     def encode(self, value: Any) -> bytes:
         """Return the part of a value: at most 64 bytes."""

@@ -13,7 +13,7 @@ from typing import Any
 from tensorlake_nb.core.values.cycles import CYCLE, Links, components, cycle_parts
 from tensorlake_nb.core.values.encoding import Encoding, Refusal, Rule, part_of, type_name
 
-#: Levels of values inside values; what goes on beyond makes itself anew each time that it is taken apart.
+#: Levels of values inside values; a deeper one makes itself anew each time that it is taken apart.
 _DEEPEST = 500_000
 
 

@@ -239,7 +239,7 @@ class Caller:
     def _hang(self, offset: int | None, watch: Watch) -> None:
         """End this process on the watchdog's thread, if it is ours: the call ignored its interruption.
 
-        Of calls that share an event loop nobody knows which one keeps it from the others.
+        Among calls that share an event loop, the one that blocks it can't be told.
         """
         saving = threading.Thread(target=self._save, name="tensorlake-nb last words", daemon=True)
         saving.start()

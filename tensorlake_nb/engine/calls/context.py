@@ -1,4 +1,4 @@
-"""What a function is told about its run, and what it can say: `RequestContext`."""
+"""`RequestContext`: a function's view of its run, and its way to report to it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StateStore(Protocol):
 
 @dataclass(slots=True)
 class Effects:
-    """What a call did beside returning something; kept with its outputs and applied again when it is replayed."""
+    """A call's effects beside its return value, kept with its outputs and applied again when it is replayed."""
 
     state: dict[str, bytes] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
@@ -190,7 +190,7 @@ class RequestContext:
 
     @property
     def effects(self) -> Effects:
-        """What was written, timed and counted so far."""
+        """The state written, timers and counters so far."""
         return self._effects
 
     def timer(self, name: str, value: float) -> None:

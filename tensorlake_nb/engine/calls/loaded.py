@@ -1,4 +1,4 @@
-"""What a worker process keeps from batch to batch: open stores, unpickled functions, and what it knows of runs."""
+"""Caches that a worker process keeps from batch to batch: open stores, unpickled functions, facts about runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run has still to compute, as the scheduler counts it: for clusters that scale themselves.
+"""Tell the scheduler a run's remaining work, for clusters that scale themselves.
 
 Two batches for each slot are under way at a time, so a scheduler sees next to nothing to do, and `cluster.adapt()`
 would never ask for more workers. `Adaptive` asks by RPC, a dask-gateway calls the method: both are answered.

@@ -1,4 +1,4 @@
-"""The cluster that runs go to: the embedded one, threads of this process, or somebody's own."""
+"""The cluster that runs go to: the embedded one, threads of this process, or the user's own."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class Connection:
             self.client.run(_kill_child, workers=[address], nanny=True, on_error="ignore")
 
     def close(self) -> None:
-        """Close what was opened here; somebody's own client and cluster stay open."""
+        """Close what was opened here; a client and cluster of the user's own stay open."""
         atexit.unregister(self.close)
         self._is_closed = True
         cluster, self._cluster = self._cluster, None

@@ -1,4 +1,4 @@
-"""What worker processes of the embedded cluster died of: noted by their nannies, asked for by address."""
+"""Causes of death of the embedded cluster's workers: noted by their nannies, looked up by address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIGALRM = int(getattr(signal, "SIGALRM", 14))
 
 
 class _Death(NamedTuple):
-    """What a worker died of, and what programs and C libraries had written in the call that it was at."""
+    """A worker's cause of death, and the last output of programs and C libraries in its call."""
 
     cause: str
     last_words: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 #: Starts in a row that may fail before a nanny gives up.
 _MOST_FAILED_STARTS = 20
-#: How often workers are looked at (s), and how often in a row one may be found paused: somebody may be looking into it.
+#: How often workers are looked at (s), and how often in a row one may be found paused: a person may be debugging it.
 _LOOK_EVERY_S = 1.0
 MOST_PAUSED_LOOKS = 30
 
@@ -49,7 +49,7 @@ class QuietNanny(Nanny):
         return await super().start_unsafe()  # type: ignore[no-untyped-call]
 
     def _look(self) -> None:
-        """End a worker that stays paused (SIGSTOP): nobody else would for minutes, and its own watchdog is paused, too.
+        """End a worker that stays paused (SIGSTOP): Dask would wait for minutes, and its own watchdog is paused, too.
 
         Looks are counted, not seconds: a kernel that was asleep itself, with the whole machine or by Ctrl-Z, ends
         nobody. A process that a debugger holds isn't paused in this sense.

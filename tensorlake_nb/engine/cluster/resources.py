@@ -1,4 +1,4 @@
-"""Placement → Dask resources, as far as the cluster declares them.
+"""Turn placement into the Dask resources that the cluster declares.
 
 A worker declares what it has with ``dask worker --resources "GPU=2,MEMORY=16,REGION:eu-west=1"``: ``CPU`` (cores),
 ``MEMORY`` and ``DISK`` (gigabytes), ``GPU`` (any) or ``GPU:<model>``, ``REGION:<name>``. What no worker of a cluster

@@ -85,7 +85,7 @@ class Session:
                 "with it. Start `dask scheduler` and `dask worker`, then "
                 'configure(cluster="tcp://…"); or leave detach out.'
             )
-        # Connecting to somebody's cluster starts nothing; the embedded one starts only when something is computed.
+        # Connecting to an existing cluster starts nothing; the embedded one starts only when something is computed.
         has_processes = self.settings.cluster == "embedded" or self.connection().has_processes
         if has_processes and not store.is_shared:
             raise StoreUnavailableError(
@@ -96,7 +96,7 @@ class Session:
             self._check_workers(self.connection(), store)
 
     def _check_workers(self, connection: Connection, store: Store) -> None:
-        """Refuse workers of somebody's cluster that can't work for this kernel: each is asked once."""
+        """Refuse workers of the user's own cluster that can't work for this kernel: each is asked once."""
         with self._lock:
             if self._fit_for != (connection, store):
                 self._fit_for, self._fit = (connection, store), set()
@@ -107,7 +107,7 @@ class Session:
                 self._fit.update(newcomers)
 
     def take_over(self, other: Session) -> None:
-        """Use what another session has open, as far as both settings mean the same."""
+        """Use what another session has open, where both settings mean the same."""
         if other._store is not None and self.settings.is_same_store(other.settings):
             self._store = other._store
         if other._connection is not None and self.settings.is_same_cluster(other.settings):

@@ -1,4 +1,4 @@
-"""What can be configured, and where it is read from: ``configure()``, then the environment, then the defaults."""
+"""Settings, read from ``configure()``, then the environment, then the defaults."""
 
 from __future__ import annotations
 

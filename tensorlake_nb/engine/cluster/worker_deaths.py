@@ -74,7 +74,7 @@ def attempt_once(client: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What a scheduler knows of a worker that has ended.
+    """The scheduler's facts about a worker that has ended.
 
     ``said``: what its nanny says; ``None`` if that doesn't answer.
     """

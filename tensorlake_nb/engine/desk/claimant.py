@@ -1,4 +1,4 @@
-"""What a run claims of what it computes: batches, folds and chains, by name.
+"""Claim the tasks that a run computes: batches, folds and chains, by name.
 
 Functions with the very same code share their tasks, whether they belong to one run or to several. So a batch waits
 for tasks that another node of the run is computing, as it does for those that another run has claimed.
@@ -185,7 +185,7 @@ class Claimant:
         if self._sharing is not None:
             self._sharing.beat(self._announce, is_idle=is_idle and not self._submitted and not self._has_begun)
             busy = {order.node for order, _ in self._submitted.values()}
-            for name in self._folding - busy:  # nobody waits for a fold that waits itself
+            for name in self._folding - busy:  # no run shall wait for a fold that waits itself
                 self._give_back_fold(name, self._sharing)
         self._has_begun = False
 

@@ -15,7 +15,7 @@ from tensorlake_nb.store.claims.ledger import Names
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """What siblings compute, or have computed since they were looked up, of some tasks.
+    """The tasks that siblings compute, or have computed since they were looked up.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Met:
 class Siblings:
     """Knows per node which tasks others compute that it may have found missing.
 
-    A node waits for batches that are under way, never for ones that are still to come. So nobody waits in a circle.
+    A node waits for batches that are under way, never for ones that are still to come. So no circle of waits forms.
 
     Parameters
     ----------

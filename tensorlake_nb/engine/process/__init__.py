@@ -1,1 +1,1 @@
-"""What a call needs of its process: clock, output, secrets, folder, children."""
+"""The process around a call: clock, output, secrets, folder, children."""

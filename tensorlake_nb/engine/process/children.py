@@ -5,7 +5,7 @@ group holds the other end of a pipe: when the worker is gone, however that happe
 guardian ends what is left of the group. `multiprocessing.resource_tracker` guards shared memory in the same way.
 
 Never before the worker: a call whose program is ended would take half of its output for all of it, and keep that. For
-the same reason nobody sends the group SIGINT: Jupyter's Stop goes to the kernel's.
+the same reason the group gets no SIGINT: Jupyter's Stop goes to the kernel's.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What programs and C libraries write to descriptors 1 and 2 of a worker process, taken for the calls made there.
+"""Capture the output of programs and C libraries (descriptors 1 and 2) for a worker's calls.
 
 While a batch is computed, both descriptors lead to files without a name (`last_words` makes them). They are no pipes: a
 C library that fills one, and keeps the interpreter locked meanwhile, would wait for ever for this process to read it.

@@ -78,7 +78,7 @@ class OutputFiles:
 
 
 def pass_on(fd: int, data: bytes) -> None:
-    """Write to a descriptor; give up if nobody reads there."""
+    """Write to a descriptor; give up if there is no reader."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     for start in range(0, len(data), select.PIPE_BUF):

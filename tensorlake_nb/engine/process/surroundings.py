@@ -23,7 +23,7 @@ _home_for: RunId | None = None
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a process has around it.
+    """A process's environment variables and folder.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentChange:
-    """What differs from what was there before: new values by name, ``None`` for what is gone."""
+    """The differences from before: new values by name, ``None`` for a removed one."""
 
     environment: Mapping[str, str | None]
     folder: str | None

@@ -50,12 +50,12 @@ class Watch:
     interrupt
         Interrupts the call from another thread. ``None``: raise the exception in the thread that enters.
     on_hang
-        Called on the watchdog's thread when the call goes on, a while after it was interrupted; and now and then
+        Called on the watchdog's thread when the call continues, a while after it was interrupted; and now and then
         again if it was cancelled.
     alarm
         Whether to arm the process's alarm clock: only one call at a time may.
     repeated
-        Many calls follow each other closely: the watchdog goes on looking in between, until `end`, and the alarm
+        Many calls follow each other closely: the watchdog keeps looking in between, until `end`, and the alarm
         stays set, until `rest_alarm`.
     """
 

@@ -34,7 +34,7 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class NodeNumbers:
-    """What a node did in a run."""
+    """The work of a node in a run."""
 
     computed: int
     replayed: int

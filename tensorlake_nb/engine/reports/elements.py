@@ -33,7 +33,7 @@ class ElementRow:
     Attributes
     ----------
     index
-        Its place in the node's input stream, as far as that is known now (from 0).
+        Its place in the node's input stream, if known by now (from 0).
     seconds
         Of its call; of a batch of many the mean. ``None`` while unknown.
     output, outputs

@@ -17,7 +17,7 @@ _LOOK_BACK = 50
 
 @dataclass(frozen=True, slots=True)
 class Reasons:
-    """What happened at a node, and why.
+    """The outcome at a node, and its reasons.
 
     Attributes
     ----------

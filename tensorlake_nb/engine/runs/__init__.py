@@ -1,1 +1,1 @@
-"""What a user holds: Graph, Run, outputs, detached runs, collection."""
+"""The user's objects: Graph, Run, outputs, detached runs, collection."""

@@ -31,7 +31,7 @@ _KINDS = {
     "left over": "left over:",
 }
 
-#: A run that nobody here can see has to renew its lease if its last word is older than this (s).
+#: A run whose process can't be seen from here has to renew its lease if its last word is older than this (s).
 SILENT_S = 86400.0
 
 Duration = str | float | dt.timedelta
@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a collection freed, or would free; ``str()`` is a table.
+    """The outputs that a collection freed, or would free; ``str()`` is a table.
 
     Attributes
     ----------
@@ -71,12 +71,12 @@ class Collected:
 
     @property
     def freed_bytes(self) -> int:
-        """What went, or would go."""
+        """The bytes removed, or to be removed."""
         return sum(row.freed_bytes for row in self.rows)
 
     @property
     def kept_bytes(self) -> int:
-        """What stays."""
+        """The bytes that remain."""
         return sum(row.kept_bytes for row in self.rows)
 
     def __str__(self) -> str:

@@ -1,7 +1,7 @@
 """Runs whose driver lives on the cluster: the kernel may end, and any other opens the run by its id.
 
 The driver is a Dask task that leaves its worker's slot free. When that worker dies, Dask begins the task again
-elsewhere, and the run goes on with what is missing. It is asked to stop through the run's record in the store.
+elsewhere, and the run continues with the missing outputs. It is asked to stop through the run's record in the store.
 """
 
 from __future__ import annotations

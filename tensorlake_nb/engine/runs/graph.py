@@ -74,7 +74,7 @@ class Graph(GraphBuilder):
         *given
             The inputs as a mapping, as for `run`.
         detach
-            Let the cluster drive it, so that it goes on when this kernel ends: `Run.open` finds it again by its id,
+            Let the cluster drive it, so that it continues when this kernel ends: `Run.open` finds it again by its id,
             from any kernel, to watch it, to wait for it or to cancel it. Not on the embedded cluster, which ends
             with the kernel.
         **inputs

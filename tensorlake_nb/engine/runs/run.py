@@ -168,7 +168,7 @@ class Run(RecordedRun):
         Parameters
         ----------
         timeout
-            Seconds after which `TimeoutError` is raised; the run goes on.
+            Seconds after which `TimeoutError` is raised; the run continues.
 
         Raises
         ------

@@ -34,7 +34,7 @@ class Waiting:
         Raises
         ------
         TimeoutError
-            It didn't end in time; it goes on.
+            It didn't end in time; it continues.
         """
         until = math.inf if timeout is None else time.monotonic() + timeout
         ended = _held_until(done)
@@ -75,7 +75,7 @@ class Waiting:
         Raises
         ------
         TimeoutError
-            It didn't end in time; it goes on.
+            It didn't end in time; it continues.
         """
         end = None if timeout is None else time.monotonic() + timeout
         try:

@@ -65,7 +65,7 @@ _COMPARING = type(functools.cmp_to_key(operator.sub))
 
 
 def _hints(function: Any) -> dict[str, Any]:
-    """Annotations with those resolved that are text, as far as their names are known here."""
+    """Annotations with those resolved that are text, where their names are known here."""
     try:
         return typing.get_type_hints(function, include_extras=True)
     except Exception:  # a partial, or a name that isn't defined
@@ -93,7 +93,7 @@ def _keep(obj: Any, held: dict[str, Any]) -> None:
 
 
 def _fill_property(obj: functools.cached_property[Any], held: dict[str, Any]) -> None:
-    # Until Python 3.12 it holds a lock. Nobody calls `__set_name__` there, so its name comes along.
+    # Until Python 3.12 it holds a lock. `__set_name__` isn't called there, so its name comes along.
     vars(obj).update(vars(functools.cached_property(len)) | held)
 
 

@@ -1,4 +1,4 @@
-"""What a notebook has put on others' classes, functions and modules, put there on a worker too, and taken away again.
+"""Apply a notebook's patches of others' classes, functions and modules on a worker, and undo them again.
 
 Values of any type are put there: `Any` stops in this file.
 """

@@ -12,7 +12,7 @@ from tensorlake_nb.notebook.drawing.picture import Picture, of_definition
 
 
 def picture_of(shown: Any) -> Picture:
-    """Return the picture of a graph, with its problems if it has any, or of a run as far as it is."""
+    """Return the picture of a graph, with its problems if it has any, or of a run's present state."""
     if not isinstance(shown, GraphBuilder):
         notes = {name: standing.notes for name, standing in shown.standings().items()}
         picture = of_definition(shown.definition).with_counts(shown.snapshot(), str(shown.status), notes)

@@ -129,7 +129,7 @@ def _source_words(wire: Wire) -> str:
 
 
 def progress_html(picture: Picture) -> str:
-    """How far a run is: a bar per node while it goes on, one line when it is over; as small as it can be."""
+    """How far a run is: a bar per node while it lasts, one line when it is over; as small as it can be."""
     head = f'<div class="tlk-head">{_headline(picture)}'
     if picture.over:
         words = [f"{box.name}: {box.counts.words(True)}" for box in picture.boxes if box.counts and box.counts.settled]

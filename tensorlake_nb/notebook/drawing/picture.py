@@ -1,4 +1,4 @@
-"""What is drawn of a graph or of a run: boxes and wires, as plain values."""
+"""The picture of a graph or run: boxes and wires, as plain values."""
 
 from __future__ import annotations
 

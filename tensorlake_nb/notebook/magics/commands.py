@@ -1,4 +1,4 @@
-"""What each verb of ``%tensorlake`` does. Each takes its command and the user's namespace and returns what to show."""
+"""The verbs of ``%tensorlake``. Each takes its command and the user's namespace and returns what to show."""
 
 from __future__ import annotations
 

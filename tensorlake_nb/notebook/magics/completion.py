@@ -1,4 +1,4 @@
-"""What the Tab key offers behind ``%tensorlake`` and ``%%tensorlake``."""
+"""Tab completion after ``%tensorlake`` and ``%%tensorlake``."""
 
 from __future__ import annotations
 

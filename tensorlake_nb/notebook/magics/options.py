@@ -53,7 +53,7 @@ class Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True, slots=True)
 class CellOptions:
-    """What stands behind ``%%tensorlake``.
+    """The arguments of ``%%tensorlake``.
 
     ``mode`` says whether a run follows, and whether the cell waits for it.
     """
@@ -200,7 +200,7 @@ VERBS = {
     "start": "run a graph in the background",
     "plan": "forecast what a run would replay and compute",
     "verify": "compute a sample of stored outputs again, and name the functions whose outputs differ",
-    "show": "draw a graph, or a run as far as it is; without a name the latest run, else the only graph",
+    "show": "draw a graph, or a run's present state; without a name the latest run, else the only graph",
     "runs": "list the runs of the store, newest first",
     "resume": "resume a run that was interrupted, cancelled or failed",
     "why": "why functions were computed again in a run",

@@ -16,7 +16,7 @@ from tensorlake_nb.notebook.namespace.find import Namespace, find_graph, functio
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What the namespace held before a cell ran, to tell what the cell made."""
+    """The namespace before a cell ran, to find what the cell made."""
 
     graphs: Mapping[str, int]
     functions: Mapping[str, int]

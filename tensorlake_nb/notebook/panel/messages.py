@@ -1,4 +1,4 @@
-"""What crosses between the kernel and a panel: plain data with a version, camel case on the wire.
+"""Messages between the kernel and a panel: plain data with a version, camel case on the wire.
 
 The page's side of it is ``labextension/src/messages.ts``, which says what each field means; both read the files in
 ``tests/conformance/panel/``, so that neither drifts alone.
@@ -57,7 +57,7 @@ class GraphNode(Message):
 
 
 class GraphEdge(Message):
-    """What feeds what."""
+    """An edge: the source feeds the target."""
 
     source: str
     target: str
@@ -89,7 +89,7 @@ class Counts(Message):
 
 
 class ProgressState(Message):
-    """What a call said of itself."""
+    """A call's own report of its progress."""
 
     current: float
     total: float

@@ -1,4 +1,4 @@
-"""What a panel asks for, and the answers. Called on whatever thread the question comes in; it never raises."""
+"""Answer a panel's requests, on the thread that receives them; never raise."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class PanelRequests:
             return {"ok": False, "error": f"the kernel doesn't know the request {str(asked.get('kind'))[:40]!r}"}
         except TensorlakeError as error:
             return {"ok": False, "error": str(error)[:4000]}
-        except Exception as error:  # the page has to hear of it: nobody else is there to catch it
+        except Exception as error:  # the page has to hear of it: no caller is there to catch it
             logger.exception("a request of a panel failed")
             return {"ok": False, "error": f"{type(error).__name__}: {error}"[:4000]}
 

@@ -1,1 +1,1 @@
-"""What a running IPython is told: hooks, displays, progress."""
+"""Connect to a running IPython: hooks, displays, progress."""

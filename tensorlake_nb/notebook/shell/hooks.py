@@ -1,4 +1,4 @@
-"""What a running IPython shell is told: how graphs and runs are shown, and what to do around each cell.
+"""Register with a running IPython shell: displays of graphs and runs, and hooks around each cell.
 
 Plain cells get all of this from ``import tensorlake_nb``; ``%load_ext`` adds the magics. Nothing heavy is imported
 before a graph or a run is shown, since every kernel that imports the package comes through here.

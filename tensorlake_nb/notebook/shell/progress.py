@@ -1,4 +1,4 @@
-"""Progress of a run that somebody waits for: in the cell, or in the terminal; nowhere else.
+"""Show the progress of a run during a wait: in the cell or in the terminal, nowhere else.
 
 In a notebook one display is updated in place, a few times a second, from a thread of its own that knows the cell it
 belongs to. Its text form never changes, so that saved notebooks compare equal. What is on the way is also sent as

@@ -1,9 +1,9 @@
-"""What is committed to a store, by its records: segments, and the whole streams whose outputs lie in them.
+"""Find committed outputs by their records: segments, and whole streams whose outputs lie in them.
 
 Nothing here touches a value. A record says which tasks a segment holds, the digests of their outputs and what each of
 its objects must be, so that most of a replay is answered out of records alone.
 
-Damage is never an accident of the caller's: a damaged segment is marked, so that nobody uses it again, noted in
+Damage is never an accident of the caller's: a damaged segment is marked, so that it isn't used again, noted in
 `Documents.damage`, and raised as `CorruptCheckpointError`. What was in it is then simply not there, and is computed
 again.
 """
@@ -228,7 +228,7 @@ class CommittedRecords(Documents):
     # Damage
 
     def quarantine(self, segment: str, reason: str) -> None:
-        """Mark a segment as damaged: nobody finds it from now on, and what was in it is computed again."""
+        """Mark a segment as damaged: it isn't found from now on, and its outputs are computed again."""
         self.report(reason)
         self._records.forget(segment)
         try:

@@ -42,7 +42,7 @@ class Documents:
 
     @property
     def is_local(self) -> bool:
-        """What is added to a writer is safe from its process's death at once."""
+        """True if an outcome added to a writer survives its process at once."""
         return self.filesystem.is_local
 
     @property
@@ -52,7 +52,7 @@ class Documents:
 
     @property
     def signing_keys(self) -> Keys | None:
-        """What to sign with, if a signature is worth anything: to a later process, or in a store that others fill."""
+        """The keys to sign with, if a signature helps: a later process, or readers of a store that others fill."""
         return self.keys if self.keys.is_lasting or not self.trusted else None
 
     def signed(self, path: str, content: bytes) -> bytes:

@@ -96,7 +96,7 @@ def open_store(
         fsspec knows.
     trusted
         Whether all pickled values may be read, which runs code that they name. ``None``: yes for ``memory://`` and for
-        a directory of the user's own that nobody else may write to; for anything else only if the environment
+        a directory of the user's own that no other user may write to; for anything else only if the environment
         says ``TENSORLAKE_NB_TRUST_STORE=1``. Else only those are read that the user has signed.
     options
         Passed on to the fsspec filesystem, for what its own configuration doesn't say.
@@ -112,7 +112,7 @@ def open_store(
     StoreVersionError
         It was written in a newer format.
     CorruptCheckpointError
-        What is in the place of its root record may be somebody else's. A damaged one of ours is made anew, reported.
+        The object in place of its root record may be foreign. A damaged one of ours is written anew, and reported.
     """
     filesystem = open_filesystem(url, options)
     about = (os.getpid(), filesystem.url, json.dumps(dict(options or {}), sort_keys=True, default=repr))

@@ -3,8 +3,8 @@
     runs/<run id>/header
     runs/<run id>/events/00000001, 00000002, …
 
-Each part is written whole under a number that nobody else can take, so a reader sees complete parts only, in an order
-that is everybody's. Run ids begin with the time in UTC, so sorting them sorts runs.
+Each part is written whole under a number that no other process can take, so all readers see complete parts only, in
+the same order. Run ids begin with the time in UTC, so sorting them sorts runs.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class RunLog:
                 path = self._part(self._next)
                 was_tried, self._in_doubt = self._in_doubt == path, path
                 is_ours = self._store.put_bytes(path, lines)
-                # After an error it may be ours although somebody seems to have been first.
+                # After an error it may be ours although another process seems to have been first.
                 is_ours = is_ours or (was_tried and self._store.get_bytes(path) == lines)
                 self._next, self._in_doubt = self._next + 1, None
                 if is_ours:

@@ -70,7 +70,7 @@ class _PartForm(BaseModel):
 
 
 class Ledger:
-    """What is claimed of one function, as far as one run has read it.
+    """The claims on one function that one run has read.
 
     A ledger that holds more than runs ever write is given up: then nothing in it counts, and nothing is added.
 

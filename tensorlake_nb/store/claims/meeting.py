@@ -3,7 +3,7 @@
 A run that is alone writes its lease and claims nothing. When it sees the lease of another run with functions of its
 own, it *announces* in their ledgers what it is computing, answers, and from then on claims each batch before it is
 handed over. A run that comes later waits for these answers before it computes anything. So neither a run's speed nor
-the store's size depends on claims, unless there is somebody to claim against.
+the store's size depends on claims, unless there is another run to claim against.
 
 Liveness is seen, not computed from clocks: a lease that doesn't change for `EXPIRY` beats is nobody's any more, nor
 is one of a process that has died on this host. What such a run had claimed is taken over. If it was only asleep, its
@@ -52,7 +52,7 @@ _driven_here: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What others have claimed of some tasks.
+    """Other runs' claims on some tasks.
 
     Attributes
     ----------
@@ -170,7 +170,7 @@ class Sharing:
         put_lease(self._store, self._lease)
 
     def claim(self, fingerprint: str, names: Names) -> Held | None:
-        """Claim tasks before they are handed over; ``None`` if nobody else has claimed any."""
+        """Claim tasks before they are handed over; ``None`` if no other run has claimed any."""
         with self._tolerance():
             ledger = self._ledgers.get(fingerprint)
             held = ledger.claim(names) if ledger is not None and len(names) else {}
@@ -203,7 +203,7 @@ class Sharing:
                 self._ledgers[fingerprint].release()
 
     def interrupt(self) -> None:
-        """Wait for nobody any more; from any thread."""
+        """Stop waiting for other runs; may be called from any thread."""
         self._stop.set()
 
     def leave(self) -> None:

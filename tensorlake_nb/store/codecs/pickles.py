@@ -74,7 +74,7 @@ def unpickled(data: bytes, resolver: ClassResolver) -> Any:
 
 
 class _Rules:
-    """What is pickled otherwise than cloudpickle would; to be mixed into a pickler."""
+    """Mix-in for picklers: the values that are pickled in another way than cloudpickle's."""
 
     def __init__(self, file: io.BytesIO, resolver: ClassResolver, by_attributes: bool, kept: dict[int, bool]) -> None:
         super().__init__(file, protocol=5)  # type: ignore[call-arg]

@@ -5,7 +5,7 @@
 - **memoryview**: comes back as one, and not as bytes.
 - **Masked arrays** of numpy: without a mask and with a hard one they come back so.
 - **Figures of matplotlib**: pyplot of the process that reads one is left alone.
-- **Tensors of torch**: their memory as it is, read back without a copy; what shares memory goes on to share it.
+- **Tensors of torch**: their memory as it is, read back without a copy; tensors that share memory keep sharing it.
 
 Values of any type come through here: `Any` stops in this file.
 """

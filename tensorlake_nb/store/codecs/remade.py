@@ -1,4 +1,4 @@
-"""What pickles name to make values again: these names stand in stored files, so they stay.
+"""Functions that pickles name to rebuild values. Stored files hold these names, so they stay.
 
 Values of any type come through here: `Any` stops in this file.
 """

@@ -1,4 +1,4 @@
-"""What a store can do without, found and then removed.
+"""Find the objects that a store can do without, and remove them.
 
 What is needed is decided anew from what lies in the store, and things are removed in an order in which every
 beginning of it leaves a correct store: runs before what they need, a stream's record before the segments that it
@@ -57,7 +57,7 @@ _AROUND_NODE = re.compile(r"^\d{8}-\d{6}-[0-9a-f]{6}-|-\d+(-[0-9a-f]{6})?(-\d+)?
 _AT_ONCE = 200
 _NAMES_AT_ONCE = 500
 
-#: Whether somebody drives a run whose end isn't on record.
+#: True if a process drives a run whose end isn't recorded.
 IsLive = Callable[[SurveyedRun], bool]
 #: Whether a run that has a lease may be driven.
 IsLeased = Callable[[Lease], bool]
@@ -193,7 +193,7 @@ class Collection:
                 if _is_segment(name):
                     yield _Entry(f"{fingerprint}/{name}", tuple(objects), name in marked)
                     marked.discard(name)
-        # Marks of what has gone, and directories whose objects went before somebody was killed.
+        # Marks of what has gone, and directories whose objects were removed before a kill.
         for name in sorted(marked.union(name for name in names if not name.endswith(BAD_SUFFIX))):
             if _is_segment(name):
                 yield _Entry(f"{fingerprint}/{name}", (), name in marked)
@@ -332,9 +332,9 @@ class Collection:
         """Its header first: from then on there is no such run."""
         base = f"{RUNS}/{run.run_id}"
         if run.run_id in self._needs.live_runs or len(self._files.list(f"{base}/events")) != run.parts:
-            return  # somebody goes on with it
+            return  # another process has resumed it
         if ("header" in self._files.list(base)) != run.has_header:
-            return  # it has begun, or somebody else collects
+            return  # it has begun, or another collection runs
         self._files.remove_all([f"{base}/header"])
         self._files.remove_all([each.path for each in self._files.walk(base)])
         self._prune([base, *(f"{base}/{name}" for name in self._files.list(base))])

@@ -21,7 +21,7 @@ Verdict = Literal["kept", "not needed", "damaged", "left over"]
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """What a collection is to leave; without any option every run stays.
+    """The runs that a collection leaves; without any option every run stays.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Retention:
     max_bytes
         Lets go the oldest runs, as long as what stays takes more than this.
     grace_s
-        Nothing that is younger is touched: somebody may be about to use it.
+        Younger objects aren't touched: a run may be about to use them.
     """
 
     keep_runs: int | None = None
@@ -56,14 +56,14 @@ class Retention:
 
 @dataclass(frozen=True, slots=True)
 class KnownRun:
-    """What has to be known of a run.
+    """The facts about a run that decide whether it stays.
 
     Attributes
     ----------
     last_at
         When it last began or ended (s since the epoch).
     is_live
-        Somebody drives it.
+        A process drives it.
     """
 
     run_id: str

@@ -1,4 +1,4 @@
-"""What the runs of a store need, as their records tell: read for a collection.
+"""Read the needs of a store's runs from their records, for a collection.
 
 A run needs each segment that its header or its events name. They are looked for in the text of the record, so that
 nothing is overlooked that a newer version writes there.
@@ -33,7 +33,7 @@ def names_in(text: bytes) -> Names:
 
 @dataclass(frozen=True, slots=True)
 class SurveyedRun:
-    """A run, as far as a collection has to know it.
+    """The facts about a run that a collection needs.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class SurveyedRun:
     has_header, has_ended
         It was recorded; its end is on record.
     is_whole
-        Everything of its record could be read; else nobody knows all that it needs.
+        Everything of its record could be read; else its needs aren't known in full.
     functions
         Names of its functions by fingerprint.
     segments

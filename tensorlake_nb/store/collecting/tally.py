@@ -1,4 +1,4 @@
-"""What a collection counts, and what it reads of names and records."""
+"""Count a collection's objects, and read their names and records."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _OLD_FILE = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-#: How often a directory is made again that somebody removed, because it was empty, before it was written to.
+#: How often a directory is made again that another process removed, because it was empty, before it was written to.
 _MOST_TRIES = 5
 _COMPARED_BYTES = 2**20
 
@@ -105,7 +105,7 @@ class LocalFilesystem:
         return [name for name in self._asked("list", path, self._list, path) if not name.startswith(".")]
 
     def walk(self, path: str) -> Iterator[Found]:
-        left = self._below(path)  # and no recursion: somebody else's directories may be deeper than that goes
+        left = self._below(path)  # and no recursion: foreign directories may be deeper than that goes
         while left:
             where = left.pop()
             try:
@@ -246,7 +246,7 @@ class LocalFilesystem:
 
 
 def opened(target: str, flags: int) -> int:
-    """Open a new file; its directory is made, and again if somebody takes it away meanwhile because it is empty."""
+    """Open a new file; its directory is made, and again if another process removes it meanwhile because it is empty."""
     for _ in range(_MOST_TRIES):
         try:
             return os.open(target, flags, 0o666)

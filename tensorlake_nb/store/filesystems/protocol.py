@@ -1,6 +1,6 @@
 """A local directory or any fsspec filesystem, as the store needs it: `local` and `remote` are such.
 
-Objects are written once, under names that nobody else writes, so there is little to ask for: put, get, list, and a
+Objects are written once, under names that no other process writes, so there is little to ask for: put, get, list, and a
 conditional create for the few names that two processes may want at once. Nothing trusts a cached listing.
 """
 
@@ -69,7 +69,7 @@ class Filesystem(Protocol):
         """
 
     def put(self, path: str, data: Buffer) -> None:
-        """Write an object that nobody reads before another object lists it."""
+        """Write an object that isn't read before another object lists it."""
 
     def put_atomic(self, path: str, data: Buffer) -> None:
         """Write an object so that others see all of it or nothing; an older one is replaced."""
@@ -90,4 +90,4 @@ class Filesystem(Protocol):
         """Remove an object, if it is there."""
 
     def remove_all(self, paths: Sequence[str]) -> None:
-        """Remove objects, as far as they are there, and the directories that are empty then."""
+        """Remove the objects that exist, and the directories that this leaves empty."""

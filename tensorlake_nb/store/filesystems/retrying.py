@@ -3,7 +3,7 @@
 There are two reasons to ask again. Some errors pass by themselves, and whoever asks waits a few seconds for that: a
 busy object store, a network directory that loses its server for a moment. And where a computed result would be lost,
 everything else is waited for as well, for minutes: a full disk, a permission that was taken away. The engine says where
-that is (`patient`); to open a store, or to look into one, nobody waits for a disk to be emptied.
+that is (`patient`); to open a store, or to look into one, no caller waits for a disk to be emptied.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Patience:
     most_s
         Seconds in all since it was last well, beside the few that errors which pass by themselves are given anyway.
     is_over
-        Asked all the while: nobody wants what is waited for any more.
+        Called during the wait: True ends it, since its result isn't wanted any more.
     on_wait
         Called before each wait with how long it may take (s).
     clock, sleep

@@ -32,7 +32,7 @@ _MOST_ROWS = 4096
 
 
 class _ReadOnly(ZarrStore):
-    """What Zarr asks of a store, answered by two methods: what there is under a key, and which keys there are."""
+    """The store that Zarr reads from, by two methods: the object under a key, and the list of keys."""
 
     def __init__(self) -> None:
         super().__init__(read_only=True)

@@ -1,4 +1,4 @@
-"""What reading arrays and pictures needs of a store."""
+"""The part of a store that reading arrays and pictures needs."""
 
 from __future__ import annotations
 

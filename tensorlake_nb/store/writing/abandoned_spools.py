@@ -35,7 +35,7 @@ _HEADERLESS_S = 60.0
 
 
 class AbandonedSpool:
-    """A spool of a dead writer, held so that nobody else recovers it meanwhile; ``with`` lets it go."""
+    """A spool of a dead writer, held so that no other process recovers it meanwhile; ``with`` releases it."""
 
     def __init__(self, handle: int, contents: SpoolContents) -> None:
         self._handle = handle
@@ -49,7 +49,7 @@ class AbandonedSpool:
 
 
 def take_over(path: str, keys: Keys | None = None) -> AbandonedSpool | None:
-    """Take hold of a spool whose writer is dead; ``None`` if it lives, or somebody else has it."""
+    """Take hold of a spool whose writer is dead; ``None`` if it lives, or another process has it."""
     try:
         handle = os.open(path, os.O_RDWR | NOT_INHERITED)
     except OSError:

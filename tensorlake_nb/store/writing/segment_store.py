@@ -1,4 +1,4 @@
-"""What writers and recovery need of the store that they write into."""
+"""The part of a store that writers and recovery need."""
 
 from __future__ import annotations
 
