@@ -10,13 +10,14 @@ import zlib
 from collections.abc import Iterable
 
 from tensorlake_nb.core.batches.batch import FailureKind
-from tensorlake_nb.core.batches.positions import Address, Slice
+from tensorlake_nb.core.batches.positions import Slice
 from tensorlake_nb.core.graphs.plan import PlanNode
 from tensorlake_nb.core.planning import events as ev
 from tensorlake_nb.core.planning.events import Chunk, ElementFailed, Event
-from tensorlake_nb.core.planning.node_state import NodeState, given
+from tensorlake_nb.core.planning.node_state import NodeState
 from tensorlake_nb.core.planning.run_state import INPUTS, RunState
 from tensorlake_nb.core.planning.timing import Bar, Bars, Outcome, Pace
+from tensorlake_nb.core.planning.travelling import advance, land, wake_twins
 
 
 def evolve(state: RunState, event: Event) -> None:
@@ -46,7 +47,7 @@ def _evolve(state: RunState, event: Event) -> None:
         case ev.GatherBegun(name, slices, is_last):
             node = state.nodes[name]
             node.gathering, node.began = True, True
-            _advance(state, node, sum(piece.size for piece in slices))
+            advance(state, node, sum(piece.size for piece in slices))
             node.gathered_all = is_last
         case ev.Gathered(name, number, n_rows, error):
             node = state.nodes[name]
@@ -81,7 +82,7 @@ def _evolve(state: RunState, event: Event) -> None:
             node = state.nodes[name]
             node.sealing, node.sealed = False, True
             if chunk is not None:
-                _land(state, node, chunk)
+                land(state, node, chunk)
         case ev.StopRequested(reason, error):
             state.stopping = state.stopping or reason
             state.error = state.error or error
@@ -114,7 +115,7 @@ def _replay_stream(state: RunState, node: NodeState, event: ev.StreamReplayed) -
     node.sealed, node.gathered_all = True, True
     node.seconds_saved, node.saved_by = event.seconds_saved, event.saved_by
     node.add_metrics(event.timers, event.counters)
-    _land(state, node, event.chunk)
+    land(state, node, event.chunk)
 
 
 def _probed(state: RunState, event: ev.Probed) -> None:
@@ -133,7 +134,7 @@ def _probed(state: RunState, event: ev.Probed) -> None:
         node.open.add(piece.order)
         node.twins.setdefault(twin[:-1], {}).setdefault(twin[-1], []).append(piece)
     for chunk in event.chunks:
-        _land(state, node, chunk)
+        land(state, node, chunk)
 
 
 def _submitted(state: RunState, event: ev.BatchSubmitted) -> None:
@@ -171,7 +172,7 @@ def _part_arrived(state: RunState, number: int, chunk: Chunk, part: int) -> None
     node.open.discard(piece.order if before is None else piece.address(before + 1))
     node.open.add(piece.address(part + 1))
     node.parts[number] = part
-    _land(state, node, chunk, is_settled=False)
+    land(state, node, chunk, is_settled=False)
 
 
 def _ended(state: RunState, event: ev.BatchEnded) -> None:
@@ -188,7 +189,7 @@ def _ended(state: RunState, event: ev.BatchEnded) -> None:
         _folded(state, node, event, first, slices)
         return
     for chunk in first.chunks:  # what a generator gave before it failed is no outcome for its twins
-        _land(state, node, chunk, is_settled=not (node.plan.lone and (first.failures or event.returned)))
+        land(state, node, chunk, is_settled=not (node.plan.lone and (first.failures or event.returned)))
     _failed(state, node, first.failures, event.at)
     for piece in reversed(event.returned):
         _return(node, piece)
@@ -202,7 +203,7 @@ def _ended(state: RunState, event: ev.BatchEnded) -> None:
         after.began = True
         _note(after, outcome)
         for chunk in outcome.chunks:
-            _land(state, after, chunk)
+            land(state, after, chunk)
         _failed(state, after, outcome.failures, event.at)
 
 
@@ -267,7 +268,7 @@ def _folded(
         node.computed += chunk.computed
         node.replayed += chunk.replayed
     first = node.folded
-    _advance(state, node, event.done)
+    advance(state, node, event.done)
     node.folded += event.done
     if outcome.chunks:
         node.fold_worth_s = event.worth_s
@@ -315,7 +316,7 @@ def _lost(state: RunState, event: ev.BatchLost) -> None:
     node.add_metrics(event.timers, event.counters)
     node.notes.update(event.notes)
     for chunk in event.chunks:
-        _land(state, node, chunk)
+        land(state, node, chunk)
     if len(event.suspects) == 1:
         _failed(state, node, event.suspects, event.at)
     else:
@@ -358,7 +359,7 @@ def _failed(state: RunState, node: NodeState, failures: Iterable[ElementFailed],
 def _fail_for_good(state: RunState, node: NodeState, failure: ElementFailed) -> None:
     node.failures.append(failure)
     node.barrier = min(node.barrier, failure.slice.order)
-    _wake_twins(node, failure.slice.source, failure.slice.start, failure.slice.stop)
+    wake_twins(node, failure.slice.source, failure.slice.start, failure.slice.stop)
     if state.plan.stops_on_failure or failure.kind is FailureKind.REQUEST:
         state.stopping = state.stopping or "failed"
 
@@ -367,56 +368,6 @@ def _delay(state: RunState, plan: PlanNode, piece: Slice, attempt: int) -> float
     # Jitter has to be the same whenever the same events are folded, so it is drawn from a hash of what it is for.
     draw = zlib.crc32(repr((state.run_id, plan.name, piece.order, attempt)).encode()) / 2**32
     return plan.retries.delay_before(attempt, draw)
-
-
-def _land(state: RunState, node: NodeState, chunk: Chunk, *, is_settled: bool = True) -> None:
-    """A chunk is settled, or comes before the rest of a generator's items: its outputs arrive at the children."""
-    node.chunks.add(chunk)
-    node.computed += chunk.computed
-    node.replayed += chunk.replayed
-    for name, index in node.plan.children:
-        child = state.nodes[name]
-        if child.sealed:
-            continue
-        size = given(chunk, child.plan.ports[index])
-        child.n_given += size
-        if size and child.plan.kind == "map" and child.plan.gather is None:
-            child.arrive(Slice((index, *chunk.address), 0, size))
-    if is_settled and node.twins and len(chunk.address) >= 2:
-        _wake_twins(node, chunk.address[:-2], chunk.address[-2], chunk.address[-2] + chunk.n_in)
-
-
-def _wake_twins(node: NodeState, source: Address, start: int, stop: int) -> None:
-    waiting = node.twins.get(source)
-    if waiting is None:
-        return
-    few = range(start, stop) if stop - start < len(waiting) else sorted(waiting)
-    for index in few:
-        if start <= index < stop:
-            node.arrived.extend(waiting.pop(index, ()))
-    if not waiting:
-        del node.twins[source]
-
-
-def _advance(state: RunState, node: NodeState, size: int) -> None:
-    """Move an ordered consumer's cursor past ``size`` elements."""
-    cursor = node.cursor
-    if not node.plan.ports:
-        cursor.offset += size
-    while cursor.port < len(node.plan.ports):
-        edge = node.plan.ports[cursor.port]
-        parent = state.nodes[edge.parent]
-        final = parent.chunks.below(state.frontier(edge.parent))
-        while cursor.index < final:
-            left = given(parent.chunks.at(cursor.index), edge) - cursor.offset
-            if left > size:
-                cursor.offset += size
-                return
-            size -= left
-            cursor.index, cursor.offset = cursor.index + 1, 0
-        if size == 0 or not state.has_ended(edge.parent):
-            return
-        cursor.port, cursor.index = cursor.port + 1, 0
 
 
 def _note(node: NodeState, outcome: ev.NodeOutcome) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -68,6 +68,14 @@ class Effects:
             )
         except (ValueError, TypeError, AttributeError) as error:
             raise CorruptCheckpointError(f"the effects of a call can't be read: {error}") from error
+
+    @staticmethod
+    def summed(packed: Iterable[bytes]) -> Effects:
+        """Return what several calls did, in their order, as one."""
+        together = Effects()
+        for each in packed:
+            together.add(Effects.unpacked(each))
+        return together
 
     def add(self, other: Effects) -> None:
         """Take in the effects of a later call."""

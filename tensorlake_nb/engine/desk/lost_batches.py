@@ -94,10 +94,7 @@ class Losses:
         """What calls that were committed did beside returning, remembered as if a receipt had told of it."""
         packed = [outcome.effects for outcome in outcomes if outcome.effects is not None]
         self._prober.happened(name, packed)
-        together = Effects()
-        for each in packed:
-            together.add(Effects.unpacked(each))
-        return together
+        return Effects.summed(packed)
 
     def _kept(self, order: Submit, offset: int, outcome: TaskOutcome) -> Chunk:
         """Settle an element that was committed."""

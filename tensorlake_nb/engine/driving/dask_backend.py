@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from distributed import Future, KilledWorker, Worker, WorkerPlugin
+from distributed import Future, KilledWorker
 
 from tensorlake_nb.core.batches import messages as ms
 from tensorlake_nb.core.batches.batch import FailureKind
@@ -25,11 +25,13 @@ from tensorlake_nb.engine.calls.loaded import forget_listed
 from tensorlake_nb.engine.cluster import backlog
 from tensorlake_nb.engine.cluster.batch_names import batch_key
 from tensorlake_nb.engine.cluster.connection import Connection, death_of
-from tensorlake_nb.engine.cluster.deaths import TIMED_OUT, last_words_at
+from tensorlake_nb.engine.cluster.deaths import last_words_at
 from tensorlake_nb.engine.cluster.resources import required
-from tensorlake_nb.engine.cluster.worker_deaths import BLAMELESS, BegunBeforeError
+from tensorlake_nb.engine.cluster.worker_deaths import BegunBeforeError
+from tensorlake_nb.engine.driving.lost_workers import culprit_of, lost_with_worker, process_ended, too_late
+from tensorlake_nb.engine.driving.run_secrets import publish_secrets, withdraw_secrets
 from tensorlake_nb.engine.driving.silent_cluster import Pending, Silence
-from tensorlake_nb.engine.process.secrets import install_secrets, without
+from tensorlake_nb.engine.process.secrets import without
 from tensorlake_nb.engine.process.surroundings import EnvironmentChange, adopt
 from tensorlake_nb.engine.worker.execute import run_batch, run_batch_once
 from tensorlake_nb.errors import ClusterError, StoreUnavailableError
@@ -53,53 +55,10 @@ _LAST_WORDS = 4000
 _LONG_S = 1.0
 
 
-class SecretsPlugin(WorkerPlugin):
-    """Gives a run's secrets to every worker, those that come later too."""
-
-    def __init__(self, run_id: RunId, values: Mapping[str, str]) -> None:
-        self._run_id, self._values = run_id, values
-
-    def setup(self, worker: Worker) -> None:
-        install_secrets(self._run_id, self._values, hide=worker.nanny is not None)
-
-
-def publish_secrets(client: Any, run_id: RunId, values: Mapping[str, str]) -> None:
-    """Give a run's secrets to the cluster's workers, as a plugin: one that replaces a dead worker has them too."""
-    if values:
-        client.register_plugin(SecretsPlugin(run_id, dict(values)), name=_plugin_name(run_id))
-
-
-def withdraw_secrets(client: Any, run_id: RunId) -> None:
-    """Take them back."""
-    with suppress(Exception):  # none were given
-        client.unregister_worker_plugin(_plugin_name(run_id))
-
-
 def _gone(connection: Connection, why: str) -> ClusterError:
     return ClusterError(
         f"the cluster at {connection.address} is gone: {why}. What is finished is kept; resume() goes on with the run."
     )
-
-
-def _ended(how: str) -> str:
-    return f"its worker process ended ({how})" if how else "its worker process ended"
-
-
-def _too_late(overran: reporting.Overran | None) -> str:
-    """What a call whose process was ended with it is told to have failed with."""
-    late = "it took longer than its timeout"
-    if overran is not None:
-        late = f"{overran.node!r} took longer than its timeout of {overran.timeout_s:g} s"
-    return f"TaskTimeoutError: {late}, and its worker process was ended"
-
-
-def _culprit(overran: reporting.Overran | None) -> tuple[str, int] | None:
-    """Which node's call it was, and of which element of the batch, if that is certain."""
-    return None if overran is None or overran.offset is None else (overran.node, overran.offset)
-
-
-def _plugin_name(run_id: RunId) -> str:
-    return f"tensorlake-nb-secrets-{run_id}"
 
 
 class DaskBackend:
@@ -270,20 +229,9 @@ class DaskBackend:
             death = ""
         if death == "SIGTERM":  # a Jupyter kernel that shuts down ends its children first, and then itself
             threading.main_thread().join(_EXIT_NOTICE_S)
-        if death == TIMED_OUT:
-            overran = self._overran.get(number)
-            return ms.Lost(
-                number,
-                _too_late(overran),
-                FailureKind.TIMEOUT,
-                has_begun=has_begun,
-                culprit=_culprit(overran),
-                last_words=self._last_words(worker),
-            )
-        if death is not None and death in BLAMELESS:
-            return ms.Lost(number, BLAMELESS[death], is_blameless=True)
         if death is not None:
-            return ms.Lost(number, _ended(death), has_begun=has_begun, last_words=self._last_words(worker))
+            words = partial(self._last_words, worker)
+            return lost_with_worker(number, death, self._overran.get(number), words, has_begun=has_begun)
         if future.status == "cancelled":
             return ms.Lost(number, "the cluster gave it up: was it restarted?")
         return ms.Lost(number, f"{type(error).__name__}: {error}", has_begun=has_begun)
@@ -324,14 +272,14 @@ class DaskBackend:
                 self._before[number] = before[0]
         self._post(ms.Started(number, worker))
         if before is not None and self._connection is not None and not self._connection.attempts_once:
-            self._withdraw_soon(number, _ended(""), FailureKind.WORKER_LOST)
+            self._withdraw_soon(number, process_ended(), FailureKind.WORKER_LOST)
 
     def _on_overran(self, number: int, overran: reporting.Overran) -> None:
         """The worker ends itself. A scheduler that isn't ours would have the batch begun anew elsewhere, and again."""
         with self._lock:
             self._overran[number] = overran
         if self._connection is not None and not self._connection.is_embedded:
-            self._withdraw_soon(number, _too_late(overran), FailureKind.TIMEOUT)
+            self._withdraw_soon(number, too_late(overran), FailureKind.TIMEOUT)
 
     def _withdraw_soon(self, number: int, reason: str, kind: FailureKind) -> None:
         """Withdraw a batch, though not on this thread, which is the one that the client withdraws it on."""
@@ -422,7 +370,7 @@ class DaskBackend:
         assert self._connection is not None
         self._connection.client.cancel(list(futures.values()), force=True)
         for number in futures:
-            culprit = _culprit(self._overran.get(number))
+            culprit = culprit_of(self._overran.get(number))
             lost = ms.Lost(number, reason, kind, has_begun=number in self._workers, culprit=culprit)
             self._forget(number)
             self._post(lost)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets as random_secrets
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
 
@@ -31,11 +30,11 @@ from tensorlake_nb.engine.driving.backend import Backend
 from tensorlake_nb.engine.driving.dask_backend import DaskBackend
 from tensorlake_nb.engine.driving.driver import Driver
 from tensorlake_nb.engine.driving.recorder import Recorder
+from tensorlake_nb.engine.driving.run_secrets import refuse_secrets, secret_values
 from tensorlake_nb.engine.process.private_loop import spawn
-from tensorlake_nb.engine.process.secrets import holds, with_signing_keys
+from tensorlake_nb.engine.process.secrets import with_signing_keys
 from tensorlake_nb.engine.travel.fingerprints import fingerprints, resolver_of
 from tensorlake_nb.engine.travel.packing import pack
-from tensorlake_nb.errors import OptionError
 from tensorlake_nb.store.checkpoints.run_log import RunLog
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.claims.meeting import Sharing
@@ -118,14 +117,6 @@ def _warn_once(parts: Mapping[str, KeptPrint]) -> None:
             warnings.warn(f"function {name!r}: {part.note}", UserWarning, stacklevel=5)
 
 
-def secret_values(graph: str, names: Sequence[str]) -> dict[str, str]:
-    """Secrets from this process's environment; `OptionError` names those that aren't there."""
-    missing = [name for name in names if name not in os.environ]
-    if missing:
-        raise OptionError(f"graph {graph!r} needs the secrets {', '.join(missing)}: set them in the environment")
-    return {name: os.environ[name] for name in names}
-
-
 def _calls(
     graph: FrozenGraph,
     plan: Plan,
@@ -143,7 +134,7 @@ def _calls(
         if not options.cacheable or prints[name].unkeyed:
             own = confined(own, run_id, name)
         code = pack(prints[name], node.function)
-        _refuse_secrets(hidden, code, f"what function {name!r} reaches")
+        refuse_secrets(hidden, code, f"what function {name!r} reaches")
         code_digest = Digest(blake3(code).digest())
         # Functions that are made alike have one fingerprint, but each travels under its own name.
         path = f"runs/{run_id}/code/{code_digest.hex()}"
@@ -174,16 +165,6 @@ def _routes(function: Function, graph: FrozenGraph, name: str) -> tuple[str, ...
     return routed if routed or function.is_router else None
 
 
-def _refuse_secrets(hidden: Mapping[str, str], data: bytes, where: str) -> None:
-    """Refuse to store a secret that stands in code or in an input, where everybody who reads the store finds it."""
-    for name, value in hidden.items():
-        if holds(data, value):
-            raise OptionError(
-                f"the value of the secret {name} stands in {where}, which is stored. Read it where it is used, inside "
-                f"the function: os.environ[{name!r}]"
-            )
-
-
 def _store_inputs(
     store: Store,
     run_id: RunId,
@@ -195,7 +176,7 @@ def _store_inputs(
     key = TaskKey(blake3(run_id.encode()).digest())
     encoded = encode(inputs, digest=named, resolver=resolver)
     if isinstance(encoded.data, bytes):
-        _refuse_secrets(hidden, encoded.data, "the run's inputs")
+        refuse_secrets(hidden, encoded.data, "the run's inputs")
     writer = store.writer(INPUTS_FINGERPRINT, f"{run_id}-inputs")
     writer.add(Entry(key, BARE, (encoded,)))
     writer.flush()

@@ -21,7 +21,7 @@ from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.engine.cluster.connection import Connection
 from tensorlake_nb.engine.cluster.session import Session
 from tensorlake_nb.engine.cluster.settings import Settings
-from tensorlake_nb.engine.driving.dask_backend import publish_secrets, withdraw_secrets
+from tensorlake_nb.engine.driving.run_secrets import publish_secrets, withdraw_secrets
 from tensorlake_nb.engine.process.secrets import signing_keys_of, with_signing_keys
 from tensorlake_nb.store.checkpoints.opening import open_store
 from tensorlake_nb.store.checkpoints.run_log import RunLog

@@ -21,7 +21,8 @@ from tensorlake_nb.engine.cluster import session as sessions
 from tensorlake_nb.engine.cluster.session import Session
 from tensorlake_nb.engine.desk.desk import Desk
 from tensorlake_nb.engine.driving.forecast import followed
-from tensorlake_nb.engine.driving.launch import drive, make_desk_of, new_run_id, secret_values
+from tensorlake_nb.engine.driving.launch import drive, make_desk_of, new_run_id
+from tensorlake_nb.engine.driving.run_secrets import secret_values
 from tensorlake_nb.engine.reports.counts import FailedElement
 from tensorlake_nb.engine.runs import detached
 from tensorlake_nb.engine.runs.inputs_seen import Arrivals, arrivals

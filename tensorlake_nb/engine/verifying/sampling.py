@@ -168,9 +168,5 @@ class Sampler:
         for node in reversed(self._state.nodes.values()):  # parents come first
             if node.plan.name in above:
                 above |= {port.parent for port in node.plan.ports}
-        together = Effects()
-        for other in self._state.nodes:
-            if other in above and other != name:
-                for packed in self._desk.effects(other):
-                    together.add(Effects.unpacked(packed))
-        return together.state
+        others = [other for other in self._state.nodes if other in above and other != name]
+        return Effects.summed(packed for other in others for packed in self._desk.effects(other)).state

@@ -30,7 +30,8 @@ from tensorlake_nb.engine.desk.desk import Desk
 from tensorlake_nb.engine.driving.dask_backend import DaskBackend
 from tensorlake_nb.engine.driving.driver import CANCEL_GRACE_S
 from tensorlake_nb.engine.driving.forecast import followed
-from tensorlake_nb.engine.driving.launch import check_placement, draw_up, make_desk_of, secret_values
+from tensorlake_nb.engine.driving.launch import check_placement, draw_up, make_desk_of
+from tensorlake_nb.engine.driving.run_secrets import secret_values
 from tensorlake_nb.engine.process.secrets import with_signing_keys
 from tensorlake_nb.engine.process.slices_of_time import slice_before
 from tensorlake_nb.engine.verifying.checks import Check, Finding, Kit, check

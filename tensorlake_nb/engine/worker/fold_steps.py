@@ -123,6 +123,8 @@ class Steps:
         self._kept_key: TaskKey | None = None
         self._kept_at = 0.0
         assert work.batch.fold is not None
+        assert work.loaded is not None
+        self._combines, self._loaded = work.batch.fold.combines, work.loaded
         #: What the calls so far were told of the run: the accumulator may hold it.
         self._told = Effects.unpacked(work.batch.fold.told).told if work.batch.fold.told and offset is None else {}
         #: What the steps since then took, and did beside returning.
@@ -151,8 +153,7 @@ class Steps:
             if again is None and self.done < aim:
                 return  # the run was cancelled meanwhile
             stop = again or stop
-        if stop is not None:
-            self.failure = stop.failure
+        self.failure = None if stop is None else stop.failure
         if self.done < target:
             self.work.writer.begin_in_turn(())
 
@@ -324,37 +325,31 @@ class Steps:
 
     def _rebuilt(self, accumulator: Any) -> Any:
         """What is kept as JSON, as the record that it was."""
-        assert self.work.loaded is not None
         if not self._is_json:
             return accumulator
-        build = record_builder(self.work.loaded.function.options.accumulate)
+        build = record_builder(self._loaded.function.options.accumulate)
         return accumulator if build is None or not isinstance(accumulator, dict) else build(accumulator)
 
     # -- one step --
 
     def _step(self, position: int, box: list[Any]) -> Returned | Failure | None:
         work, where = self.work, self._where(position)
-        assert work.batch.fold is not None
         place = self._elements[position]
-        element, arguments, failure = work.given(where, place, binds=not work.batch.fold.combines)
+        element, arguments, failure = work.given(where, place, binds=not self._combines)
         if arguments is None:
             assert failure is not None
             return failure
-        assert work.loaded is not None
-        if work.batch.fold.combines and not box:
+        if self._combines and not box:
             # A merge starts from its first part: T() is in each of them already.
             return Returned(self._rebuilt(element), None, 0.0)
         make = self._call(box, element, arguments)
-        if work.loaded.is_async and not work.batch.fold.combines:
+        if self._loaded.is_async and not self._combines:
             return called_here(work, where, element, make)
         return work.caller.call(where, element, make)
 
     def _call(self, box: list[Any], element: Any, arguments: Any) -> Make:
         work = self.work
-        assert work.loaded is not None
-        assert work.batch.fold is not None
-        combines = work.batch.fold.combines
-        options, (args, kwargs) = work.loaded.function.options, arguments
+        options, (args, kwargs) = self._loaded.function.options, arguments
         start, merge = options.accumulate, options.combine
         assert start is not None
 
@@ -377,12 +372,12 @@ class Steps:
             return checked(await target(*lead, begun(), *args, **kwargs))
 
         def make(target: Callable[..., Any], lead: tuple[Any, ...]) -> Any:
-            if combines:
+            if self._combines:
                 assert merge is not None
                 return checked(merge(box.pop(), self._rebuilt(element)))
             return checked(target(*lead, begun(), *args, **kwargs))
 
-        return make_async if work.loaded.is_async and not combines else make
+        return make_async if self._loaded.is_async and not self._combines else make
 
     def _note(self, where: int, effects: bytes | None) -> None:
         if effects is not None:
@@ -399,9 +394,7 @@ class Steps:
 
 def _together(effects: list[bytes], told: dict[str, str | None]) -> bytes | None:
     """What several steps did as one; ``told`` takes in what they were told of the run."""
-    summed = Effects()
-    for packed in effects:
-        summed.add(Effects.unpacked(packed))
+    summed = Effects.summed(effects)
     told.update(summed.told)
     summed.told.update(told)
     return summed.packed()

@@ -279,9 +279,7 @@ class NodeWork:
     def receipt(self, did: Did) -> Receipt:
         """Say what was done, all of which is committed, and what else there is to know of the calls."""
         effects = [packed for offset in sorted(did.effects) if offset < did.done for packed in did.effects[offset]]
-        summed = Effects()
-        for packed in effects:
-            summed.add(Effects.unpacked(packed))
+        summed = Effects.summed(effects)
         notes: tuple[str, ...] = ()
         if self.loaded is not None:
             notes = (*self.returns.notes, *self.caller.notes, *([note_of_told(summed.told)] if summed.told else []))
