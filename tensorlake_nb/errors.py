@@ -47,7 +47,7 @@ def readable(text: str) -> str:
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-#: What a description of an error begins with; "its worker died ..." is none.
+#: The type name that begins a description of an error; "its worker died ..." has none.
 _TYPE_NAME = re.compile(r"[^\W\d][\w.<>]*(?=: |$)")
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
@@ -118,7 +118,7 @@ class CheckpointNotFoundError(StoreError, LookupError):
     """No committed checkpoint under that key or name."""
 
 
-#: What shows a figure, by MIME type: bytes, or text.
+#: A picture of a figure, by MIME type: bytes, or text.
 Picture = Mapping[str, str | bytes]
 
 

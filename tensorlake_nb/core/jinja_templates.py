@@ -16,7 +16,7 @@ from typing import Any
 
 Reducer = Callable[[Any], tuple[Any, ...]]
 
-#: What the namespace of a template holds by itself, apart from its blocks and from what the package puts there.
+#: Names in every template's namespace, apart from its blocks and the package's own.
 _OWN_NAMES = frozenset(
     ("environment", "name", "blocks", "debug_info", "root", "__file__", "__builtins__", "__jinja_template__")
 )

@@ -34,7 +34,7 @@ _STDLIB_PATHS = tuple(
 )
 
 
-#: What Python runs when it starts, in every process of a machine: it sets the machine up, wherever it lies.
+#: Modules that Python runs at the start of every process: they set the machine up, wherever they lie.
 _SET_UP = frozenset(("sitecustomize.py", "usercustomize.py"))
 
 

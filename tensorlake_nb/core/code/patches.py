@@ -26,11 +26,11 @@ from tensorlake_nb.core.values.object_rules import CACHED
 _LEFT_OUT = frozenset((OWN, "IPython", "ipykernel", "traitlets", "comm", "pytest", "_pytest", "pluggy", "hypothesis"))
 #: Besides, the state of the process itself: its output, its path, its arguments.
 _NOT_ASSIGNED = _LEFT_OUT | {"sys"}
-#: What decides what a function does, and isn't in its namespace.
+#: Attributes that decide what a function does, and aren't in its namespace.
 _PARTS_OF_FUNCTIONS = frozenset(("__code__", "__defaults__", "__kwdefaults__"))
-#: What decides how errors and warnings look, and not what a function gives.
+#: Attributes that decide how errors and warnings look, but no function's output.
 _HOOKS = frozenset(("excepthook", "displayhook", "unraisablehook", "breakpointhook", "showwarning", "formatwarning"))
-#: What is no code, or is code of C: most of what stands in namespaces.
+#: Types that are no code, or code of C: most values in namespaces.
 _PLAIN = frozenset(
     (
         *(str, int, float, bool, bytes, type(None), tuple, list, dict, set, frozenset, types.ModuleType),
@@ -168,7 +168,7 @@ class _Package:
         self._open: list[tuple[Any, str, str, str, Any]] = []
         classes = dict[int, type]()
         self._views = [_namespace(module) for _, module in modules]
-        #: What stands for a module and isn't one may have another namespace later.
+        #: A stand-in for a module may have another namespace later.
         self._stand_ins = [
             (module, view)
             for (_, module), view in zip(modules, self._views, strict=True)

@@ -39,7 +39,7 @@ _SKIPPED = frozenset(
     __non_callable_proto_members__ __weakrefoffset__ __slotnames__
     """.split()  # noqa: SIM905 - a table of words reads better than sixty lines
 )
-#: What a base puts into its classes.
+#: Attributes that a base puts into its classes.
 _SKIPPED_OF: dict[type, frozenset[str]] = {
     BaseModel: frozenset(("model_fields", "model_computed_fields")),
     enum.Enum: frozenset(
@@ -59,7 +59,7 @@ _CLASS_OPTIONS = frozenset(
 _FIELD_INFO_SKIPPED = frozenset(
     ("_attributes_set", "_original_annotation", "_original_assignment", "_complete", "_qualifiers")
 )
-#: What every member of an enum has; the last is kept by the first ``~member``.
+#: Attributes of every member of an enum; the last is kept by the first ``~member``.
 _MEMBER_NAMES = frozenset(("_name_", "_value_", "__objclass__", "_sort_order_", "_inverted_"))
 _GENERATED_NAMES = ("__create_fn__.", "_no_init_or_replace_init")
 _GENERATED_FILES = ("<attrs generated",)

@@ -28,7 +28,7 @@ from tensorlake_nb.core.code.source import index_source
 from tensorlake_nb.core.origin import Origin, package_of
 from tensorlake_nb.core.values.digest import digest
 
-#: What stood in the file of a loaded module when it was first looked at.
+#: The text of a loaded module's file when it was first read.
 _first_texts: WeakKeyDictionary[types.ModuleType, bytes] = WeakKeyDictionary()
 
 _MAKES_CLASSES = re.compile(rf"^\s*class \w|\b(?:{'|'.join(sorted(CLASS_MAKERS))})\b", re.MULTILINE)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tensorlake_nb.core.fingerprint.walk import Reach
 
 _MISSING = object()
-#: What says nothing of a module that is taken as a whole.
+#: Attributes that don't count for a module as a whole.
 _SILENT = MODULE_NAMES | {
     "__doc__",
     "__annotations__",

@@ -10,7 +10,7 @@ from typing import Any
 from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.core.values.encoding import field
 
-#: What a thing is known by: its ``id``, for a value together with the label that was asked for.
+#: The identity of an object: its ``id``, for a value together with the label that was asked for.
 Key = int | tuple[int, str]
 
 

@@ -33,7 +33,7 @@ _ENVIRONMENT = type(os.environ)
 _LIVE = frozenset(("IPython", "ipykernel", "comm", "distributed", "tornado", "asyncio"))
 #: Packages whose objects travel, as those of Python's own plain types do.
 _PLAIN = frozenset(("collections", "datetime", "decimal", "numpy", "pandas", "pathlib", "polars", "pyarrow", "re"))
-#: What is the same as any other of its type, wherever it is made.
+#: Types whose instances are all alike, wherever they are made.
 _HOLDS_NOTHING = (type(threading.Lock()), type(threading.RLock()), threading.local)
 _REPR_CHARS = 2000
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")

@@ -246,7 +246,7 @@ def _what(value: Any) -> str:
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
-#: What `conformed` says of inputs that aren't there, and of those that have no parameter.
+#: `conformed`'s texts for missing inputs, and for those without a parameter.
 MISSING, UNEXPECTED = "missing", "unexpected"
 
 

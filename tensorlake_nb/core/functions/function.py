@@ -404,9 +404,9 @@ def as_function(candidate: Any) -> Function:
     raise UsageError(f"{name} isn't a function. Give one decorated with @tensorlake_function.")
 
 
-#: What a node is made of: a decorated function, or a `TensorlakeCompute` subclass.
+#: The code of a node: a decorated function, or a `TensorlakeCompute` subclass.
 FunctionLike: TypeAlias = Function | type[TensorlakeCompute]
-#: What names a node: a function, a `TensorlakeCompute` subclass, or the name itself.
+#: The name of a node: a function, a `TensorlakeCompute` subclass, or the name itself.
 NodeLike: TypeAlias = FunctionLike | str
 
 

@@ -23,7 +23,7 @@ from tensorlake_nb.core.functions.targets import RouteTo
 
 #: Classes of which no other class but their own subclasses has instances.
 _CLOSED = (bool, int, float, complex, str, bytes, bytearray, list, dict, tuple, set, frozenset, BaseModel)
-#: What gives its items one by one; pydantic would wrap these instead of checking them.
+#: Types that give their items one by one; pydantic would wrap these instead of checking them.
 LAZY = (
     collections.abc.Generator,
     collections.abc.Iterator,

@@ -25,7 +25,7 @@ from tensorlake_nb.core.values.plain_rules import attribute_parts, dict_parts, t
 from tensorlake_nb.core.values.table_rules import table_rule
 from tensorlake_nb.core.values.tensor_rules import tensor_rule
 
-#: What ``functools.lru_cache`` makes.
+#: The type of ``functools.lru_cache``'s wrappers.
 CACHED = type(functools.lru_cache(print))
 #: Types of things that are code rather than data.
 CODE_TYPES: tuple[type, ...] = (

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from cloudpickle import cloudpickle
 
-#: What takes a value apart: to a constructor and its arguments, or to a name.
+#: A function that takes a value apart: to a constructor and its arguments, or to a name.
 Reducer = Callable[[Any], Any]
 
 _CLOUDPICKLE: dict[type, Reducer] = cloudpickle.Pickler._dispatch_table

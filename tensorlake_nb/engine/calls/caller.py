@@ -25,7 +25,7 @@ from tensorlake_nb.store.checkpoints.store import Store
 #: Seconds that a hanging process still has to save what is finished, and to tell.
 _LAST_WORDS_S = 5.0
 _SENDING_S = 0.2
-#: What takes no time worth mentioning to encode and to write. (An error's value is none.)
+#: Types that take next to no time to encode and to write. (An error's value is none of them.)
 _QUICK_TO_KEEP = frozenset({bool, int, float})
 _LACKING = (
     "Programs or C libraries wrote output while several calls ran on one worker. It isn't in the logs, since it can't "
@@ -95,10 +95,10 @@ class Caller:
     ) -> None:
         self._batch, self._call, self._loaded, self._store = batch, call, loaded, store
         self._report, self._host, self._save = report, host, save
-        #: What no log and no error may show, whatever the function has asked for.
+        #: Values that no log and no error may show.
         self._hidden = signing_keys_of(batch.run_id).texts()
         self.log = BatchLog()
-        #: What a person should know of the log.
+        #: Notes about the log, for people.
         self.notes: tuple[str, ...] = ()
         self.seconds = 0.0
         self._offset = 0

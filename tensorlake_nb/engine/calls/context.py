@@ -46,7 +46,7 @@ class Effects:
     state: dict[str, bytes] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
-    #: What the call was told of its run: what it gave holds where that is the same.
+    #: The facts about its run that the call was told: its outputs hold where these are the same.
     told: dict[str, str | None] = field(default_factory=dict)
 
     def packed(self) -> bytes | None:

@@ -48,7 +48,7 @@ class Loaded:
         # Asked for each call, and costly to find out:
         self.is_async = self.function.is_async
         self._plain = None if self.function.is_class else self.function.call
-        #: Whether the fingerprint says all there is to say about the code.
+        #: True if the fingerprint covers all of the code.
         self.is_exact = unpacked.is_exact
         self.code_digest = call.code_digest
         self.install = unpacked.install

@@ -1,4 +1,4 @@
-"""What a batch tells the driver while it runs: begun, progress, parts of a generator's items, a call that hangs.
+"""Messages from a running batch to its driver: begun, progress, parts of a generator's items, a call that hangs.
 
 Messages travel as Dask events under the run's topic. They may be lost with their worker: everything that matters
 stands in the receipt or in the store as well.
@@ -82,17 +82,17 @@ Report = Callable[[Message], None]
 
 
 def topic_of(run_id: RunId) -> str:
-    """The Dask event topic of a run's messages."""
+    """Return the Dask event topic of a run's messages."""
     return f"tensorlake-nb/{run_id}"
 
 
 def encoded(message: Message) -> dict[str, Any]:
-    """A message as Dask carries it."""
+    """Return a message in the form that Dask carries."""
     return {"tensorlake-nb": type(message).__name__, "body": pickle.dumps(message, protocol=5)}
 
 
 def decoded(event: Mapping[str, Any]) -> Message | None:
-    """The message of an event, ``None`` if it is somebody else's."""
+    """Return the message of an event, ``None`` for an event of another program."""
     body = event.get("body")
     if "tensorlake-nb" not in event or not isinstance(body, bytes):
         return None
@@ -101,7 +101,7 @@ def decoded(event: Mapping[str, Any]) -> Message | None:
 
 
 def current_worker() -> Worker | None:
-    """The Dask worker that runs this thread's task, ``None`` outside of one."""
+    """Return the Dask worker that runs this thread's task, ``None`` outside of one."""
     try:
         return get_worker()
     except ValueError:

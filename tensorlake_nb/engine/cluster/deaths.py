@@ -27,7 +27,7 @@ class _Death(NamedTuple):
     last_words: tuple[str, ...] = ()
 
 
-#: What worker processes of this kernel died of, by the address that they had.
+#: Causes of death of this kernel's worker processes, by their addresses.
 noted_deaths: OrderedDict[str, _Death] = OrderedDict()
 _noted = threading.Condition()
 #: The last worker of each nanny.

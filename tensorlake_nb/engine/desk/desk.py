@@ -132,13 +132,13 @@ class Desk:
         return Gathered(order.node, number, n_rows)
 
     def effects(self, name: str) -> list[bytes]:
-        """What the calls of a node that are settled did beside returning."""
+        """Return the effects beside the outputs of a node's settled calls."""
         return self._prober.packed(name)
 
     # -- batches --
 
     def batch(self, order: Submit) -> Batch:
-        """The batch that an instruction asks for."""
+        """Return the batch that an instruction asks for."""
         name = order.node
         node = self._plan.nodes[name]
         calls = tuple(map(self._claimant.call, (name, *order.chain)))
@@ -257,7 +257,7 @@ class Desk:
         return _outcome(name, tuple(chunks), failures, receipt)
 
     def _is_taken_whole(self, name: str) -> bool:
-        """Whether a child is called with the lists that a node gives, which may come in parts from a generator."""
+        """Return True if a child takes a node's lists whole, which may come in parts from a generator."""
         children = self._plan.nodes[name].children
         return any(self._plan.nodes[child].ports[index].whole for child, index in children)
 
@@ -273,7 +273,7 @@ class Desk:
         return _outcome(order.node, chunks, failures, receipt)
 
     def _roll(self, name: str, given: bytes, done: int) -> None:
-        """A fold has taken some more elements."""
+        """Note that a fold has taken some more elements."""
         self._rolling[name] = reduce(fold_next, one_by_one(given)[:done], self._rolling[name])
 
     def recover(self, lost: Lost, at: float, is_stopping: bool) -> Event:
@@ -313,7 +313,7 @@ class Desk:
 
 
 def in_one(parts: Sequence[Piece]) -> tuple[Piece, ...]:
-    """The parts of one generator's items as a single piece; nothing if they are not all there."""
+    """Return the parts of one generator's items as a single piece; nothing if any is missing."""
     if len(parts) < 2:
         return tuple(part for part in parts if part.is_last)
     *_, last = parts

@@ -201,7 +201,7 @@ class Prober:
         return ChunkData(run, concat(outputs), replayed=run.size)
 
     def _passes_by(self, name: str, slices: Sequence[Slice]) -> bool:
-        """Whether each element is one stored value, which can travel on as it lies."""
+        """True if each element is one stored value, which can travel on as it lies."""
         node = self._plan.nodes[name]
         if node.gather is not None or not node.ports:
             return False
@@ -216,7 +216,7 @@ def stream_given(call: Call, given: Digest) -> Digest:
 
 
 def is_usable(outcome: TaskOutcome, call: Call, passes_by: bool) -> bool:
-    """Whether a checkpoint can settle an element in this graph, which may route otherwise than the one it is from.
+    """Return True if a checkpoint can settle an element in this graph, whose routes may differ from its own graph's.
 
     It can't if it chose what is no route here, or if a router's input travels on in another way here: by reference
     (``passes_by``), or stored as the router's output.

@@ -25,13 +25,13 @@ from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.codecs.classes import ClassResolver
 from tensorlake_nb.store.format.outcomes import TaskOutcome
 
-#: How often a batch may be lost at nobody's cost: before any of its elements was begun, or blamelessly.
+#: How often a batch may be lost without charging an attempt: before any of its elements was begun, or blamelessly.
 _MOST_WAITS = 3
 _UNTOLD = "on an object store nobody notes which one is begun"
 
 
 class Losses:
-    """What became of one run's lost batches."""
+    """Settle one run's lost batches."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Losses:
         )
 
     def _done_beside(self, name: str, outcomes: Iterable[TaskOutcome]) -> Effects:
-        """What calls that were committed did beside returning, remembered as if a receipt had told of it."""
+        """Return the effects of committed calls, and remember them as if a receipt had reported them."""
         packed = [outcome.effects for outcome in outcomes if outcome.effects is not None]
         self._prober.happened(name, packed)
         return Effects.summed(packed)
@@ -150,7 +150,7 @@ class Losses:
         return BatchEnded(order.number, (*outcomes, NodeOutcome(call.node, (), failures)), (), 1, at)
 
     def _found(self, call: Call, writer_name: str, key: TaskKey) -> tuple[TaskOutcome, int] | None:
-        """What a call further along has given, and 1 if the lost batch has computed it, 0 if it was there before."""
+        """Return the outcome of a call further along, and 1 if the lost batch computed it, 0 if it was there before."""
         writer = self._store.writer(call.fingerprint, writer_name, spooled=False)
         known = writer.known()
         writer.close()
@@ -176,7 +176,7 @@ class Losses:
         *,
         is_charged: bool,
     ) -> BatchEnded:
-        """A fold goes on after the last accumulator that was committed, wherever it was when its worker died."""
+        """Continue a fold after its last committed accumulator, wherever it was when its worker died."""
         rolling = accumulate(one_by_one(batch.given), fold_next, initial=fold.rolling)
         keys = [task_key(batch.calls[0].fingerprint, digest) for digest in rolling][1:]
         done = max((i + 1 for i, key in enumerate(keys) if key in known), default=0)
@@ -198,7 +198,7 @@ class Losses:
     # -- who did it --
 
     def _culprits(self, order: Submit, lost: Lost, open_: list[int], begun: list[int]) -> list[int]:
-        """The elements that may have ended their worker: those that it had begun."""
+        """Return the elements that may have ended their worker: those that it had begun."""
         node, offset = lost.culprit or ("", -1)
         if node == order.node and offset in open_:
             return [offset]
@@ -207,7 +207,7 @@ class Losses:
         return open_ if self._was_begun(order, lost) else []
 
     def _was_begun(self, order: Submit, lost: Lost) -> bool:
-        """Whether a batch was begun of which no beginning is noted, as none is on an object store.
+        """Return True if a batch was begun without a note of it, as on an object store.
 
         It wasn't if it was only waiting at a worker that died of another one. But a worker may also die before it can
         say what it begins, so what waited too often is suspected after all.
@@ -216,7 +216,7 @@ class Losses:
         return is_told or not self._waits_again(order)
 
     def _waits_again(self, order: Submit) -> bool:
-        """Whether a batch may be lost once more at nobody's cost."""
+        """Return True if a batch may be lost once more without charging an attempt."""
         first = take(order.slices, 0, 1)[0].order if order.slices else ()
         self._waited[order.node, first] += 1
         return self._waited[order.node, first] <= _MOST_WAITS
@@ -227,7 +227,7 @@ class Losses:
         return self._failing.placed(order.node, order.slices, failure)
 
     def _input_repr(self, name: str, slices: tuple[Slice, ...], offset: int) -> str:
-        """A short form of what an element was given, if it can be read."""
+        """Return a short form of an element's input, if it can be read."""
         try:
             elements = self._streams.elements(name, take(slices, offset, offset + 1)[0])
             values = self._store.read(elements.spans, self._resolver)
@@ -245,5 +245,5 @@ def _notes(beside: Effects) -> tuple[str, ...]:
 
 
 def _after(chunk: Chunk) -> Slice:
-    """The only element of a chunk, as the next node of a chain is given it."""
+    """Return the only element of a chunk in the form that the next node of a chain takes."""
     return Slice((0, *chunk.address), 0, 1)

@@ -1,4 +1,4 @@
-"""What a call prints, warns and logs, kept apart from what other calls in the same process do.
+"""Capture a call's prints, warnings and logs, apart from those of other calls in the same process.
 
 A context variable says whose output it is, so calls on several threads and coroutines on one event loop are told
 apart. Output of a thread that the function started goes to the only call under way, if there is only one. So does what
@@ -171,7 +171,7 @@ class _Handler(logging.Handler):
             last.handle(record)
 
     def _is_alone(self, logger: logging.Logger | None) -> bool:
-        """Whether a logger has no handler but this: without it `logging.lastResort` would print what it logs."""
+        """Return True if this is a logger's only handler: without it `logging.lastResort` would print its lines."""
         while logger is not None:
             if any(handler is not self for handler in logger.handlers):
                 return False
@@ -231,12 +231,12 @@ def _deliver(stream: Stream, text: str) -> bool:
 
 
 def _receiver() -> Captured | None:
-    """The call that keeps what Python writes here, ``None`` if that goes to the descriptors."""
+    """Return the call that keeps Python's output here, ``None`` if that goes to the descriptors."""
     return None if _is_fork else whose()
 
 
 def whose() -> Captured | None:
-    """The call whose output arrives now, ``None`` if it is nobody's."""
+    """Return the call whose output arrives now, ``None`` if it belongs to none."""
     captured = _current.get()
     if captured is None and len(_active) == 1 and parent_process() is not None:
         return _active[0]  # in a process of its own, another thread can only be one that the call has started
@@ -244,7 +244,7 @@ def whose() -> Captured | None:
 
 
 def call_under_way() -> str | None:
-    """The node that is being called here, ``""`` if that isn't known; ``None`` where nothing is.
+    """Return the node being called here, ``""`` if it isn't known; ``None`` if there is no call.
 
     Here is this thread, or this coroutine; in a worker's own process all that the calls may have started.
     """

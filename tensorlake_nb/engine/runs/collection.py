@@ -22,7 +22,7 @@ from tensorlake_nb.store.collecting.survey import SurveyedRun
 from tensorlake_nb.store.collecting.tally import Tally
 from tensorlake_nb.store.owner import is_alive, this_process
 
-#: What each kind of thing is called, in the order of the table.
+#: The names of the kinds of objects, in the order of the table.
 _KINDS = {
     "run": "runs of",
     "segment": "outputs of",

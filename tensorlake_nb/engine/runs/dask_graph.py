@@ -30,12 +30,12 @@ from tensorlake_nb.errors import InternalError
 NodeKey = tuple[str, str]
 
 
-#: What nodes gave, by their names.
+#: The outputs of nodes, by their names.
 Streams = Mapping[str, OutputColumns]
 
 
 def static_graph(blueprint: Blueprint, store_url: str, trusted: bool) -> dict[NodeKey, Task]:
-    """The Dask graph of a run: keys begin with the node's name, and tasks depend on the nodes that feed them."""
+    """Return the Dask graph of a run: keys begin with the node's name, and tasks depend on the nodes that feed them."""
     tasks: dict[NodeKey, Task] = {}
     for name in blueprint.prints:
         parts = blueprint.plan.parts_of(name)

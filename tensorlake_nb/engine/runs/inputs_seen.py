@@ -1,4 +1,4 @@
-"""What came to each element of a node, looked up when it is asked for."""
+"""The inputs of a node's elements, looked up on demand."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Arrivals(Sequence[Any]):
 
 
 def arrivals(streams: Streams, node: str, read: Read) -> Arrivals:
-    """What came to a node, out of the streams that its run knows.
+    """Return a node's inputs, out of the streams that its run knows.
 
     Raises
     ------

@@ -92,7 +92,7 @@ class RecordedRun:
 
     @property
     def has_ended(self) -> bool:
-        """Whether its end is on record."""
+        """True if the run's end is recorded."""
         if self._done is None:
             self._refresh()
         return self._state.status is not None
@@ -105,12 +105,12 @@ class RecordedRun:
 
     @property
     def is_driven_here(self) -> bool:
-        """Whether this object drives it, so that it can be cancelled here."""
+        """True if this object drives the run, so that it can be cancelled here."""
         return self._driver is not None
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it goes on only to its end: it was cancelled, or something failed."""
+        """True if the run only finishes running work: it was cancelled, or something failed."""
         return self._on_loop(lambda: self._state.stopping is not None)
 
     def counts(self, function: NodeLike) -> dict[str, int]:
@@ -133,11 +133,11 @@ class RecordedRun:
         return self._on_loop(lambda: standings(self._state, time.time(), notes))
 
     def critical_path(self) -> tuple[str, ...]:
-        """The functions along which the time of the run went, first to last."""
+        """Return the run's critical path: the functions that took its time, first to last."""
         return self._on_loop(lambda: critical_path(self._state))
 
     def timeline(self) -> tuple[tuple[Bar, ...], bool]:
-        """What ran when and where, and whether neighbouring batches were joined to keep the list short."""
+        """Return the bars of the run's batches, and True if neighbours were joined to keep the list short."""
 
         def look() -> tuple[tuple[Bar, ...], bool]:
             return (*self._state.bars.kept, *running_bars(self._state)), self._state.bars.is_joined
@@ -164,7 +164,7 @@ class RecordedRun:
 
     @property
     def doing(self) -> str:
-        """What it waits for beside its calls; empty when there is nothing to say."""
+        """The reason for a wait other than for its calls; empty if there is none."""
         driver = self._driver
         if driver is None or self._done is None or self._done.done():
             return ""
@@ -175,7 +175,7 @@ class RecordedRun:
         return self._on_loop(lambda: "waiting for the cluster" if self._state.awaits_cluster else "")
 
     def summary(self) -> RunSummary:
-        """The run in short."""
+        """Return a summary of the run."""
         counted = self.snapshot().values()
 
         def total(name: str) -> int:
@@ -214,7 +214,7 @@ class RecordedRun:
         return self._on_loop(lambda: failed_elements(self._state))
 
     def logs(self, function: NodeLike) -> Sequence[LogLine]:
-        """What the calls of a function printed, warned and logged, as far as it was kept."""
+        """Return the kept lines that the calls of a function printed, warned and logged."""
         name = self._name(function)
         return self._on_loop(
             lambda: [line for part in self._blueprint.plan.parts_of(name) for line in self._state.nodes[part].logs]
@@ -222,7 +222,7 @@ class RecordedRun:
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """What functions timed (s) and counted through their `RequestContext`."""
+        """The timers (s) and counters that functions set through their `RequestContext`."""
 
         def collect() -> dict[str, dict[str, float]]:
             timers: dict[str, float] = {}
@@ -237,7 +237,7 @@ class RecordedRun:
         return self._on_loop(collect)
 
     def metrics_of(self, function: NodeLike) -> dict[str, dict[str, float]]:
-        """What the calls of one function timed (s) and counted."""
+        """Return the timers (s) and counters of the calls of one function."""
         name = self._name(function)
 
         def collect() -> dict[str, dict[str, float]]:
@@ -258,7 +258,7 @@ class RecordedRun:
         return {name: mean for name, mean in means.items() if mean is not None}
 
     def source_of(self, function: NodeLike) -> str:
-        """The source of a function as it was when the run began, without docstrings and comments."""
+        """Return the source of a function when the run began, without docstrings and comments."""
         return self._blueprint.prints[self._name(function)].sources.get("code", "")
 
     def why(self, function: NodeLike) -> Reasons:

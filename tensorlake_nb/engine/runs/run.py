@@ -139,7 +139,7 @@ class Run(RecordedRun):
 
     @classmethod
     def list(cls, graph: str | None = None, limit: int = 50) -> Sequence[Run]:
-        """The store's runs, newest first; of one graph if it is named.
+        """List the store's runs, newest first; with ``graph`` only those of that graph.
 
         Runs whose record is damaged are left out.
         """
@@ -344,7 +344,7 @@ class Run(RecordedRun):
         return dict(inputs)
 
     def inputs_of(self, function: NodeLike) -> Arrivals:
-        """What came to each element of a function so far, as a lazy sequence.
+        """Return the inputs of a function so far, one per element, as a lazy sequence.
 
         An element of a join is a dict by parameter, one of the start function the run's inputs by name.
         """
@@ -363,7 +363,7 @@ class Run(RecordedRun):
     @overload
     def output(self, function: type[TensorlakeCompute] | str) -> Values[Any]: ...
     def output(self, function: Any) -> Any:
-        """The outputs of a function, in stream order; of a reducer the one that it emitted.
+        """Return the outputs of a function, in stream order; of a reducer, the one that it emitted.
 
         Raises
         ------
@@ -386,7 +386,7 @@ class Run(RecordedRun):
     @overload
     def outputs(self, function: type[TensorlakeCompute] | str) -> Outputs[Any]: ...
     def outputs(self, function: Any) -> Outputs[Any]:
-        """The outputs of a function so far, as a lazy sequence."""
+        """Return the outputs of a function so far, as a lazy sequence."""
         name = self._name(function)
         spans = self._on_loop(lambda: [span for chunk in self._state.nodes[name].chunks for span in chunk.spans])
         healing = Healing(name, self._read, lambda: self.outputs(name), lambda: not self._is_running(), self.resume)

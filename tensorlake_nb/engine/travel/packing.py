@@ -122,7 +122,7 @@ def _annotations(function: Function) -> dict[int, dict[str, Any]]:
     return resolved
 
 
-#: What IPython makes of ``!command``, ``x = !command``, ``%magic`` and ``%%magic``.
+#: IPython's translations of ``!command``, ``x = !command``, ``%magic`` and ``%%magic``.
 _SHELL_LINE = re.compile(r"get_ipython\(\)\.(system|getoutput|run_line_magic|run_cell_magic)\((.*)\)")
 
 

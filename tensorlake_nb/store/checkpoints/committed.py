@@ -62,7 +62,7 @@ class CommittedRecords(Documents):
     # Segments
 
     def segment(self, name: str) -> Segment:
-        """A segment's record, verified.
+        """Return the verified record of a segment.
 
         Raises
         ------
@@ -82,7 +82,7 @@ class CommittedRecords(Documents):
         return segment
 
     def segments_of(self, fingerprint: str, writer: str | None = None) -> list[Segment]:
-        """A function's readable segments, of one writer or of all, oldest first."""
+        """Return a function's readable segments, of one writer or of all, oldest first."""
         names = self._listed(fingerprint)
         if writer is not None:
             names = [name for name in names if writer_of(name) == writer]
@@ -93,7 +93,7 @@ class CommittedRecords(Documents):
         return b"".join(self._referred(span).digests[32 * span.start : 32 * span.stop] for span in spans)
 
     def completed(self, outcome: TaskOutcome) -> TaskOutcome:
-        """An outcome with its digests, where they are in the segments that it refers to.
+        """Return an outcome with its digests, read from the segments that it refers to.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class CommittedRecords(Documents):
         return segment
 
     def _outcomes(self, segment: Segment) -> dict[TaskKey, TaskOutcome]:
-        """The tasks of a segment whose outputs may be read, with their digests."""
+        """Return the tasks of a segment whose outputs may be read, with their digests."""
         found = {}
         is_simple = not segment.refers and segment.is_readable(0, segment.outputs)
         for key, outcome in segment.outcomes().items():
@@ -184,7 +184,7 @@ class CommittedRecords(Documents):
             self.filesystem.put_atomic(path, data)
 
     def get_stream(self, fingerprint: str, given: Digest) -> StreamRecord | None:
-        """A node's whole stream; ``None`` if there is none, or what it refers to is damaged, gone or something else.
+        """Return a node's whole stream; ``None`` if it is missing, or refers to a damaged, removed or wrong object.
 
         One that nobody vouches for isn't believed: its elements are looked up one by one.
         """
@@ -213,7 +213,7 @@ class CommittedRecords(Documents):
         return record
 
     def _speaks_truly(self, path: str, record: StreamRecord) -> bool:
-        """Whether a stream's outputs are still what it was signed for: others may have put segments in their places."""
+        """Return True if a stream's outputs are still the signed ones: others may have replaced segments."""
         segments = self._usable(record.segments)
         if len(segments) < len(record.segments):
             return False

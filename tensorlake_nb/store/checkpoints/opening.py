@@ -39,7 +39,7 @@ _open: dict[tuple[tuple[int, str, str], bool, str], Store] = {}
 _lock = threading.Lock()
 #: The folders that segments and streams lie in.
 _SHARD = re.compile("[0-9a-f]{2}")
-#: What would make a folder "s3:" here; one letter is a drive.
+#: A URL that would make a folder "s3:" here; one letter is a drive.
 _ONE_SLASH = re.compile(r"([a-z][a-z0-9+.-]+):/")
 #: Filesystems of our own, by the first part of a protocol: modules with an ``open_filesystem``, imported when needed.
 _OWN = {"faulty": "tensorlake_nb.testing.store"}

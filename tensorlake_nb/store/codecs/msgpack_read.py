@@ -85,7 +85,7 @@ class _Unpacking:
 
 #: More than the writer makes, and less than what ends the process: see `plain`.
 _DEEPEST = 128
-#: What extension types hold, if not a list.
+#: The contents of extension types that hold no list.
 _FORMS: dict[int, tuple[type, ...]] = {
     Ext.DECIMAL: (str,),
     Ext.ZONE: (str,),

@@ -52,14 +52,14 @@ from tensorlake_nb.store.format.paths import (
 )
 from tensorlake_nb.store.writing import recovery
 
-#: What stands around the node's name in the name of a batch's writer.
+#: The parts around the node's name in the name of a batch's writer.
 _AROUND_NODE = re.compile(r"^\d{8}-\d{6}-[0-9a-f]{6}-|-\d+(-[0-9a-f]{6})?(-\d+)?$")
 _AT_ONCE = 200
 _NAMES_AT_ONCE = 500
 
 #: True if a process drives a run whose end isn't recorded.
 IsLive = Callable[[SurveyedRun], bool]
-#: Whether a run that has a lease may be driven.
+#: True if a run that has a lease may be driven.
 IsLeased = Callable[[Lease], bool]
 
 

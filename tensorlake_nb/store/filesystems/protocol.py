@@ -17,7 +17,7 @@ NO_DIRECTORY = (FileNotFoundError, NotADirectoryError)
 NO_FILE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 MISSING = (FileNotFoundError,)
 
-#: What can be written.
+#: Data that can be written.
 Buffer = bytes | bytearray | memoryview
 
 

@@ -32,7 +32,7 @@ _GLANCES_S = (0.01, 0.03)
 _LONGEST_WAIT_S = 10.0
 #: How soon a wait notices that it is over (s).
 _SLICE_S = 0.1
-#: What asking again won't change, however long.
+#: Errors that no retry changes.
 FINAL = (FileExistsError, NotImplementedError, TypeError, ValueError, MemoryError)
 _FINAL_NUMBERS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EXDEV})
 _PASSING_NAMES = "EIO ESTALE ETIMEDOUT EAGAIN EINTR EBUSY ENOLCK EREMOTEIO ECONNRESET ENOTCONN ESHUTDOWN EHOSTDOWN"

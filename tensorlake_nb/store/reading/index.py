@@ -105,7 +105,7 @@ class Index:
         return positions
 
     def outcome(self, position: int) -> TaskOutcome:
-        """The task at a position that `find` gave.
+        """Return the task at a position that `find` gave.
 
         Raises
         ------
@@ -159,7 +159,7 @@ class Index:
         return tuple(names)
 
     def _usable_keys(self, segment: Segment, others: Mapping[str, Segment]) -> NDArray[np.bytes_]:
-        """A segment's keys, without those of tasks whose outputs aren't there any more, or aren't to be read."""
+        """Return a segment's keys without those of tasks whose outputs are gone or may not be read."""
         left_out = [
             task
             for task, spans in segment.refers.items()

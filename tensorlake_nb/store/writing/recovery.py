@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What `Store.recover` did.
+    """The result of `Store.recover`.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ def spool_names(store: SegmentStore, fingerprint: str, writer: str | None = None
     """File names of a function's spools, of one writer or of all."""
     try:
         names = store.filesystem.list(spools_path(checked_fingerprint(fingerprint)))
-    except ValueError:  # not a fingerprint: somebody else's directory
+    except ValueError:  # not a fingerprint: a foreign directory
         return []
     names = sorted(name for name in names if name.endswith(SPOOL_SUFFIX))
     return [name for name in names if writer is None or writer_of(name) == writer]
@@ -113,7 +113,7 @@ def recover_spool(store: SegmentStore, fingerprint: str, name: str) -> tuple[Spo
 def live_spools(
     store: SegmentStore, fingerprint: str, writer: str | None = None, own: str | None = None
 ) -> list[SpoolContents]:
-    """What spools hold now, all but the one named ``own``."""
+    """Return the present contents of spools, all but the one named ``own``."""
     found = []
     for name in spool_names(store, fingerprint, writer):
         if name == own:
@@ -129,7 +129,7 @@ def live_spools(
 
 
 def _readable(contents: SpoolContents) -> SpoolContents:
-    """A spool without the pickles that nobody vouches for."""
+    """Return a spool without the pickles that no signature covers."""
     entries = {
         key: entry
         for key, entry in contents.entries.items()

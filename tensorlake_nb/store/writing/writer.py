@@ -49,7 +49,7 @@ class Writer:
         self.pending_bytes = 0
 
     def known(self) -> dict[TaskKey, TaskOutcome]:
-        """What earlier writers of this name left, by key: safe, and not to be computed again."""
+        """Return the tasks that earlier writers of this name left, by key: safe, and not to be computed again."""
         return self._earlier()[0]
 
     def interrupted(self) -> tuple[bytes, ...]:
@@ -187,7 +187,7 @@ class Writer:
         return self._store.completed(segment.outcome(position))
 
     def locate_block(self, keys: Sequence[bytes]) -> OutputColumns | None:
-        """What many tasks gave, if they were flushed together, in that order, and have but outputs."""
+        """Return the outputs of many tasks, if they were flushed together, in that order, and have nothing else."""
         with self._lock:
             found = (segment.block(keys) for segment in reversed(self._flushed))
             return next((block for block in found if block is not None), None)
