@@ -182,7 +182,7 @@ class TaskFailedError(RunError):
     lacking
         The function that has no output because of it; empty where that isn't what was asked for.
     __cause__
-        What the function raised, in the kernel that drives the run and where it can be rebuilt there.
+        The function's own exception, in the kernel that drives the run, where it can be rebuilt there.
     """
 
     def __init__(

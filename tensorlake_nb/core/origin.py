@@ -111,7 +111,7 @@ def origin_of(value: Any) -> Origin:
 def is_named_in_package(method: Any) -> bool:
     """Return True if a bound method is a global of a module outside the project, as ``random.choice`` is.
 
-    What it is bound to belongs to that module, and no more counts than the state of any other package.
+    Its object belongs to that module, and counts no more than the state of any other package.
     """
     owner, name = method.__self__, getattr(method, "__name__", None)
     if owner is None or isinstance(owner, types.ModuleType | type):

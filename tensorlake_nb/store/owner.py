@@ -25,7 +25,7 @@ def _process(pid: int) -> Owner:
 def is_alive(owner: Owner) -> bool:
     """Return True if a run's process still exists; assume so for one on another host.
 
-    What names no process, be it empty, damaged or forged, isn't there.
+    An owner that names no process, be it empty, damaged or forged, isn't there.
     """
     try:
         host, pid, created = owner["host"], int(owner["pid"]), float(owner["created"])

@@ -131,7 +131,7 @@ def chaos(
     Parameters
     ----------
     graph, inputs
-        What to run. Functions have to give the same for the same arguments: seed what is random.
+        The graph to run. Its functions must return equal outputs for equal arguments: seed randomness.
     seed
         Decides when what is killed, and which operations of the store fail. Times differ from machine to machine, so
         the same seed hits much the same places, not exactly the same.

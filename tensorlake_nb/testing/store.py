@@ -153,7 +153,7 @@ class FaultyObjects(RemoteFilesystem):
     url
         The URL that others open this one by.
     driver
-        What is asked instead of the URL's own driver.
+        The driver to use instead of the URL's own.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class Import:
     module, level
         As written: ``from ..a import b`` has module ``"a"`` and level 2.
     names
-        What is taken of the module, with the attributes of each; None where the module itself is bound.
+        The names taken of the module, with the attributes of each; None where the module itself is bound.
     chains
         Attributes taken of a module that is bound itself, counted from ``module``.
     """

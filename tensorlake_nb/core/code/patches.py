@@ -49,7 +49,7 @@ class Patch:
     module, owner
         Where: the module, and in it the qualified name of the class or function; empty for the module itself.
     value
-        What stands there, as a class has it in its namespace.
+        The value there, in the form of a class's namespace.
     is_new
         The package's own code doesn't name it, so only code that does can see it.
     """

@@ -37,12 +37,12 @@ class FunctionPrint:
     sources
         Name → canonical source or short repr, for people.
     opaque
-        What couldn't be seen, a sentence each.
+        The parts that couldn't be seen, a sentence each.
     unkeyed
         Of those, what is sent although no digest tells it from another of its type: with any, later runs don't replay
         what the function gives.
     patches
-        What the project has put on others' classes and modules, as far as the function may come upon it.
+        The project's patches of others' classes and modules that the function may reach.
     classes
         The project's own classes that were reached, by module and qualified name.
     modules
@@ -50,7 +50,7 @@ class FunctionPrint:
     versions
         Each class that was reached → a digest of it and of all that it reaches in turn.
     makers
-        What makes classes only when it runs, as one text: functions that define some, modules imported late. Instances
+        Makers of classes at run time, as one text: functions that define some, modules imported late. Instances
         may travel on to functions that call their methods.
     """
 
@@ -109,7 +109,7 @@ def fingerprint(
     made_before
         The ``makers`` of the functions before it, by their names.
     patches
-        What the project has put on others' classes and modules.
+        The project's patches of others' classes and modules.
     """
     decorated = getattr(type(function), "__tensorlake_function__", False)
     call = function.call if decorated else function

@@ -22,7 +22,7 @@ class Labels:
     parts
         Label → digest as hex, label of another part, or version.
     read
-        What decides nothing unless something reads it, and is read by something that was met: ``"docstrings"``.
+        Kinds of parts that count only if read, and that some met code reads: ``"docstrings"``.
     """
 
     def __init__(self) -> None:

@@ -94,7 +94,7 @@ def _names_in(table: Any) -> list[str]:
 def _do_the_same(one: type, other: type, seen: set[tuple[int, int]]) -> bool:
     """Return True if two classes have the same bases, fields and members, and equivalent attributes.
 
-    What reads globals reads those of one module, so that what the names in it stand for needs no comparison.
+    Code that reads globals reads those of one module, so the values of its names need no comparison.
     """
     if one is other or (id(one), id(other)) in seen:
         return True

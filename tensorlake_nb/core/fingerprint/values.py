@@ -54,7 +54,7 @@ class ReachEncoder(Encoder):
     Attributes
     ----------
     unkeyed
-        What has no digest: the type of each, and why.
+        The values without a digest: the type of each, and why.
     is_plain
         False once an instance of a class was met that isn't known to travel.
     """

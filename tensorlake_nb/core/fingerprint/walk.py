@@ -60,7 +60,7 @@ class Reach(Labels):
     sources
         Label → canonical source or short repr.
     opaque
-        What couldn't be seen, as sentences; in order, without repeats.
+        The parts that couldn't be seen, as sentences; in order, without repeats.
     unkeyed
         Of those, what is sent although no digest tells it from another of its type.
     classes

@@ -269,7 +269,7 @@ def conformed(function: Function, inputs: Mapping[str, Any]) -> tuple[dict[str, 
 def check_inputs(function: Function, inputs: Mapping[str, Any], graph: str | None = None) -> dict[str, Any]:
     """Check a run's inputs against its start function; return them as their annotations mean them.
 
-    What JSON would write for a value is as good as the value: a dict for a model, a list for a tuple, a text for a path
+    A value's JSON form is as good as the value: a dict for a model, a list for a tuple, a text for a path
     or a date, a whole number for a float. Nothing else is converted: neither ``"3"`` nor ``True`` is an int. Parameters
     without an annotation, or with one that nothing has defined, take anything. Defaults are left to the function.
 

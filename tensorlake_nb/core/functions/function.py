@@ -46,7 +46,7 @@ class Function(Typed[P, R]):
     Attributes
     ----------
     name, description
-        What nodes made of it are called; what it does.
+        The name of its nodes; its description.
     call
         The plain function, or the class of a :class:`TensorlakeCompute`.
     options
@@ -252,7 +252,7 @@ def tensorlake_function(
     Parameters
     ----------
     name, description
-        What its node is called, by default the function's own name; what it does, by default its docstring.
+        The name of its node, by default the function's own; its description, by default the docstring.
     **options
         Those of :class:`~tensorlake_nb.core.functions.options.FunctionOptions`, and ``cpu`` (cores), ``memory`` and
         ``ephemeral_disk`` (gigabytes), ``gpu`` (``"MODEL:COUNT"``) and ``region``, which ask for a worker.

@@ -79,7 +79,7 @@ class FunctionOptions:
     next
         Where outputs go instead of along the graph's edges: functions, or names of nodes.
     inject_ctx
-        Whether the request context is the first argument.
+        True if the request context is the first argument.
     retries
         None takes the graph's.
     timeout
@@ -150,11 +150,11 @@ def read_options(owner: str, given: Mapping[str, Any], *, is_async: bool) -> Fun
     Parameters
     ----------
     owner
-        What the options belong to, for the message of the :class:`OptionError` that a bad value raises.
+        The owner of the options, for the message of the :class:`OptionError` that a bad value raises.
     given
         Values by the names in :data:`DEFAULTS`; what is missing has its default.
     is_async
-        Whether the function is an ``async def``, which is bounded even when it doesn't say.
+        True if the function is an ``async def``, which is bounded even without the option.
     """
     value = {**DEFAULTS, **given}
 

@@ -28,7 +28,7 @@ class Node:
     parents, children
         Edges in order of declaration.
     joined
-        Whether it is called with one value of each parent by name, instead of once per value.
+        True if it is called with one value of each parent by name, instead of once per value.
     ancestor
         Of a join: the node whose outputs name its rows; None when it has one row in a run.
     broadcast

@@ -22,7 +22,7 @@ def find_problems(wiring: Wiring, start: str, edges: Sequence[Edge]) -> tuple[st
     Parameters
     ----------
     wiring
-        What was declared.
+        The graph's declarations.
     start
         Name of the start node.
     edges

@@ -72,7 +72,7 @@ def cycle_parts(colors: Sequence[bytes], links: Sequence[Links], entries: Sequen
     Parameters
     ----------
     colors
-        What is known of each node by itself and by what it leads to outside.
+        The known part of each node: its own, and that of the nodes it leads to outside.
     links
         Where each node leads inside.
     entries

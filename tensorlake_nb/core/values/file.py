@@ -15,7 +15,7 @@ class File(BaseModel):
     data
         The file's content.
     mime_type, metadata
-        What the content is; anything else worth knowing, by name.
+        The type of the content; other facts, by name.
     sha_256
         Digest of the content as its source gave it, in hex; it is not checked here.
     """

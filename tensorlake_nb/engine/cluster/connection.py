@@ -67,7 +67,7 @@ class Connection:
     has_processes
         Its workers are processes of their own, so a hanging call can be ended, and ``memory://`` can't be shared.
     followed
-        What workers that were started here have around them; ``None`` for others, which have their own.
+        The surroundings of workers that were started here; ``None`` for others, which have their own.
     attempts_once
         Dask gives a batch up when its worker dies. A scheduler that takes no plugins may begin it again.
     """

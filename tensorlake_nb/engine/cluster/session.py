@@ -169,7 +169,7 @@ def configure(
     Returns
     -------
     Settings
-        What is in force now, and a context that restores what was.
+        The current settings, and a context that restores the previous ones.
 
     Raises
     ------

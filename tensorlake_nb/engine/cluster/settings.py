@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     workers
         Worker processes of the embedded cluster; ``None``: one per CPU.
     trust_store
-        Whether pickles in the store may be loaded; ``None``: only if the store is the user's own.
+        True if pickles in the store may be loaded; ``None``: only if the store is the user's own.
     checkpoint_interval
         Seconds of finished work that may be at risk on an object store.
     store_patience

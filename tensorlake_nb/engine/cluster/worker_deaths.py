@@ -90,7 +90,7 @@ def ending_of(client: Any, address: str, error: BaseException | None = None) -> 
     Parameters
     ----------
     error
-        What Dask has said of a task on it: names its process and its nanny.
+        Dask's error of a task on it, which names its process and its nanny.
     """
     died = error.last_worker if isinstance(error, KilledWorker) else None
     nanny = getattr(died, "nanny", None)

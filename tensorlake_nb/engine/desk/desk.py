@@ -60,7 +60,7 @@ class Desk:
         Ends the names of batches. A run that is gone on with may not know the last numbers that it gave before its
         kernel died, and must not take what is left of those batches, or is still under way, for its own.
     keeps
-        Whether the store may be written to; without, this is only a look at what a run would find.
+        True if the store may be written to; else this only looks at the outputs that a run would find.
     raised
         Filled with what calls have raised, as pickles.
     sharing

@@ -54,7 +54,7 @@ class OutputFiles:
         Returns
         -------
         words
-            What was left, or the end of it, a text for each file that isn't empty.
+            The text left in each non-empty file, or the end of it.
         """
         words = []
         for number, fd in enumerate(self._fds, start=1):

@@ -53,7 +53,7 @@ class Watch:
         Called on the watchdog's thread when the call continues, a while after it was interrupted; and now and then
         again if it was cancelled.
     alarm
-        Whether to arm the process's alarm clock: only one call at a time may.
+        True to arm the process's alarm clock: only one call at a time may.
     repeated
         Many calls follow each other closely: the watchdog keeps looking in between, until `end`, and the alarm
         stays set, until `rest_alarm`.

@@ -29,13 +29,13 @@ class NodeStanding:
     started_at, ended_at
         First begin and last end of a batch (s since the epoch); ``None`` where nothing was computed.
     queued_seconds
-        What batches waited for a worker, all together.
+        The time that all batches together waited for a worker.
     rate, eta_seconds
         Elements per second lately, and how long the rest takes at that rate; ``None`` until several are finished.
     saved_seconds, saved_by
         Compute that a replay saved, and the run that had paid for it; 0 and empty where that isn't known.
     progress
-        What the call that reported last said.
+        The latest report of a call.
     is_taken
         ``False``: the run is over and it received no input.
     """

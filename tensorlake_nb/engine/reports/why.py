@@ -24,11 +24,11 @@ class Reasons:
     summary
         One sentence.
     changes
-        What changed in the code since the run that it is compared with, each with a diff.
+        The changes in the code since the compared run, each with a diff.
     since
         The id of that run; ``None`` if there is none.
     opaque
-        What of the function can't be seen, and so can't be noticed when it changes.
+        The parts of the function that can't be seen, so that their changes aren't noticed.
     cause
         The first node before this one that is the cause of it, if one is.
     """

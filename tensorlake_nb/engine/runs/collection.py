@@ -61,7 +61,7 @@ class Collected:
     is_dry
         Nothing was removed.
     notes
-        What else there is to know.
+        Remarks.
     """
 
     rows: tuple[Row, ...]
@@ -128,7 +128,7 @@ def collect(
     Returns
     -------
     Collected
-        What went and what stays, as a table.
+        The removed and the remaining outputs, as a table.
 
     Raises
     ------
@@ -149,7 +149,7 @@ class Planned:
     Attributes
     ----------
     shown
-        What would go.
+        The outputs that would be removed.
     """
 
     def __init__(

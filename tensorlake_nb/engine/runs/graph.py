@@ -92,7 +92,7 @@ class Graph(GraphBuilder):
     def start_fresh(self, fresh: frozenset[str], inputs: Mapping[str, Any]) -> Run:
         """Start a run in which some functions, by name, are computed anew whatever the store has of them.
 
-        What they give takes the place of what was kept: later runs replay that. See `Run.again`.
+        Their outputs replace the stored ones: later runs replay the new ones. See `Run.again`.
         """
         return self._begin(fresh, inputs)
 

@@ -23,7 +23,7 @@ def task_failed(failure: FailedElement, cause: BaseException | None = None, lack
     Parameters
     ----------
     cause
-        What the function raised, if it is here.
+        The function's own exception, if it is here.
     lacking
         The function that gave nothing because of it.
     """

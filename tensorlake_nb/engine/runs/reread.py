@@ -26,7 +26,7 @@ class Healing:
     outputs
         Where the node's outputs lie now.
     can_resume, resume
-        Whether the run stands still, so that it can go on; have it compute what is missing, to its end.
+        Return True if the run stands still and can be resumed; have it compute the missing outputs, to its end.
     """
 
     node: str

@@ -41,7 +41,7 @@ class Unpacked:
     named
         Functions and classes of the notebook that it reaches, by their names in ``__main__``.
     patches, gone
-        What the notebook has put on others' classes and modules, as far as it matters here; where there is nothing now.
+        The notebook's patches of others' classes and modules that matter here; and places that hold nothing now.
     """
 
     function: Function

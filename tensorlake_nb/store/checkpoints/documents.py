@@ -26,9 +26,9 @@ class Documents:
     trusted
         Everything in it may be believed: it is the user's own, or said to be.
     keys
-        What is signed with them is believed in any store.
+        Objects signed with them are believed in any store.
     damage
-        What was found damaged through this object, the first thousand times; for the caller to warn about.
+        The damage found through this object, the first thousand cases; for the caller to warn about.
     """
 
     def __init__(self, filesystem: Filesystem, *, trusted: bool, keys: Keys) -> None:

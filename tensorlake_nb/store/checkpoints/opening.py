@@ -95,13 +95,13 @@ def open_store(
         A path (``~`` is understood), ``file://``, ``memory://`` (this process only), ``s3://`` or another URL that
         fsspec knows.
     trusted
-        Whether all pickled values may be read, which runs code that they name. ``None``: yes for ``memory://`` and for
+        True to read all pickled values, which runs code that they name. ``None``: yes for ``memory://`` and for
         a directory of the user's own that no other user may write to; for anything else only if the environment
         says ``TENSORLAKE_NB_TRUST_STORE=1``. Else only those are read that the user has signed.
     options
         Passed on to the fsspec filesystem, for what its own configuration doesn't say.
     keys
-        What to sign with, and whose signatures to believe, if not this process's own: see `signing.own_keys`.
+        The keys to sign with, and to check signatures by, if not this process's own: see `trust.own_keys`.
     make
         Make it if it isn't there. A worker doesn't: what the kernel has made is missing where another disk is.
 

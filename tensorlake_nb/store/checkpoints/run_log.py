@@ -35,7 +35,7 @@ class RunEntry:
     Attributes
     ----------
     header
-        What was given to `RunLog.create`; ``None`` if it is damaged or was never written.
+        The header given to `RunLog.create`; ``None`` if it is damaged or was never written.
     """
 
     run_id: str

@@ -54,7 +54,7 @@ class Store(CommittedRecords):
     trusted
         Pickled values may be read: see `opening.open_store`.
     damage
-        What was found damaged through this object, the first thousand times; for the caller to warn about.
+        The damage found through this object, the first thousand cases; for the caller to warn about.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Store(CommittedRecords):
         spooled
             Without a spool nothing is safe until it is flushed: for one small task that is flushed at once.
         renews
-            What it writes counts instead of what is there now, also where a clock was set back since.
+            Its outputs replace those that are there now, even if a clock was set back since.
         """
         segments_path(fingerprint)
         newest = self._listed(fingerprint)[-1:] if renews else ()
@@ -252,7 +252,7 @@ class Store(CommittedRecords):
         CorruptCheckpointError, CheckpointNotFoundError
             Something is damaged or missing; the segment is marked, so that it won't be found again.
         UnreadableValueError
-            What a value needs to come to life isn't there; it comes with pictures, if any were kept.
+            A value needs a library or class that isn't there; the error has its pictures, if any were kept.
         UntrustedCheckpointError
             A pickle, in a store that isn't trusted.
         """

@@ -110,7 +110,7 @@ class Ledger:
     def forget(self, runs: frozenset[str], names: Names) -> None:
         """Leave out that these runs have claimed these tasks: they are over, and the store is about to be asked.
 
-        What else they have claimed still counts: it was found missing before they were over.
+        Their other claims still count: those tasks were found missing before the runs were over.
         """
         for run_id in runs:
             self.leave_out(run_id, names)

@@ -44,7 +44,7 @@ def pickled(value: Any, resolver: ClassResolver, is_same: Callable[[Any], bool] 
     Parameters
     ----------
     is_same
-        Whether what was read back is the value.
+        A test whether the value read back equals the original.
     """
     try:
         data, classes = _pickle(value, resolver)

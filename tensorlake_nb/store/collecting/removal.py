@@ -73,7 +73,7 @@ class Collection:
     dropped
         Ids of the runs that go.
     notes
-        What a person should know.
+        Remarks for people.
     """
 
     def __init__(

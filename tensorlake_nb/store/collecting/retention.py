@@ -92,12 +92,12 @@ def candidates(runs: Iterable[KnownRun], retention: Retention, now: float) -> li
 
 
 def how_many_fit(kept_bytes: int, sizes: Sequence[int], max_bytes: int | None) -> int:
-    """How many of the candidates stay.
+    """Return the number of candidates that stay.
 
     Parameters
     ----------
     kept_bytes
-        What stays whatever happens to them.
+        The bytes that stay in any case.
     sizes
         Per candidate, newest first, the bytes that go with it once all older ones have gone.
     """

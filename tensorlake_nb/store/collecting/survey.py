@@ -42,7 +42,7 @@ class SurveyedRun:
     last_at
         When it last began or ended (s since the epoch).
     owner
-        Who drove it last.
+        Its last driver.
     parts
         How many parts its log has.
     has_header, has_ended

@@ -44,7 +44,7 @@ class Found:
 class Filesystem(Protocol):
     """Objects below one URL, by relative path. Everything but a missing object raises `StoreUnavailableError`.
 
-    What fails is asked again as long as `patience` says.
+    Failed operations are retried as long as `patience` says.
     """
 
     url: str

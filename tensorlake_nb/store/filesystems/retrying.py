@@ -55,7 +55,7 @@ class Patience:
     on_wait
         Called before each wait with how long it may take (s).
     clock, sleep
-        What time it is (s), and how it passes.
+        The time (s), and the way to let it pass.
     """
 
     def __init__(
@@ -137,13 +137,13 @@ def persistently(
     Parameters
     ----------
     doing, where
-        What an error says: ``"read"``, ``"write"``, and the object's whole path.
+        The words of an error: ``"read"``, ``"write"``, and the object's whole path.
     ask
         One try. It has to be right to make another one after it has failed, even if it was done all the same.
     missing
         Errors that are answers, and let through.
     passing
-        Whether an error may pass by itself.
+        Return True if an error may pass by itself.
 
     Raises
     ------

@@ -141,7 +141,7 @@ def _readable(contents: SpoolContents) -> SpoolContents:
 def save(store: SegmentStore, contents: SpoolContents, *, keep_interrupted: bool = False) -> list[Segment]:
     """Write what a spool holds and no segment of its writer does as a new segment, if that is anything.
 
-    What isn't known to be the user's own goes into one by itself, which isn't signed.
+    Entries not known to be the user's own go into a segment by themselves, which isn't signed.
     """
     committed: set[bytes] = set()
     if contents.entries:

@@ -20,7 +20,7 @@ class SegmentStore(Protocol):
     Attributes
     ----------
     trusted
-        Whether all that it holds is the user's own, signed or not.
+        True if all that it holds is the user's own, signed or not.
     keys, signing_keys
         Those that spools are checked with; those that what is written is signed with, if any.
     least_placed_bytes, largest_remembered_bytes
