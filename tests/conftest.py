@@ -11,15 +11,38 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+_ROOT = Path(__file__).parents[1]
+
 # a deadline per example measures the machine; the examples that failed are kept in .hypothesis and tried first
 settings.register_profile("tensorlake", deadline=None, print_blob=True)
 settings.load_profile("tensorlake")
+
+
+def pytest_sessionstart() -> None:
+    gc.disable()  # all that collecting imports stays
+
+
+#: The marks of all tests in a folder.
+_MARKS = {
+    "browser": ("browser", "slow"),
+    "fault": ("fault", "slow"),
+    **dict.fromkeys(("frontend", "integration", "notebooks", "property", "typing"), ("slow",)),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        top, *below = item.path.relative_to(_ROOT).parts
+        uses_s3 = "s3" in getattr(item, "fixturenames", ())
+        for mark in _MARKS.get(below[0] if top == "tests" else top, ("slow",) if uses_s3 else ()):
+            item.add_marker(mark)
 
 
 def pytest_collection_finish() -> None:
     """What all test modules have imported stays to the end: no garbage collection looks through it again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -59,12 +59,12 @@ def test_a_run_on_a_troubled_object_store(faulty: FaultyS3, tmp_path: Path, seed
     graph = Graph("troubled", numbers).add_edge(numbers, squared).add_edge(squared, total)
     faulty._draw.seed(seed)
     faulty.throttled, faulty.dropped, faulty.dropped_after, faulty.delay_s = 0.05, 0.03, 0.03, 0.02
-    assert graph.run(n=300).result() == sum(x * x for x in range(300))
-    assert graph.run(n=300).result() == sum(x * x for x in range(300))
+    assert graph.run(n=100).result() == sum(x * x for x in range(100))
+    assert graph.run(n=100).result() == sum(x * x for x in range(100))
 
     spoiled = faulty.counts["throttled"] + faulty.counts["dropped"] + faulty.counts["dropped_after"]
     assert spoiled > 0, "there was trouble"
-    assert sorted(map(int, notes.all())) == list(range(300)), "nothing was called twice"
+    assert sorted(map(int, notes.all())) == list(range(100)), "nothing was called twice"
 
 
 def test_an_object_whose_creation_was_answered_by_an_error_is_ours_all_the_same(faulty: FaultyS3) -> None:

@@ -20,7 +20,7 @@ from tests.support.stores import FINGERPRINT, add, committed, local_store, segme
 
 KEEP: dict[str, Any] = {"keep_runs": 1, "grace": 0}
 #: Which removals end a collection in a test; by hand, all of them (1).
-EVERY = 3
+EVERY = 9
 
 
 @pytest.fixture(scope="module")

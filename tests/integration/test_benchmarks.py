@@ -28,7 +28,7 @@ class Runs:
         commands: dict[str, list[str | Path]] = {
             "table": ["-m", "tests.benchmarks", "--toy", "--json", folder / "table.json"],
             "planner": [
-                *("-m", "tests.benchmarks.planner", "--workers", "50", "--elements", "20000"),
+                *("-m", "tests.benchmarks.planner", "--workers", "50", "--elements", "5000"),
                 *("--json", folder / "planner.json"),
             ],
             "store": ["-m", "tests.benchmarks.store", folder / "store"],
@@ -82,7 +82,7 @@ def test_the_planner_goes_through_a_cluster_on_paper(runs: Runs) -> None:
     runs.printed("planner")
     written = json.loads((runs.folder / "planner.json").read_text())
 
-    assert [figures["elements"] for figures in written] == [20_000] * 3
+    assert [figures["elements"] for figures in written] == [5_000] * 3
     assert all(figures["batches"] > 1 and figures["kernel_share"] > 0 for figures in written)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tensorlake_nb import Graph, Run, tensorlake_function
+from tensorlake_nb.engine.driving import launch
 from tensorlake_nb.engine.driving.forecast import Forecast, NodeForecast
 from tests.support.notes import Notes
 
@@ -38,6 +39,14 @@ def pipeline(notes: Notes, factor: int = 2, tree: bool = False) -> Graph:
 def forecast(graph: Graph, **inputs: Any) -> dict[str, tuple[int, int, bool]]:
     nodes = graph.plan(**inputs).nodes
     return {name: (node.replayed, node.to_compute, node.is_open) for name, node in nodes.items()}
+
+
+def test_a_plan_packs_and_stores_no_code(notes: Notes, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[str] = []
+    monkeypatch.setattr(launch, "pack", lambda found, function: packed.append(function.name))
+
+    assert pipeline(notes).plan(items=[1, 2, 3]).nodes["spread"].to_compute == 1
+    assert packed == []
 
 
 @pytest.mark.parametrize("tree", [False, True])

@@ -39,7 +39,7 @@ from tests.support.shuffled import Weather
 Specs = list[NodeSpec]
 _stores = count()
 
-LAWS = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+LAWS = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @st.composite
@@ -175,7 +175,7 @@ def test_neither_order_nor_lost_workers_change_a_result(
     check(bench, state, wanted)
 
 
-@settings(LAWS, max_examples=25)
+@settings(LAWS, max_examples=15)
 @given(graphs(), inputs, st.data())
 def test_what_is_not_cacheable_is_called_for_each_element_and_once_in_its_run_however_that_is_cut(
     tmp_path: Path, specs: Specs, value: list[int], data: st.DataObject

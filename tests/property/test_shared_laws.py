@@ -72,7 +72,7 @@ class SharingBench(Bench):
             return Weather(RunState.fresh(blueprint.plan), desk, weather, slots=weather.randint(1, 4)).drive()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(graphs(), inputs, st.lists(st.tuples(seeds, inputs), min_size=1, max_size=2), seeds, sizes)
 @example(FOLDS_ALIKE, [], [(0, [0]), (1, [0])], 3, None)
 def test_runs_that_share_a_store_are_right_and_pay_once(

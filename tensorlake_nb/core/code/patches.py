@@ -195,23 +195,22 @@ class _Package:
         """Return True if the same modules hold the same names, and these and their classes have the same values."""
         if self._modules is not modules and not _same(self._modules, modules):
             return False
-        if not all(_namespace(stand_in) is view for stand_in, view in self._stand_ins):
-            return False
+        for stand_in, view in self._stand_ins:
+            if _namespace(stand_in) is not view:
+                return False
         values = itertools.chain.from_iterable(map(_VALUES, self._views))
         try:
             if not all(map(operator.is_, itertools.chain(values, (_END,)), self._values)):
                 return False
         except RuntimeError:  # another thread binds names just now
             return False
-        return all(vars(owner).get(name) is value for owner, _, _, name, value in self._found)
+        return not self._found or all(vars(owner).get(name) is value for owner, _, _, name, value in self._found)
 
-    def patches(self) -> list[Patch]:
-        """Return the patches of the project that it holds now."""
-        held = [each for each in self._open if self._holds_projects(each[-1])] if self._open else []
-        return [
-            Patch(module, qualname, name, value, _is_new(owner, name, self._spaces))
-            for owner, module, qualname, name, value in (*self._found, *held)
-        ]
+    def patches(self) -> Iterator[Patch]:
+        """Yield the patches of the project that it holds now."""
+        held = (each for each in self._open if self._holds_projects(each[-1]))
+        for owner, module, qualname, name, value in itertools.chain(self._found, held):
+            yield Patch(module, qualname, name, value, _is_new(owner, name, self._spaces))
 
     def _taken(self, namespace: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         """Yield the non-plain values of a namespace, and note all its values."""
@@ -241,12 +240,10 @@ class _Package:
 
     def _holds_projects(self, value: Any) -> bool:
         """Return True if an attribute of the object is code of the project, as with pandas accessors."""
-        held = [
-            each
-            for each in list(object.__getattribute__(value, "__dict__").values())
-            if type(each) in (types.FunctionType, type)
-        ]
-        return any(map(self._is_projects, held))
+        for each in list(object.__getattribute__(value, "__dict__").values()):
+            if type(each) in (types.FunctionType, type) and self._is_projects(each):
+                return True
+        return False
 
 
 def _is_new(owner: Any, name: str, spaces: Collection[int]) -> bool:

@@ -45,6 +45,8 @@ from tensorlake_nb.store.owner import Owner, this_process
 
 #: Where the inputs of runs are kept, beside the outputs of functions.
 INPUTS_FINGERPRINT = Fingerprint(blake3(b"inputs/1").hexdigest())
+#: The code of a function in a forecast, which computes nothing.
+_NOT_STORED = ("", Digest(b""))
 #: Functions of which it was said that later runs can't replay them, and why.
 _warned: set[tuple[str, str]] = set()
 
@@ -66,7 +68,7 @@ def draw_up(
 ) -> tuple[Blueprint, ClassResolver]:
     """Everything that a run needs, stored where workers and later kernels find it.
 
-    With ``is_forecast`` nothing is stored, so nothing can be computed either.
+    With ``is_forecast`` nothing is packed or stored, so nothing can be computed either.
 
     Raises
     ------
@@ -80,11 +82,12 @@ def draw_up(
     plan = plan_graph(graph)
     prints = fingerprints(graph, inputs)
     resolver = resolver_of(prints)
-    calls = _calls(graph, plan, prints, run_id, store, hidden, is_forecast=is_forecast)
     given = dict(inputs)
     named = inputs_digest(given)
+    codes = dict.fromkeys(graph.nodes, _NOT_STORED)
     inputs_span = Span("", 0, 1)
     if not is_forecast:
+        codes = {name: _store_code(graph, prints, name, run_id, store, hidden) for name in graph.nodes}
         inputs_span = _store_inputs(store, run_id, given, named, resolver, hidden)
     parts = {
         name: KeptPrint(each.fingerprint, dict(each.parts), dict(each.sources), tuple(each.opaque), tuple(each.unkeyed))
@@ -96,7 +99,7 @@ def draw_up(
         graph=graph.name,
         definition=definition,
         plan=plan,
-        calls=calls,
+        calls=_calls(graph, plan, prints, run_id, codes),
         placements={name: graph.nodes[node.of].function.options.placement for name, node in plan.nodes.items()},
         prints=parts,
         inputs=inputs_span,
@@ -117,15 +120,30 @@ def _warn_once(parts: Mapping[str, KeptPrint]) -> None:
             warnings.warn(f"function {name!r}: {part.note}", UserWarning, stacklevel=5)
 
 
+def _store_code(
+    graph: FrozenGraph,
+    prints: Mapping[str, FunctionPrint],
+    name: str,
+    run_id: RunId,
+    store: Store,
+    hidden: Mapping[str, str],
+) -> tuple[str, Digest]:
+    """Pack a node's function and store it; return where it stands, and its digest."""
+    code = pack(prints[name], graph.nodes[name].function)
+    refuse_secrets(hidden, code, f"what function {name!r} reaches")
+    digest = Digest(blake3(code).digest())
+    # Functions that are made alike have one fingerprint, but each travels under its own name.
+    path = f"runs/{run_id}/code/{digest.hex()}"
+    store.put_bytes(path, code)
+    return path, digest
+
+
 def _calls(
     graph: FrozenGraph,
     plan: Plan,
     prints: Mapping[str, FunctionPrint],
     run_id: RunId,
-    store: Store,
-    hidden: Mapping[str, str],
-    *,
-    is_forecast: bool,
+    codes: Mapping[str, tuple[str, Digest]],
 ) -> dict[str, Call]:
     calls: dict[str, Call] = {}
     for name, node in graph.nodes.items():
@@ -133,20 +151,14 @@ def _calls(
         own = Fingerprint(prints[name].fingerprint)
         if not options.cacheable or prints[name].unkeyed:
             own = confined(own, run_id, name)
-        code = pack(prints[name], node.function)
-        refuse_secrets(hidden, code, f"what function {name!r} reaches")
-        code_digest = Digest(blake3(code).digest())
-        # Functions that are made alike have one fingerprint, but each travels under its own name.
-        path = f"runs/{run_id}/code/{code_digest.hex()}"
-        if not is_forecast:
-            store.put_bytes(path, code)
+        code_path, code_digest = codes[name]
         for part in plan.parts_of(name):
             under = own if options.combine is None else level(own, part.removeprefix(name))
             calls[part] = Call(
                 node=part,
                 kind=node.kind,
                 fingerprint=under,
-                code_path=path,
+                code_path=code_path,
                 code_digest=code_digest,
                 routes=_routes(node.function, graph, name),
                 by_place=not options.cacheable,
