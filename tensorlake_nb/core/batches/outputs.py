@@ -57,7 +57,11 @@ class Routes:
     @property
     def is_everywhere(self) -> bool:
         """True if all outputs travel everywhere."""
-        return bool(np.array([row is None for row in self.table], dtype=np.bool_)[self.codes].all())
+        return not len(self.codes) or (None in self.table and self.used() == {None})
+
+    def used(self) -> set[Targets | None]:
+        """Return the sets of targets that some output has."""
+        return {self.table[code] for code in set(self.codes.tolist())}
 
     def each(self) -> tuple[Targets | None, ...]:
         """Return the targets of each output; outputs that travel alike share one tuple."""
@@ -94,12 +98,12 @@ class OutputColumns:
     routes: Routes | None = None
 
     def __post_init__(self) -> None:
-        n_out = self.n_out
-        if self.counts is not None and (self.counts == BARE).all():
-            n_counted = len(self.counts)
-            object.__setattr__(self, "counts", None)
-        else:
-            n_counted = int(self.sizes.sum()) if self.counts is not None else n_out
+        n_out = n_counted = self.n_out
+        if self.counts is not None:
+            n_bare = int(np.count_nonzero(self.counts == BARE))
+            n_counted = int(np.add.reduce(self.counts)) + 2 * n_bare
+            if n_bare == len(self.counts):
+                object.__setattr__(self, "counts", None)
         n_digests = len(self.held) / DIGEST_SIZE if isinstance(self.held, bytes) else n_out
         n_routed = n_out if self.routes is None else len(self.routes)
         if self.routes is not None and self.routes.is_everywhere:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tensorlake_nb.core.batches.batch import Call
-from tensorlake_nb.core.batches.outputs import OutputColumns, concat
+from tensorlake_nb.core.batches.outputs import OutputColumns, Targets, concat
 from tensorlake_nb.core.batches.positions import Address, Slice
 from tensorlake_nb.core.graphs.plan import Plan
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, RunId, group_digests, task_keys
@@ -157,10 +157,15 @@ class Prober:
             positions[start : start + _AT_ONCE] = index.find(keys)
         if call.routes is not None or call.inject_ctx:
             passes_by = self._passes_by(name, slices)
-            for i in np.flatnonzero(positions >= 0).tolist():
-                outcome = index.outcome(int(positions[i]))
-                if not is_usable(outcome, call, passes_by) or not holds_for(outcome.effects, self._identity):
-                    positions[i] = -1
+            found = np.flatnonzero(positions >= 0)
+            for start, stop, block in index.blocks(positions[found]):
+                if block is not None and is_usable(block, None, call, passes_by):
+                    continue
+                for i in found[start:stop].tolist():
+                    outcome = index.outcome(int(positions[i]))
+                    usable = is_usable(outcome.outputs, outcome.passes, call, passes_by)
+                    if not usable or not holds_for(outcome.effects, self._identity):
+                        positions[i] = -1
         return index, positions
 
     def _ask_twins(
@@ -215,7 +220,7 @@ def stream_given(call: Call, given: Digest) -> Digest:
     return group_digests("routes/1", [given, digest(tuple(sorted(call.routes)))])
 
 
-def is_usable(outcome: TaskOutcome, call: Call, passes_by: bool) -> bool:
+def is_usable(outputs: OutputColumns, passes: Targets | None, call: Call, passes_by: bool) -> bool:
     """Return True if a checkpoint can settle an element in this graph, whose routes may differ from its own graph's.
 
     It can't if it chose what is no route here, or if a router's input travels on in another way here: by reference
@@ -223,10 +228,10 @@ def is_usable(outcome: TaskOutcome, call: Call, passes_by: bool) -> bool:
     """
     if call.routes is None:
         return True
-    if call.kind == "router" and (outcome.passes is not None) != passes_by:
+    if call.kind == "router" and (passes is not None) != passes_by:
         return False
-    chosen = {outcome.passes, *outcome.outputs.all_routes.each()}
-    return all(each is None or set(each) <= set(call.routes) for each in chosen)
+    chosen = {passes} if outputs.routes is None else outputs.routes.used()
+    return all(targets is None or set(targets) <= set(call.routes) for targets in chosen)
 
 
 def given_by(streams: Streams, name: str, where: Slice, outcomes: Sequence[TaskOutcome]) -> OutputColumns:

@@ -40,7 +40,7 @@ class Settling:
         self.failures: dict[int, Failure] = {}
         self._effects: dict[int, list[bytes]] = {}
         for offset, outcome in work.look_up(work.keys):
-            if is_usable(outcome, work.call, work.passes_by):
+            if is_usable(outcome.outputs, outcome.passes, work.call, work.passes_by):
                 self.found[offset] = outcome
                 self.note(offset, outcome.effects)
                 work.do_again(outcome)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tensorlake_nb.core.batches import spans as sp
 from tensorlake_nb.core.batches.batch import BARE, Span
-from tensorlake_nb.core.batches.outputs import OutputColumns, Routes, Targets
+from tensorlake_nb.core.batches.outputs import NO_OUTPUTS, OutputColumns, Routes, Targets
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.errors import CorruptCheckpointError, InternalError
 from tensorlake_nb.store.codecs.codec import PICKLE
@@ -88,6 +88,8 @@ class Segment:
         if task in self.refers:
             counts, routes = self.counts[task : task + 1], self._routes.elsewhere.get(task)
             outputs = OutputColumns(counts, self.refers[task], _elsewhere, routes)
+        elif self.counts[task] == 0:
+            outputs = NO_OUTPUTS
         else:
             outputs = self._outputs(task, task + 1)
         key = TaskKey(self._keys[32 * task : 32 * task + 32])
@@ -138,7 +140,8 @@ class Segment:
         start, end = int(self.starts[first]), int(self.starts[stop])
         spans = (Span(self.name, start, end),) if end > start else ()
         routes = None if self._routes.own is None else self._routes.own.at(slice(start, end))
-        return OutputColumns(self.counts[first:stop], spans, self.digests[32 * start : 32 * end], routes)
+        counts = None if stop - first == 1 == end - start and self.counts[first] == BARE else self.counts[first:stop]
+        return OutputColumns(counts, spans, self.digests[32 * start : 32 * end], routes)
 
     def is_readable(self, start: int, stop: int) -> bool:
         """Whether none of those outputs is a pickle that nobody vouches for."""
@@ -275,10 +278,10 @@ class _Routes:
 
 def _routes(stored: Any, counts: NDArray[np.int32], starts: NDArray[np.int64], refers: _Refers) -> _Routes:
     """Read what `Entry.told_routes` gave for each task: each different one once, and which of these is whose."""
-    rows: dict[Targets | None, int] = {None: 0}  # what no task speaks of travels everywhere
+    rows: dict[Targets | None, int] = {}
     told = [[tuple(map(str, targets)) for targets in each] for each in stored[0]]
     coded = [np.array([rows.setdefault(targets, len(rows)) for targets in each], dtype=np.int32) for each in told]
-    table, codes = tuple(rows), np.zeros(int(starts[-1]), dtype=np.int32)
+    codes = np.full(int(starts[-1]), -1, dtype=np.int32)
     elsewhere: dict[int, Routes] = {}
     passes: dict[int, Targets] = {}
     for task, number in stored[1].items():
@@ -288,10 +291,12 @@ def _routes(stored: Any, counts: NDArray[np.int32], starts: NDArray[np.int64], r
         elif len(coded[number]) != (sp.total(refers[task]) if task in refers else stop - start):
             raise ValueError(f"task {task} says where {len(coded[number])} outputs travel, and has others")
         elif task in refers:
-            elsewhere[task] = Routes(table, coded[number])
+            elsewhere[task] = Routes(tuple(rows), coded[number])
         else:
             codes[start:stop] = coded[number]
-    return _Routes(Routes(table, codes), elsewhere, passes)
+    if (codes < 0).any():  # of these no task says anything
+        codes[codes < 0] = rows.setdefault(None, len(rows))
+    return _Routes(Routes(tuple(rows), codes), elsewhere, passes)
 
 
 def _elsewhere() -> bytes:
