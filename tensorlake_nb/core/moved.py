@@ -1,4 +1,4 @@
-"""Where what stored pickles and class names name stands now, for stores that earlier versions wrote."""
+"""Find objects by the names in stored pickles and class names that earlier versions wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where code comes from: Python itself, an installed distribution, or the project of whoever wrote the notebook.
+"""Find the origin of code: Python itself, an installed distribution, or the notebook author's project.
 
 Only the project's own code counts by content. Installed packages count by version, Python not at all.
 """
@@ -21,7 +21,7 @@ OWN = __name__.partition(".")[0]
 
 
 class Origin(enum.Enum):
-    """Who a piece of code belongs to."""
+    """The origin of a piece of code."""
 
     PROJECT = "project"
     INSTALLED = "installed"

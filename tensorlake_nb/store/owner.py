@@ -1,4 +1,4 @@
-"""Which process drives a run, and whether it is still there."""
+"""Identify the process that drives a run, and check that it still exists."""
 
 from __future__ import annotations
 

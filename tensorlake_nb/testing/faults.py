@@ -1,4 +1,4 @@
-"""Which faults a store has, how often, and when: rates, and the dice that decide with a seed."""
+"""The faults of a store: their rates, and the seeded dice that decide their times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BURST = 2
 
 @dataclass(frozen=True)
 class Faults:
-    """How a faulty store behaves. Rates are shares of its operations, between 0 and 1, and at most 1 together.
+    """The behaviour of a faulty store. Rates are shares of its operations, between 0 and 1, and at most 1 together.
 
     Attributes
     ----------

@@ -22,7 +22,7 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a module would come from; ``folder`` is that of a package without a file, a folder of modules."""
+    """The source of a module; ``folder`` is that of a package without a file, a folder of modules."""
 
     origin: Origin
     filename: str | None

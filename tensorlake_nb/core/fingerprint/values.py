@@ -134,7 +134,7 @@ class ReachEncoder(Encoder):
             self._reach.note(f"{root} ({type_name(value)}) is known by its type only")
 
     def pickled(self, value: Any, encode_once: Callable[[], bytes]) -> bytes:
-        """As for any value, with the note where the fingerprint shows it."""
+        """Encode as any value, with the note where the fingerprint shows it."""
         part = super().pickled(value, encode_once)
         self._reach.note(f"{_words(self._label)}: {type_name(value)} is known by its pickled state")
         return part
@@ -181,7 +181,7 @@ def _is_left_to_import(reach: Reach, value: Any, module: str) -> bool:
 
 
 def stripped(value: Any) -> Any:
-    """Of pydantic's own wrappers and of types with a name, what they were made of.
+    """Return the objects that pydantic's own wrappers, or types with a name, were made of.
 
     The former also hold the whole namespace that they stand in, and of the latter pickle says no more than the name.
     """

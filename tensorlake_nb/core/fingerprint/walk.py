@@ -87,7 +87,7 @@ class Reach(Labels):
         self.imports = LateImports(self)
 
     def versions(self) -> dict[type, str]:
-        """Of each of the project's classes, what it does as a whole."""
+        """Return the version of each of the project's classes, as a whole."""
         labels = {cls: self._labels.get(id(cls)) for cls in self._kept if isinstance(cls, type)}
         return {cls: self.version(label) for cls, label in labels.items() if label is not None}
 

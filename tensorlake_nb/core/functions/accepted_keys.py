@@ -1,4 +1,4 @@
-"""Which keys a record takes from a dict: one that would drop all of them was not meant for it."""
+"""Find the keys that a record takes from a dict: a dict was not meant for a record that drops all of them."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _conformed(adapter: TypeAdapter[Any], value: Any) -> Any:
 
 
 class _Instances:
-    """In an annotation of pydantic's: instances of a class are let through as they are, be it an earlier form of it.
+    """Annotate for pydantic: accept instances of a class unchanged, even those of an earlier form of it.
 
     Validators of a model may change what they are given, and would do so for the second time.
     """

@@ -152,7 +152,7 @@ class Function(Typed[P, R]):
 
     @property
     def first_value(self) -> int:
-        """How many leading parameters are filled by the engine: the context, the accumulator."""
+        """The number of leading parameters that the engine fills: the context, the accumulator."""
         return int(self.options.inject_ctx) + int(self.is_reducer)
 
 

@@ -68,7 +68,7 @@ _SECRET = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FunctionOptions:
-    """How a function is called, tried again, placed and kept.
+    """The options of a function: how it is called, retried, placed and kept.
 
     Attributes
     ----------

@@ -29,7 +29,7 @@ def amount(owner: str, option: str, value: object, *, zero: bool = False, unit: 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often a failed call is tried again, and after what delays.
+    """The number and delays of further attempts after a failed call.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Retries:
 
     @property
     def max_attempts(self) -> int:
-        """How often a call runs at most, the first attempt included."""
+        """The largest number of attempts, the first included."""
         return self.max_retries + 1
 
     def delay_before(self, attempt: int, draw: float) -> float:

@@ -1,4 +1,4 @@
-"""Where outputs go on to: the targets that a router answers with, and that a `RouteTo` sends a value to."""
+"""Targets of outputs: those that a router answers with, and those that a `RouteTo` sends a value to."""
 
 from __future__ import annotations
 

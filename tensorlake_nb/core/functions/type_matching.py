@@ -1,4 +1,4 @@
-"""Which values an annotation means: containers taken whole, and whether one annotation satisfies another."""
+"""Match values and annotations: containers taken whole, and one annotation satisfying another."""
 
 from __future__ import annotations
 

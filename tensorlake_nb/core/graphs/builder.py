@@ -149,7 +149,7 @@ class GraphBuilder:
         return self
 
     def rebind(self, function: FunctionLike) -> bool:
-        """Put a redefined function in the place of the earlier one.
+        """Replace a function by its redefinition.
 
         Returns whether the graph holds the function now: True also when it already did, False when it has no function
         of that name, another one, or a later definition.

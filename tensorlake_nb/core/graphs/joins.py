@@ -1,4 +1,4 @@
-"""Which elements belong together: the ancestor that the sides of a join share.
+"""Find the elements that belong together in a join: by the ancestor that its sides share.
 
 An output *descends* from the outputs it was computed from. Along a plain edge a call gets one output of the parent, so
 what it gives descends from one output of the parent, and of all that this one descends from. Following that upwards,
@@ -33,7 +33,7 @@ from tensorlake_nb.core.graphs.wiring import Edge
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """How the sides of a join meet.
+    """The meeting of a join's sides.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Where a router, or a function with ``next=``, may go on to: read from its declarations."""
+"""Read the routes of a router, or of a function with ``next=``, from its declarations."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _newest(target: Any, function: Function, namespace: Mapping[str, Any] | None
 
 
 def identity(function: Function) -> tuple[str, str, str]:
-    """Where a function was defined and what it is called: the same for a redefinition in a cell that ran again."""
+    """Return a function's place and name: the same for a redefinition in a cell that ran again."""
     return (function.name, getattr(function, "__module__", ""), getattr(function, "__qualname__", function.name))
 
 

@@ -17,7 +17,7 @@ from tensorlake_nb.core.values.tensor_rules import tied_parameters
 
 
 class _Caches(NamedTuple):
-    """Where instances of a class have their caches."""
+    """The places of the caches in a class's instances."""
 
     #: Attributes that say nothing.
     dropped: frozenset[str] = frozenset()

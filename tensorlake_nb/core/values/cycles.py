@@ -25,7 +25,7 @@ _ENOUGH = 20_000_000
 
 @dataclass(slots=True)
 class Links:
-    """Where a node leads inside its component: in order, and as sets."""
+    """The nodes that a node leads to inside its component: in order, and as sets."""
 
     ordered: list[int] = field(default_factory=list)
     sets: list[list[int]] = field(default_factory=list)
@@ -110,7 +110,7 @@ def _refined(colors: Sequence[bytes], links: Sequence[Links]) -> list[bytes]:
 
 
 def _smallest(colors: Sequence[bytes]) -> tuple[int, bytes]:
-    """How many nodes have the rarest color, and which that is."""
+    """Return the number of nodes with the rarest color, and that color."""
     sizes: dict[bytes, int] = {}
     for color in colors:
         sizes[color] = sizes.get(color, 0) + 1

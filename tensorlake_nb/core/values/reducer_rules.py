@@ -1,4 +1,4 @@
-"""How values are taken apart that pickle alone can't: as cloudpickle sends them, or by what can be read of them.
+"""Take apart values that pickle alone can't: as cloudpickle sends them, or by their readable state.
 
 A reducer gives a constructor, which stands for the form, and its arguments. Those in ``SENT`` travel, and what is sent
 is what counts. Those in ``READ`` don't: a worker has them by importing the module where they stand. cloudpickle is pure
@@ -33,7 +33,7 @@ _VIEWS: tuple[type, ...] = tuple(cls for cls in _CLOUDPICKLE if cls.__name__.sta
 
 
 def _as_sent(cls: type) -> Reducer:
-    """By cloudpickle's arguments, without the name of its own function, which no key should hang on."""
+    """Encode cloudpickle's arguments, without the name of its own function, on which no key should depend."""
     return lambda value: (cls, _CLOUDPICKLE[cls](value)[1])
 
 

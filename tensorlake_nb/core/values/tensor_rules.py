@@ -30,7 +30,7 @@ def tensor_rule(cls: type) -> Rule | None:
 
 
 def tied_parameters(module: Any) -> dict[str, Any]:
-    """Which parameters of a model of torch are one and the same: training changes them together.
+    """Find parameters of a torch model that are the same object: training changes them together.
 
     Given as an attribute beside the model's own; none where each is another, or where the model isn't whole yet.
     """

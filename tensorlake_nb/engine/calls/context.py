@@ -109,7 +109,7 @@ _TOLD = "reads ctx."
 
 
 def note_of_told(told: Identity) -> str:
-    """Where what a call gave holds that was told something of its run, in a sentence."""
+    """Return a sentence that says where the outputs of a call hold that was told of its run."""
     if "request_id" in told:
         return f"{_TOLD}request_id: what it gives is kept for this run only"
     asked = " and ".join(sorted(told))

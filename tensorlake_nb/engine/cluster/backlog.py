@@ -65,7 +65,7 @@ class Backlogs(SchedulerPlugin):
             self._told[msg["run"]] = (msg["seconds"], msg["elements"], time.monotonic() + EXPIRES_S)
 
     def adaptive_target(self, target_duration: Any = None) -> int:
-        """How many workers there should be: what Dask finds, or more."""
+        """Return the number of workers to aim at: Dask's own, or more."""
         wanted = int(self._asked(target_duration))
         now = time.monotonic()
         self._told = {run: told for run, told in self._told.items() if told[2] > now}

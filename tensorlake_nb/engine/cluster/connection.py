@@ -105,13 +105,13 @@ class Connection:
         return None if self.client.status == "running" else "its client was closed"
 
     def slots(self) -> int:
-        """How many batches can be computed at once; a worker that is just being replaced counts."""
+        """Return the number of batches that can be computed at once; a worker being replaced counts."""
         if self._cluster is not None:
             return len(self._cluster.worker_spec)
         return sum(self._client.nthreads().values()) if self.client.status == "running" else 0
 
     def threads(self) -> Mapping[str, int]:
-        """How many threads each worker has, by its address."""
+        """Return the number of threads of each worker, by its address."""
         found: Mapping[str, int] = self._client.nthreads()
         return found
 
@@ -121,7 +121,7 @@ class Connection:
         return found
 
     def placed(self) -> Mapping[Any, str]:
-        """Which worker of an embedded cluster each Dask task was handed to; of another cluster nothing is told."""
+        """Return the worker of an embedded cluster that each Dask task was handed to; empty for other clusters."""
         if self._cluster is None or self._cluster.scheduler is None:
             return {}
         workers = list(self._cluster.scheduler.workers.items())  # of another thread, as all that it holds

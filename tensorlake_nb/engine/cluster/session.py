@@ -213,7 +213,7 @@ def _put_in_force(session: Session | None, given: dict[str, Any]) -> None:
 
 
 def _restore(session: Session | None, given: dict[str, Any]) -> None:
-    """Put back in force what was so before `configure`."""
+    """Restore the settings in force before `configure`."""
     with _lock:
         if session is not None and _session is not None:
             session.take_over(_session)

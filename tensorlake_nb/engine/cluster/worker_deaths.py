@@ -1,4 +1,4 @@
-"""How workers of a cluster of one's own end: what they were at isn't begun again by Dask, and what ended them.
+"""Handle worker deaths on a user's own cluster: keep Dask from repeating their batches, and find the causes.
 
 A scheduler of Dask's begins a task again, up to ``distributed.scheduler.allowed-failures`` times, when its worker dies:
 a call that ends its process would be made four times. Whether a call is made again is for its run to decide.

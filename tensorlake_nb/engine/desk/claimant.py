@@ -60,7 +60,7 @@ class Claimant:
         self._cold: dict[str, bool] = {}
 
     def call(self, name: str) -> Call:
-        """How a node is called: cold, if there is nothing to look up when it is first asked for."""
+        """Return how a node is called: cold, if there is nothing to look up when it is first asked for."""
         call = self._calls[name]
         if name not in self._cold:
             self._cold[name] = not self._store.holds(call.fingerprint)

@@ -1,4 +1,4 @@
-"""Which elements of a node's input have been seen before in this run, in sixteen bytes an element."""
+"""Find elements of a node's input that have been seen before in this run, in sixteen bytes an element."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Siblings:
         return name in self._alike
 
     def met(self, name: str, names: Names) -> Met | None:
-        """Which tasks a node has to wait for, or to look up once more."""
+        """Return the tasks that a node has to wait for, or to look up once more."""
         mask, is_under_way = np.zeros(len(names), dtype=np.bool_), False
         for number, theirs in self._theirs.get(name, {}).items():
             common = np.isin(names, theirs)

@@ -204,7 +204,7 @@ def take_descriptors(paths: Sequence[str]) -> None:
 
 
 def _become_fork() -> None:
-    """In a process that a call has forked, let what Python writes be taken by way of the descriptors, too."""
+    """Send Python's output through the descriptors too, in a process that a call has forked."""
     global _descriptors, _is_fork
     _descriptors, _is_fork = None, True
 

@@ -9,5 +9,5 @@ SLICE_S = 0.2
 
 
 def slice_before(until: float) -> float:
-    """How long to wait at once (s) for what may take until then, on the monotonic clock."""
+    """Return the next slice (s) of a wait until then, on the monotonic clock."""
     return min(max(until - time.monotonic(), 0.0), SLICE_S)

@@ -1,4 +1,4 @@
-"""How a run stands, in numbers: what panels and progress bars show."""
+"""Count a run's elements by state, for panels and progress bars."""
 
 from __future__ import annotations
 

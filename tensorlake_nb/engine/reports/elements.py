@@ -185,7 +185,7 @@ def _folded(node: NodeState, over: bool) -> Iterator[_Range]:
 
 
 def _places(state: RunState, node: NodeState) -> dict[Address, int]:
-    """How many elements come before those of each source, as far as the parents' streams are known."""
+    """Return the number of elements before those of each source, where the parents' streams are known."""
     places: dict[Address, int] = {}
     before = 0
     if node.plan.gather is not None:

@@ -1,4 +1,4 @@
-"""How every node of a run stands, in a size that doesn't depend on its elements: what panels show."""
+"""The state of every node of a run for panels, in a size independent of its elements."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class NodeStanding:
 def standings(
     state: RunState, now: float, notes: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 ) -> dict[str, NodeStanding]:
-    """How every node of the graph stands at a time (s since the epoch); ``notes`` are what is known of some before."""
+    """Return the state of every node of the graph at a time (s since the epoch); ``notes`` are earlier notes."""
     counted = snapshot(state)
     return {
         name: _standing(state, state.nodes[name], counts, now, notes.get(name, ())) for name, counts in counted.items()

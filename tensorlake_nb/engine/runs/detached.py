@@ -52,7 +52,7 @@ def is_owner(owner: Mapping[str, object]) -> bool:
 
 
 def in_words(owner: Mapping[str, object]) -> str:
-    """Who drives a run, and what can be done about it."""
+    """Say who drives a run, and what can be done about it."""
     if not is_owner(owner):
         return f"by process {owner.get('pid')} of {owner.get('host')}"
     address = _address(owner)

@@ -46,7 +46,7 @@ class Outputs(Sequence[T_co]):
 
     @property
     def spans(self) -> tuple[Span, ...]:
-        """Where the outputs lie in the store."""
+        """The places of the outputs in the store."""
         return self._spans
 
     def __len__(self) -> int:

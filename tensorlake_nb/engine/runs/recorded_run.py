@@ -1,4 +1,4 @@
-"""How a run stands and what came of it, as its record tells: everything about a `Run` but driving it."""
+"""The state and the results of a run, by its record: everything about a `Run` but driving it."""
 
 from __future__ import annotations
 
@@ -114,19 +114,19 @@ class RecordedRun:
         return self._on_loop(lambda: self._state.stopping is not None)
 
     def counts(self, function: NodeLike) -> dict[str, int]:
-        """How many elements of a function were ``computed``, ``replayed``, ``failed``, ``cancelled``, ``pending``."""
+        """Count a function's elements: ``computed``, ``replayed``, ``failed``, ``cancelled``, ``pending``."""
         node = self.snapshot()[self._name(function)]
         counted = {name: node[name] or 0 for name in ("computed", "replayed", "failed", "cancelled")}
         return {**counted, "pending": (node["pending"] or 0) + (node["running"] or 0)}
 
     def snapshot(self) -> dict[str, dict[str, int | None]]:
-        """How many elements of every function are where; see `counts`, and ``total`` once it is known."""
+        """Return the numbers of every function's elements; see `counts`, and ``total`` once it is known."""
         if self._done is None:
             self._refresh()
         return self._on_loop(lambda: snapshot(self._state))
 
     def standings(self) -> dict[str, NodeStanding]:
-        """How every function stands: counts, times, pace; the size doesn't depend on the number of elements."""
+        """Return every function's counts, times and pace, in a size independent of the number of elements."""
         if self._done is None:
             self._refresh()
         notes = {name: (part.note,) for name, part in self._blueprint.prints.items() if part.note}
@@ -159,7 +159,7 @@ class RecordedRun:
 
     @property
     def spell(self) -> tuple[float, float | None]:
-        """When it began and ended (s since the epoch); ``None`` while it runs."""
+        """Its begin and end (s since the epoch); the end is ``None`` while it runs."""
         return self._state.started_at or self._blueprint.created_at, self._state.ended_at
 
     @property
@@ -198,11 +198,11 @@ class RecordedRun:
         )
 
     def outdated(self, prints: Mapping[str, FunctionPrint], plan: Plan) -> dict[str, str]:
-        """Which nodes of a plan this run doesn't speak for any more, by what names them now, and why."""
+        """Return the nodes of a plan whose fingerprints differ from this run's, and why."""
         return outdated(self._blueprint.prints, prints, plan)
 
     def compare(self, other: RecordedRun) -> Comparison:
-        """Put the run and another side by side: what differs in code, inputs, numbers and time."""
+        """Compare the run with another, side by side: code, inputs, numbers and time."""
         return differences(
             (self.summary(), self._blueprint, self.standings()),
             (other.summary(), other._blueprint, other.standings()),

@@ -52,7 +52,7 @@ class Healing:
         return self.read(spans)
 
     def _place(self, spans: Sequence[Span]) -> tuple[int, int]:
-        """Where in the node's stream some outputs are, and how many."""
+        """Return the place of some outputs in the node's stream, and their number."""
         position = 0
         wanted = spans[0]
         for span in self.outputs().spans:

@@ -1,1 +1,1 @@
-"""How code gets to a worker and back to life there."""
+"""Send code to a worker, and bring it back to life there."""

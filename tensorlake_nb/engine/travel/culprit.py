@@ -1,4 +1,4 @@
-"""Who is to blame when a function can't be sent: the innermost thing that it reaches and that can't be pickled.
+"""Find the reason why a function can't be sent: the innermost object that it reaches and that can't be pickled.
 
 Objects of any type pass through here: `Any` stops in this file.
 """

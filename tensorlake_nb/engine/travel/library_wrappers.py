@@ -1,4 +1,4 @@
-"""How what ``functools``, ``typing`` and pydantic make of the project's functions travels by value.
+"""Send by value the wrappers that ``functools``, ``typing`` and pydantic make of the project's functions.
 
 Pickle sends these by name, or not at all: a worker would look for them in a ``__main__`` or a module of its own, find
 nothing, or what stood there before an edit. ``validate_call`` even holds the whole notebook.

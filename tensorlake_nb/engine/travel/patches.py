@@ -40,12 +40,12 @@ def notice(patches: Iterable[Patch]) -> None:
 
 
 def gone() -> tuple[Place, ...]:
-    """Where there was a patch and is none any more: workers may still have it."""
+    """Return the places whose patches are gone: workers may still have them."""
     return tuple(sorted(_ever - _now))
 
 
 def place(patches: Iterable[tuple[Place, Any]], gone: Iterable[Place]) -> None:
-    """Put patches where they belong in this process, a worker, and what stood there before where they are gone.
+    """Apply patches in this process, a worker, and restore the originals of those that are gone.
 
     Raises
     ------

@@ -129,7 +129,7 @@ def _source_words(wire: Wire) -> str:
 
 
 def progress_html(picture: Picture) -> str:
-    """How far a run is: a bar per node while it lasts, one line when it is over; as small as it can be."""
+    """Return a run's progress: a bar per node while it lasts, one line when it is over, as small as possible."""
     head = f'<div class="tlk-head">{_headline(picture)}'
     if picture.over:
         words = [f"{box.name}: {box.counts.words(True)}" for box in picture.boxes if box.counts and box.counts.settled]
@@ -268,7 +268,7 @@ def _wires(wires: Sequence[Wire], placed: Positions, widths: dict[str, float]) -
 
 
 def _arrivals(wires: Sequence[Wire], placed: Positions) -> list[float]:
-    """How far from the middle of its target each wire ends (px), so that joined wires and their labels stay apart."""
+    """Return each wire's end as its distance from the middle of its target (px), to keep wires and labels apart."""
     coming: dict[str, list[int]] = {}
     for i, wire in enumerate(wires):
         coming.setdefault(wire.target, []).append(i)
@@ -312,7 +312,7 @@ def _spoken(picture: Picture) -> str:
 
 
 def _columns_of(text: str) -> int:
-    """How wide a text is, in average characters: those of East Asian scripts and emoji count twice."""
+    """Return the width of a text in average characters: East Asian ones and emoji count twice."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 

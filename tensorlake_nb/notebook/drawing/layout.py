@@ -1,4 +1,4 @@
-"""Where the boxes of a graph stand: in columns from left to right, with few crossings and short wires.
+"""Lay out the boxes of a graph in columns from left to right, with few crossings and short wires.
 
 The usual layered drawing: a box stands one column to the right of its last parent, a wire that passes a column gets a
 place in it, columns are ordered by the mean position of their neighbours, and heights are the ones closest to those of

@@ -24,7 +24,7 @@ GLYPHS: Mapping[State, str] = {
 
 @dataclass(frozen=True, slots=True)
 class BoxCounts:
-    """How many elements of a node are in which state; ``total`` is None until its parents are finished."""
+    """The numbers of a node's elements by state; ``total`` is None until its parents are finished."""
 
     pending: int = 0
     running: int = 0

@@ -31,7 +31,7 @@ class Message(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore")
 
     def wire(self) -> dict[str, Any]:
-        """As it crosses."""
+        """Return the message in its wire form."""
         return self.model_dump(mode="json", by_alias=True)
 
 
@@ -77,7 +77,7 @@ class GraphShape(Message):
 
 
 class Counts(Message):
-    """How many elements of a node are where."""
+    """The numbers of a node's elements by state."""
 
     waiting: int = 0
     queued: int = 0
@@ -96,7 +96,7 @@ class ProgressState(Message):
 
 
 class Standing(Message):
-    """How a node stands."""
+    """The state of a node."""
 
     state: State
     counts: Counts = Counts()
@@ -144,7 +144,7 @@ class InputForm(Message):
     values: dict[str, Any]
 
     def wire(self) -> dict[str, Any]:
-        """As it crosses: ``schema`` is a name that pydantic keeps for itself."""
+        """Return the wire form: ``schema`` is a name that pydantic keeps for itself."""
         return {"schema": self.json_schema, "values": self.values}
 
 
@@ -162,7 +162,7 @@ class PanelState(Message):
     at: float
 
     def wire(self) -> dict[str, Any]:
-        """As it crosses."""
+        """Return the message in its wire form."""
         return {**super().wire(), "form": self.form and self.form.wire()}
 
 

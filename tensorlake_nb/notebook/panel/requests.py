@@ -341,7 +341,7 @@ class PanelRequests:
 
 
 def _workers() -> int:
-    """How many workers the embedded cluster has; of another one that isn't known before it is connected to."""
+    """Return the embedded cluster's number of workers; another cluster's isn't known before a connection."""
     return session.current().settings.workers or os.cpu_count() or 1
 
 

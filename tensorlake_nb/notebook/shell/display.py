@@ -1,4 +1,4 @@
-"""Where panels appear: one in the cell that begins a run, and wherever a graph or a run is displayed."""
+"""Show panels: one in the cell that begins a run, and wherever a graph or a run is displayed."""
 
 from __future__ import annotations
 

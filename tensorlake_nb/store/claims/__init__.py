@@ -1,1 +1,1 @@
-"""How runs on one store share work at the same time."""
+"""Share work between runs on one store at the same time."""

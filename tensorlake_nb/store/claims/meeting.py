@@ -1,4 +1,4 @@
-"""How a run meets others on the same store: it keeps a lease, and claims what it computes once there are others.
+"""Meet other runs on the same store: keep a lease, and claim tasks once there are others.
 
 A run that is alone writes its lease and claims nothing. When it sees the lease of another run with functions of its
 own, it *announces* in their ledgers what it is computing, answers, and from then on claims each batch before it is

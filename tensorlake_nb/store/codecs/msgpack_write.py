@@ -182,7 +182,7 @@ class _Inspection:
         self._distinct = 0
 
     def look(self, value: Any) -> int:
-        """How many items the value has once every shared one is written out."""
+        """Return the number of the value's items, with every shared one written out."""
         cls = type(value)
         if cls not in _CONTAINERS:
             if cls in _TAKEN:
@@ -217,7 +217,7 @@ def _exact(value: Any) -> Any:
 
 
 def _shape_of(cls: type, resolver: ClassResolver) -> tuple[Ext, tuple[str, str], tuple[str, ...]] | None:
-    """How instances of a class are taken apart, if that is known to lose nothing."""
+    """Return the way to take apart instances of a class, if it is known to lose nothing."""
     name = class_name(cls, resolver)
     if name is None:
         return None

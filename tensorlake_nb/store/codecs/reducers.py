@@ -1,4 +1,4 @@
-"""How some values are taken apart for a pickle, where their own way loses something or can't be followed back.
+"""Take values apart for a pickle, where their own way loses something or can't be reversed.
 
 - **Exceptions**: their own way calls the class with ``args``, which ``__init__`` may have made of others. Notes, cause
   and context, which it forgets, come along.

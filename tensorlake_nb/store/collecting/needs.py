@@ -1,4 +1,4 @@
-"""Which runs need which segments, in a few bytes for each."""
+"""Record which runs need which segments, in a few bytes for each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def union(sets: Sequence[Names]) -> Names:
 
 
 def places(names: Names, segments: Iterable[str]) -> NDArray[np.intp]:
-    """Where in a set each of some segments is; -1 for those that it doesn't have."""
+    """Return the position in a set of each of some segments; -1 for those that it doesn't have."""
     wanted = _hashes(segment.encode() for segment in segments)
     if not len(names):
         return np.full(len(wanted), -1)
@@ -45,7 +45,7 @@ def _hashes(segments: Iterable[bytes]) -> Names:
 
 @dataclass(slots=True)
 class Needs:
-    """Who needs what. Runs have ranks: the lower, the longer they stay.
+    """The runs that need each segment. Runs have ranks: the lower, the longer they stay.
 
     Attributes
     ----------

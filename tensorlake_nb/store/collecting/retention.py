@@ -1,4 +1,4 @@
-"""Which runs a collection lets go, and whether a segment stays: decided from facts, without a store.
+"""Decide which runs a collection drops, and whether a segment stays: from facts, without a store.
 
 A run goes if every option that was given lets it go. None of them lets a run go that is under way, or that began or
 ended within the grace period.

@@ -11,7 +11,7 @@ from tensorlake_nb.store.format.paths import RECORD, STREAMS, is_part, made_at
 
 @dataclass(slots=True)
 class Tally:
-    """How many things of one kind go, and how many stay, with their bytes."""
+    """The numbers of removed and remaining objects of one kind, with their bytes."""
 
     freed: int = 0
     freed_bytes: int = 0

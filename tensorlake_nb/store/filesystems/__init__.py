@@ -1,1 +1,1 @@
-"""Where bytes go: a local disk, fsspec, an overlay, all with retries."""
+"""Store bytes on a local disk, fsspec or an overlay, all with retries."""

@@ -46,7 +46,7 @@ class LocalFilesystem:
         self._base = str(self.root)
 
     def path(self, path: str) -> str:
-        """Where the object lies for the operating system."""
+        """Return the object's path for the operating system."""
         return f"{self._base}/{path}"
 
     def get(self, path: str) -> bytes:

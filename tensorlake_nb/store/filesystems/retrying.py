@@ -44,7 +44,7 @@ _PASSING_NUMBERS = frozenset(
 
 
 class Patience:
-    """How long a store is waited for where work would be lost.
+    """The deadline of a wait for a store where work would be lost.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Patience:
         self._unwell_since = None
 
     def wait_s(self, tries: int, waits_s: Sequence[float]) -> float | None:
-        """How long to wait before another try, after so many, shortened at random by up to a half; ``None``: no more.
+        """Return the delay before the next try, shortened at random by up to a half; ``None`` for no more tries.
 
         Parameters
         ----------

@@ -259,7 +259,7 @@ def _shape(store: StoredOutputs, spans: Sequence[Span]) -> tuple[np.dtype[Any], 
 
 
 def _shape_of_value(store: StoredOutputs, segment: Segment, output: int) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Of an array that is kept with other values: it is small, and is read."""
+    """Read an array that is stored with other values; it is small."""
     if segment.codec(output) == MSGPACK:
         (value,) = store.read([Span(segment.name, output, output + 1)])
         if type(value) is np.ndarray and value.dtype.name in ZARR_DTYPES:

@@ -167,7 +167,7 @@ class Writer:
             return self._commit(self._builder.seal(interrupted, self._store.signing_keys if vouched else None))
 
     def locate(self, key: bytes) -> TaskOutcome:
-        """Where a task's outputs lie, once it is flushed.
+        """Return the place of a task's outputs, once it is flushed.
 
         Raises
         ------
