@@ -21,7 +21,7 @@ SOURCES = ("src", "style", "scripts", "schema")
 
 
 def _is_new_enough(version: str) -> bool:
-    """What the bundler of the JupyterLab extension asks for: 20.19, or 22.12 and later."""
+    """Return True if Node.js meets the bundler's needs: 20.19, or 22.12 and later."""
     found = re.match(r"v(\d+)\.(\d+)", version)
     if found is None:
         return False

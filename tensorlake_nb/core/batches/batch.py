@@ -1,4 +1,4 @@
-"""What one Dask task is asked to do, and how an element of it fails; what it sends back is in `receipt`.
+"""The work of one Dask task, and the failure of an element in it; its answer is in `receipt`.
 
 A *batch* carries a range of elements through one node, or one element through a chain of nodes. It names its inputs
 by where they lie in the store and answers with where its outputs lie: values never pass through the scheduler.
@@ -87,7 +87,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Where a fold stands before a batch: its last accumulator and the rolling digest that names it.
+    """A fold's state before a batch: its last accumulator and the rolling digest that names it.
 
     ``accumulator`` is ``None`` before the first element. With ``combines`` the elements are partial accumulators,
     merged by the function's ``combine``. A fold with ``groups`` is a level of a tree: each group of that many
@@ -166,21 +166,23 @@ class Batch:
 
     @property
     def segment(self) -> str:
-        """What the names of its segments begin with; the same when Dask runs it again."""
+        """The prefix of its segments' names; the same when Dask runs the batch again."""
         return f"{self.run_id}-{self.name}"
 
     @property
     def size(self) -> int:
-        """How many elements."""
+        """The number of elements."""
         return len(self.given) // 32 or self.elements
 
     def without_given(self) -> Batch:
-        """The same, its digests to be looked up: a scheduler needn't hold thirty bytes for every element there is."""
+        """Return the batch without digests, to be looked up on the worker: a scheduler needn't hold thirty bytes per
+        element.
+        """
         return replace(self, given=b"", elements=self.size)
 
 
 class FailureKind(StrEnum):
-    """What kind of failure an element met; only ERROR, TIMEOUT and WORKER_LOST may be tried again.
+    """The kind of an element's failure; only ERROR, TIMEOUT and WORKER_LOST may be tried again.
 
     DAMAGE says that stored inputs could not be read as they were written: what gave them is computed again.
     """

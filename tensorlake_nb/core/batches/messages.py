@@ -1,4 +1,4 @@
-"""What a driver hands over to be computed, and what it is told of it."""
+"""The messages between a driver and the backend that computes its batches."""
 
 from __future__ import annotations
 

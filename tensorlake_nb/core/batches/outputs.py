@@ -26,7 +26,7 @@ Targets = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Routes:
-    """Where outputs travel.
+    """The targets of outputs.
 
     Attributes
     ----------
@@ -129,12 +129,12 @@ class OutputColumns:
 
     @property
     def n_out(self) -> int:
-        """How many outputs there are."""
+        """The number of outputs."""
         return sp.total(self.spans)
 
     @property
     def size(self) -> int:
-        """How many elements gave them."""
+        """The number of elements that gave them."""
         return self.n_out if self.counts is None else len(self.counts)
 
     @property
@@ -144,7 +144,7 @@ class OutputColumns:
 
     @property
     def sizes(self) -> Positions:
-        """How many outputs each element gave."""
+        """The number of outputs of each element."""
         return np.where(self.each_count == BARE, 1, self.each_count).astype(np.int64)
 
     @property
@@ -159,7 +159,7 @@ class OutputColumns:
 
     @property
     def all_routes(self) -> Routes:
-        """Where each output travels, also if all travel everywhere."""
+        """The targets of each output, also if all travel everywhere."""
         return Routes((None,), np.zeros(self.n_out, dtype=np.int32)) if self.routes is None else self.routes
 
     def spelled(self, declared: Targets | None) -> OutputColumns:
@@ -209,7 +209,7 @@ class OutputColumns:
         return OutputColumns(np.array([self.n_out], dtype=np.int32), self.spans, self.held, self.routes)
 
 
-#: What no elements gave, and what one element gave that had nothing to give.
+#: The outputs of no elements, and of one element without outputs.
 NO_ELEMENTS = OutputColumns(None, (), b"")
 NO_OUTPUTS = NO_ELEMENTS.as_list()
 

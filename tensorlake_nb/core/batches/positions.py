@@ -1,4 +1,4 @@
-"""Where an element stands in a stream, whatever order the work finishes in.
+"""Positions of elements in a stream, in whatever order the work finishes.
 
 A node's outputs come in *chunks*, one per range of its inputs that was settled together. A chunk's `Address` is the
 port and the address of the chunk that its inputs lie in, then the first input's position there, then a part number:
@@ -42,7 +42,7 @@ class Slice:
         return Slice(self.source, self.start + start, self.start + stop, self.attempt)
 
     def address(self, part: int = 0) -> Address:
-        """The address of the chunk that settles this slice."""
+        """Return the address of the chunk that settles this slice."""
         return (*self.source, self.start, part)
 
 

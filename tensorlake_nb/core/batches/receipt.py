@@ -1,4 +1,4 @@
-"""What a Dask task sends back: which elements are settled, where their outputs lie, and what else happened."""
+"""A Dask task's answer: the settled elements, the places of their outputs, and other events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Piece:
     Attributes
     ----------
     outputs
-        What each of them gave; of a fold the accumulator, whatever number of elements it has taken. A router's
+        The outputs of each; of a fold the accumulator, whatever number of elements it has taken. A router's
         outputs are its inputs, passed on.
     computed, replayed
         How many of the elements were called, and how many were settled from checkpoints.
@@ -45,7 +45,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a batch did at one node.
+    """The work of a batch at one node.
 
     A chain sends one receipt per node that it reached. ``done`` counts the elements that were begun and ended,
     from the front: those after it are as they were. ``effects`` are what calls did beside returning, in the order

@@ -13,12 +13,12 @@ Ints = NDArray[np.int64]
 
 
 def total(spans: Iterable[Span]) -> int:
-    """How many outputs the spans hold together."""
+    """Return the number of outputs in all spans."""
     return sum(span.stop - span.start for span in spans)
 
 
 def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """The same outputs with neighbouring ranges of one segment joined, and empty ones left out."""
+    """Return the same outputs with neighbouring ranges of one segment joined, and empty ones left out."""
     merged: list[Span] = []
     for span in spans:
         if span.start == span.stop:
@@ -32,7 +32,7 @@ def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 
 def cut(spans: Sequence[Span], start: int, stop: int) -> tuple[Span, ...]:
-    """Outputs ``start`` to ``stop - 1`` of all that the spans hold end to end."""
+    """Return outputs ``start`` to ``stop - 1`` of all that the spans hold end to end."""
     kept: list[Span] = []
     position = 0
     for span in spans:
@@ -47,7 +47,7 @@ def cut(spans: Sequence[Span], start: int, stop: int) -> tuple[Span, ...]:
 
 
 def pick(spans: Sequence[Span], positions: Ints) -> tuple[Span, ...]:
-    """The outputs at the given positions (of all that the spans hold end to end), in that order."""
+    """Return the outputs at the given positions (of all that the spans hold end to end), in that order."""
     if len(positions) == 0:
         return ()
     sizes = np.array([span.stop - span.start for span in spans], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""How large the next batch is: from measured times and free slots, and nothing else.
+"""Size the next batch from measured times and free slots, and nothing else.
 
 A batch that is too small pays Dask's overhead (some milliseconds) again and again; one that is too large keeps work
 from idle workers and shows progress late. A worker also stops beginning elements once `BUDGET_S` is over, so a wrong
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 
-#: What a batch should take (s).
+#: The aim for a batch's duration (s).
 TARGET_S = 0.4
 #: After how long a worker begins no further element of a batch (s), once times are known, and before.
 BUDGET_S = 0.6
 FIRST_BUDGET_S = 0.15
-#: What a batch should take at least (s), where there is work enough: less isn't worth a Dask task.
+#: The least duration of a batch (s), where there is work enough: less isn't worth a Dask task.
 LEAST_S = 0.05
 #: The most elements of one batch: bounds what a receipt holds.
 MOST = 5_000
@@ -29,7 +29,7 @@ FIRST_MOST = 500
 
 
 def batch_size(n_ready: int, slots: int, pace_s: float | None, concurrency: int = 1) -> int:
-    """How many elements the next batch takes.
+    """Return the number of elements in the next batch.
 
     Parameters
     ----------
@@ -56,17 +56,17 @@ def budget_s(slots: int, pace_s: float | None) -> float:
 
 
 def _more(slots: int) -> float:
-    """How many times as long as on a small cluster a batch may take, so that the scheduler isn't what limits it."""
+    """Return the factor by which batches last longer than on a small cluster, to spare the scheduler."""
     return max(1.0, slots / (MOST_PER_S * TARGET_S))
 
 
 def window(slots: int) -> int:
-    """How many batches of one node may be under way: one at work and one waiting in every slot."""
+    """Return the most batches of one node under way: one at work and one waiting in every slot."""
     return 2 * max(1, slots)
 
 
 def fold_size(pace_s: float | None, worth_s: float = 0.0, folded: int = 0) -> int:
-    """How many elements the next batch of a fold takes at most.
+    """Return the most elements that the next batch of a fold takes.
 
     Parameters
     ----------
@@ -86,10 +86,10 @@ def fold_budget_s(worth_s: float) -> float:
 
 
 def is_worth_folding(available: int, pace_s: float | None, worth_s: float) -> bool:
-    """Whether as many elements take long enough to fold, so that it pays to read an accumulator and to keep one."""
+    """Return True if folding as many elements takes long enough to pay for reading and keeping an accumulator."""
     return pace_s is None or worth_s <= LEAST_WORTH_S or available * pace_s >= worth_s
 
 
 def _worth(seconds: float, pace_s: float, most: float = MOST) -> int:
-    """How many elements take so long, at most ``most``."""
+    """Return the number of elements that take so long, at most ``most``."""
     return int(most) if pace_s * most <= seconds else int(seconds / pace_s)

@@ -22,7 +22,7 @@ _PLACEMENT: TypeAdapter[Placement] = TypeAdapter(Placement)
 
 @dataclass(frozen=True, slots=True)
 class KeptPrint:
-    """What named a function's outputs in this run, kept so that a later run can say what changed.
+    """The fingerprint of a function in this run, kept so that a later run can say what changed.
 
     See `tensorlake_nb.core.fingerprint.fingerprint.FunctionPrint` for the fields.
     """
@@ -83,7 +83,7 @@ class Blueprint:
     notes: tuple[str, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
-        """The blueprint as plain JSON data."""
+        """Return the blueprint as plain JSON data."""
         calls = {name: dataclasses.asdict(call) for name, call in self.calls.items()}
         for call in calls.values():
             call["code_digest"] = call["code_digest"].hex()
@@ -106,7 +106,7 @@ class Blueprint:
 
 
 def from_json(plain: Mapping[str, Any]) -> Blueprint:
-    """The blueprint that `Blueprint.to_json` gave; `CorruptCheckpointError` for anything else."""
+    """Return the blueprint written by `Blueprint.to_json`; raise `CorruptCheckpointError` for anything else."""
     try:
         return _from_json(plain)
     except Exception as error:  # whatever senseless data makes of this

@@ -1,4 +1,4 @@
-"""What can happen in a run, as plain data: recorded, folded into the run state, and only then acted on.
+"""The events of a run, as plain data: recorded, folded into the run state, and only then acted on.
 
 Events hold ranges and counts, never values or per-element digests, so a run of a million elements is some
 hundred events. Their JSON is part of the store's format (``docs/format.md``).
@@ -72,7 +72,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class SlotsKnown:
-    """How many batches the cluster can work on at once."""
+    """The number of batches that the cluster can work on at once."""
 
     slots: int
     type: Literal["slots_known"] = "slots_known"
@@ -102,7 +102,7 @@ class StreamReplayed:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What the store said.
+    """The store's answer to a look-up.
 
     ``missing`` have to be computed. ``twins`` equal an element that is under way: pairs of the slice and the order
     of that element. ``beside`` are segments that settle elements without holding outputs of theirs, so that no chunk
@@ -185,7 +185,7 @@ class PartArrived:
 
 @dataclass(frozen=True, slots=True)
 class NodeOutcome:
-    """What a batch did at one node of its chain."""
+    """The work of a batch at one node of its chain."""
 
     node: str
     chunks: tuple[Chunk, ...]
@@ -328,11 +328,11 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """An event as plain JSON data."""
+    """Return an event as plain JSON data."""
     plain: dict[str, Any] = _EVENT.dump_python(event, mode="json", exclude_defaults=False)
     return plain
 
 
 def from_json(plain: Mapping[str, Any]) -> Event:
-    """The event that `to_json` gave."""
+    """Return the event written by `to_json`."""
     return _EVENT.validate_python(plain)

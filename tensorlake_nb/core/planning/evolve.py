@@ -282,7 +282,7 @@ def _folded(
 
 
 def _offset_in(slices: tuple[Slice, ...], one: Slice) -> int:
-    """How many elements of some slices come before one of theirs."""
+    """Return the number of elements of some slices before one of theirs."""
     offset = 0
     for piece in slices:
         if piece.source == one.source and piece.start <= one.start < piece.stop:

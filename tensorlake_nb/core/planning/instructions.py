@@ -1,4 +1,4 @@
-"""What the shell can be told to do. Each instruction says by which event it is recorded before it is performed."""
+"""The instructions to the shell. Each names the event that records it before it is performed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has happened at one node so far: where each of its elements is, and what came out."""
+"""The state of one node: the places of its elements, and its outputs so far."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OpenSet:
 
     @property
     def orders(self) -> Counter[Address]:
-        """How many slices are open at each order."""
+        """The number of slices open at each order."""
         return self._count
 
     def lowest(self) -> Address:
@@ -65,7 +65,7 @@ class Chunks:
         self._by_address[chunk.address] = chunk
 
     def below(self, frontier: Address) -> int:
-        """How many chunks are final."""
+        """Return the number of final chunks."""
         return bisect_left(self.addresses, frontier)
 
     def at(self, index: int) -> Chunk:
@@ -83,7 +83,7 @@ class Chunks:
 
 @dataclass(slots=True)
 class Cursor:
-    """How much of its parents' streams an ordered consumer has taken: port, chunk in its parent's order, offset."""
+    """An ordered consumer's place in its parents' streams: port, chunk in its parent's order, offset."""
 
     port: int = 0
     index: int = 0
@@ -92,7 +92,7 @@ class Cursor:
 
 @dataclass(slots=True)
 class NodeState:
-    """Where every element of a node is.
+    """The place of every element of a node.
 
     An element arrives, is probed, and then is ready, unless it was replayed or has a twin under way; from ready it
     goes under way in a batch, and from there it is settled, delayed for a retry, put among the suspects (its worker
@@ -107,7 +107,7 @@ class NodeState:
     #: When each may begin, the first first.
     delayed: list[tuple[float, Address, Slice]] = field(default_factory=list)
     suspects: deque[Slice] = field(default_factory=deque)
-    #: What other runs have claimed, and from when on the store may be asked for it again, the first first.
+    #: Elements that other runs have claimed, with the time of their next look-up, the earliest first.
     held: list[tuple[float, Address, Slice]] = field(default_factory=list)
     #: Per source and index of an element that is under way those that equal it.
     twins: dict[Address, dict[int, list[Slice]]] = field(default_factory=dict)
@@ -141,7 +141,7 @@ class NodeState:
     computed: int = 0
     replayed: int = 0
     seconds: float = 0.0
-    #: What batches took from their begin to their end (s), and the elements that they ended.
+    #: The durations of batches (s), and the elements that they ended.
     batch_s: float = 0.0
     batch_elements: int = 0
     failures: list[ElementFailed] = field(default_factory=list)
@@ -167,7 +167,7 @@ class NodeState:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is being computed, or will be tried again after a while."""
+        """True if something is being computed, or will be tried again after a delay."""
         return bool(self.under_way or self.delayed or self.suspects or self.fold_attempt > 1)
 
     @property
@@ -208,11 +208,11 @@ class NodeState:
         insort(self.held, (until, piece.order, piece))
 
     def to_probe(self, now: float) -> tuple[Slice, ...]:
-        """What the store is to be asked for: what has arrived, and what was held long enough."""
+        """Return the elements to look up in the store: those that arrived, and those held long enough."""
         return (*self.arrived, *(piece for due, _, piece in self.held if due <= now))
 
     def probe(self, slices: tuple[Slice, ...]) -> None:
-        """The store is asked for these, which are all that had arrived, and some that were held."""
+        """Note that these elements, all that had arrived and some held ones, are being looked up."""
         self.arrived.clear()
         if self.held:
             asked = set(slices)
@@ -242,7 +242,7 @@ class NodeState:
         self.n_ready += piece.size
 
     def peek_ready(self, skip: int, size: int) -> tuple[Slice, ...]:
-        """The next ``size`` ready elements after the first ``skip``."""
+        """Return the next ``size`` ready elements after the first ``skip``."""
         found: list[Slice] = []
         for piece in self.ready:
             if skip >= piece.size:
@@ -269,7 +269,7 @@ class NodeState:
 
 
 def given(chunk: Chunk, port: Port) -> int:
-    """How many elements a chunk gives to a port."""
+    """Return the number of elements that a chunk gives to a port."""
     if port.routed and chunk.routed is not None:
         return chunk.routed.get(port.target, 0)
     return chunk.n_lists if port.whole else chunk.n_out

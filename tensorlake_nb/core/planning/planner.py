@@ -19,7 +19,7 @@ _EVERYTHING = 2**62
 
 
 def next_instructions(state: RunState, now: float) -> tuple[Instruction, ...]:
-    """What the shell is to do at time ``now`` (s), in order.
+    """Return the instructions for the shell at time ``now`` (s), in order.
 
     Nodes nearer to the end come first, so that reducers keep up with what feeds them.
     """

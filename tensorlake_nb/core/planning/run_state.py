@@ -1,4 +1,4 @@
-"""What a run's events add up to so far: each node's state, and what follows from them all."""
+"""The sum of a run's events: each node's state, and what follows from all of them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ RunStatus: TypeAlias = Literal["running", "succeeded", "failed", "cancelled", "i
 #: Where the start node's only element, the run's inputs, comes from.
 INPUTS: Address = (0,)
 
-#: What an element is taken to last of which nothing is known (s), as Dask takes it.
+#: The assumed duration of an unmeasured element (s), as in Dask.
 UNKNOWN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is known of the rest of a node's stream; see the `RunState` methods of the same names."""
+    """The known facts about the rest of a node's stream; see the `RunState` methods of the same names."""
 
     has_ended: bool
     is_whole: bool
@@ -95,7 +95,7 @@ class RunState:
 
     @property
     def backlog(self) -> tuple[float, int]:
-        """What could be handed over at once and isn't: seconds of one worker's thread, and elements."""
+        """The backlog that could be handed over at once: seconds of one worker's thread, and elements."""
         if self.stopping is not None or self.status is not None:
             return 0.0, 0
         waiting = [(node.n_ready, node.pace_s) for node in self.nodes.values() if node.plan.kind == "map"]
@@ -112,11 +112,13 @@ class RunState:
         return any(node.delayed or node.held or node.fold_due is not None for node in self.nodes.values())
 
     def has_ended(self, name: str) -> bool:
-        """A node will give nothing more: it is finished, or what is missing failed or depends on a failure."""
+        """Return True if a node gives nothing more: it is finished, or its missing elements failed or depend on a
+        failure.
+        """
         return self._outlook()[name].has_ended
 
     def is_whole(self, name: str) -> bool:
-        """A node has ended and nothing of its stream is missing."""
+        """Return True if a node has ended and nothing of its stream is missing."""
         return self._outlook()[name].is_whole
 
     def frontier(self, name: str) -> Address:
@@ -141,7 +143,7 @@ class RunState:
         return self.outlook
 
     def upstream(self, node: NodeState, cursor: Cursor, limit: int) -> tuple[tuple[Slice, ...], bool]:
-        """The next final elements of a node's input streams, in order, and whether they are all that is left."""
+        """Return the next final elements of a node's input streams, in order, and True if no others are left."""
         if not node.plan.ports:
             return ((Slice(INPUTS, 0, 1),) if cursor.offset == 0 else ()), True
         found: list[Slice] = []

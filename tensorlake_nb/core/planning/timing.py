@@ -74,7 +74,7 @@ def join(bars: Sequence[Bar]) -> list[Bar]:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the elements of one chunk were computed: seconds each (the mean of its batch), which attempt, and where."""
+    """The computation of one chunk's elements: seconds each (the mean of its batch), the attempt, and the place."""
 
     seconds: float
     attempt: int
@@ -92,7 +92,7 @@ class Timing:
     first_at, last_at
         The begin of its first batch, the end of its last.
     queued_s
-        What batches waited for a worker, all together.
+        The time that all batches together waited for a worker.
     retries
         Elements that were tried again.
     paces
@@ -121,7 +121,7 @@ class Timing:
         self.first_at = at if self.first_at is None else min(self.first_at, at)
 
     def withdraw(self, number: int) -> None:
-        """A batch wasn't handed over after all."""
+        """Withdraw a batch that wasn't handed over after all."""
         self.submitted.pop(number, None)
 
     def end(self, number: int, at: float, lasted_s: float) -> tuple[float, float, int]:
@@ -139,7 +139,7 @@ class Timing:
             self.recent.append((at, size))
 
     def spent(self, start: float, end: float) -> None:
-        """A call carried over from the node before it ran here."""
+        """Note a call that ran here, carried over from the node before."""
         self.first_at = start if self.first_at is None else min(self.first_at, start)
         self.last_at = end if self.last_at is None else max(self.last_at, end)
 
@@ -154,7 +154,7 @@ class Timing:
 
 
 def critical_path(spells: Iterable[tuple[str, Sequence[str], float | None, float | None]]) -> tuple[str, ...]:
-    """The nodes along which the time went: from the node that ended last back over the parent that ended last.
+    """Return the critical path: from the node that ended last back over the parents that ended last.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """One turn of a run's loop: plan, fold, perform.
 
-Whoever drives a run takes turns until it has ended: with a cluster, in one thread, only as far as the store takes it,
+Whoever drives a run takes turns until it has ended: with a cluster, in one thread, only through what the store holds,
 or on paper, as the simulations of the tests do. They differ in how instructions are performed.
 """
 

@@ -17,7 +17,7 @@ from tensorlake_nb.errors import JoinError
 
 
 def group(streams: Streams, name: str, slices: Sequence[Slice]) -> Rows:
-    """Groups of `FAN_IN` neighbours; only the last one may be shorter."""
+    """Group elements in `FAN_IN` neighbours; only the last group may be shorter."""
     whole = together([streams.elements(name, piece) for piece in slices])
     size = whole.size
     group_sizes = tuple(min(FAN_IN, size - start) for start in range(0, size, FAN_IN))
@@ -27,7 +27,7 @@ def group(streams: Streams, name: str, slices: Sequence[Slice]) -> Rows:
 
 
 def digest_given(streams: Streams, name: str) -> Digest:
-    """The digest of a node's whole input, which has to be complete.
+    """Return the digest of a node's whole input, which has to be complete.
 
     That of a join says, beside what its sides give, to which parameters, and which elements of them make up each row.
 
@@ -78,14 +78,14 @@ def rows_of(streams: Streams, name: str) -> Positions:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """What a port gives to a join: where each element comes from; ``None`` if its only one goes to every row."""
+    """A side of a join: the origin of each element; ``None`` if its only one goes to every row."""
 
     index: int
     origin: Positions | None
 
 
 def _match(streams: Streams, name: str) -> tuple[Positions, dict[str, _Side]]:
-    """The ancestor's elements for which every side has an output, and the sides by parameter."""
+    """Return the ancestor's elements for which every side has an output, and the sides by parameter."""
     node = streams.plan.nodes[name]
     sides: dict[str, _Side] = {}
     is_empty = False
@@ -126,7 +126,7 @@ def _check_single(name: str, into: str, origin: Positions | None, ancestor: str 
 
 
 def _places(origin: Positions | None, rows: Positions) -> Positions:
-    """Where in a side the given rows' elements are."""
+    """Return the positions in a side of the given rows' elements."""
     if origin is None:
         return np.zeros(len(rows), dtype=np.int64)
     order = np.argsort(origin, kind="stable")

@@ -25,7 +25,7 @@ from tensorlake_nb.core.values.digest import list_digest
 
 @dataclass(frozen=True, slots=True)
 class Elements:
-    """What a port is given: outputs, or lists of them if it takes lists whole.
+    """The input of a port: outputs, or lists of them if it takes lists whole.
 
     ``lists`` are one digest per element then; ``None``: each element is one output, and has its digest.
     """
@@ -100,7 +100,7 @@ def picked(digests: bytes, places: Positions) -> bytes:
 
 
 def together(parts: Sequence[Elements]) -> Elements:
-    """The elements of all parts end to end."""
+    """Return the elements of all parts end to end."""
     lists = None
     if any(part.lists is not None for part in parts):
         lists = b"".join(part.digests for part in parts)
@@ -157,7 +157,7 @@ class Streams:
         return self._streams[name].chunks.get(address)
 
     def chunks(self, name: str) -> Iterator[ChunkData]:
-        """A node's chunks in stream order."""
+        """Yield a node's chunks in stream order."""
         stream = self._streams[name]
         return (stream.chunks[address] for address in stream.order)
 
@@ -173,11 +173,11 @@ class Streams:
         return concat([run[0] if len(run) == 1 else concat(run).as_list() for run in runs])
 
     def addresses(self, name: str) -> tuple[Address, ...]:
-        """Where a node's chunks stand, in stream order."""
+        """Return the positions of a node's chunks, in stream order."""
         return tuple(self._streams[name].order)
 
     def covering(self, name: str, source: Address, index: int) -> ChunkData | None:
-        """The chunk that settled one element, if it is settled."""
+        """Return the chunk that settled one element, if it is settled."""
         covered = self._streams[name].covering.get(source, [])
         at = bisect_right(covered, (index, 2**62, ())) - 1
         if at < 0 or covered[at][1] <= index:
@@ -185,14 +185,14 @@ class Streams:
         return self._streams[name].chunks[covered[at][2]]
 
     def parts(self, name: str, piece: Slice) -> list[ChunkData]:
-        """The chunks of one element, in order: of a generator as many as have come."""
+        """Return the chunks of one element, in order: of a generator, those that have come so far."""
         found: list[ChunkData] = []
         while (data := self.get(name, piece.address(len(found)))) is not None:
             found.append(data)
         return found
 
     def settled(self, name: str, source: Address, index: int) -> OutputColumns | None:
-        """What one element gave, if it is settled."""
+        """Return the outputs of one settled element, as if it were replayed."""
         parts = self.parts(name, Slice(source, index, index + 1))
         if len(parts) > 1 or (parts and not parts[0].is_last):
             return concat([part.outputs for part in parts]).as_list() if parts[-1].is_last else None
@@ -205,7 +205,7 @@ class Streams:
     # -- what a node is given --
 
     def elements(self, name: str, piece: Slice) -> Elements:
-        """The elements of a slice of a node's input that doesn't consist of rows."""
+        """Return the elements of a slice of a node's input that doesn't consist of rows."""
         node = self.plan.nodes[name]
         if not node.ports:
             return self.inputs
@@ -222,7 +222,7 @@ class Streams:
         return b"".join(self.elements(name, piece).digests for piece in slices)
 
     def columns(self, name: str, slices: Sequence[Slice]) -> tuple[Column, ...]:
-        """Where the values of some slices lie, for a batch."""
+        """Return the places of some slices' values, for a batch."""
         node = self.plan.nodes[name]
         if node.gather is None:
             into = "**" if not node.ports else None
@@ -238,7 +238,7 @@ class Streams:
         return tuple(columns)
 
     def group_sizes(self, name: str, slices: Iterable[Slice]) -> tuple[int, ...]:
-        """How many elements each row of some slices folds (a reducer's leaves and branches)."""
+        """Return the number of elements that each row of some slices folds (a reducer's leaves and branches)."""
         found: list[int] = []
         for piece in slices:
             group_sizes = self._streams[name].rows[piece.source[1]].group_sizes
@@ -253,7 +253,7 @@ class Streams:
             yield (index, *address), self._select(port.parent, address, port)
 
     def position(self, name: str, where: Slice) -> int:
-        """Where an element is in its node's input stream, as far as that is known now."""
+        """Return an element's position in its node's input stream, if known by now."""
         node = self.plan.nodes[name]
         if not node.ports or node.gather is not None:
             return where.start
@@ -266,7 +266,7 @@ class Streams:
         return before + where.start
 
     def digest_at(self, name: str, index: int) -> Digest:
-        """The digest of all that one of a node's ports gives, which has to be complete."""
+        """Return the digest of all outputs at one of a node's ports, which has to be complete."""
         port = self.plan.nodes[name].ports[index]
         stream = self._streams[port.parent]
         if len(stream.order) == 1:
@@ -287,12 +287,12 @@ class Streams:
 
 
 def _gives_all(data: ChunkData, port: Port) -> bool:
-    """Whether a port is given each output of a chunk, one by one."""
+    """Return True if a port is given each output of a chunk, one by one."""
     return not port.whole and not (port.routed and data.outputs.routes is not None)
 
 
 def arriving(data: ChunkData, port: Port) -> tuple[OutputColumns, Positions]:
-    """A chunk's outputs as a port takes them, one by one or in lists, and which of these travel to it.
+    """Return a chunk's outputs in the form that a port takes them, singly or in lists, and the ones that travel to it.
 
     A list travels whole or not at all.
     """
@@ -312,7 +312,7 @@ def _row_range(row: Rows, piece: Slice) -> tuple[int, int]:
 
 
 def _select(data: ChunkData, port: Port) -> Elements:
-    """The elements that a chunk gives to a port that takes some of them, or lists whole."""
+    """Return the elements that a chunk gives to a port that takes some of them, or whole lists."""
     outputs, places = arriving(data, port)
     given = outputs if len(places) == outputs.size else outputs.pick(places)
     if not port.whole:

@@ -1,4 +1,4 @@
-"""Where an element stands by what it descends from, however the work is cut: the key of a call that isn't cacheable.
+"""Places of elements by descent, however the work is cut: the keys of calls that aren't cacheable.
 
 The addresses of chunks tell where elements stand within one life of a run, but a run that is gone on with may cut its
 batches otherwise. A *place* doesn't know of batches. It is 32 bytes: an output has the place of the element it was
@@ -25,7 +25,7 @@ ROOT = Digest(blake3(b"place/1").digest())
 
 
 def item_place(place: bytes, number: int) -> bytes:
-    """The place of an item of the list that the element at a place gave."""
+    """Return the place of an item of the list that the element at a place returned."""
     return blake3(b"place/item/1" + place + number.to_bytes(8, "little")).digest()
 
 
@@ -76,7 +76,7 @@ class PlacedStreams(Streams):
         return placed(digests, self.places(name, pieces))
 
     def places(self, name: str, slices: Iterable[Slice]) -> bytes:
-        """The places of the elements of some slices, end to end; of nodes that lead to one that asks for them."""
+        """Return the places of the elements of some slices, end to end; for ancestors of nodes that ask for them."""
         if self.plan.nodes[name].gather is None:
             return b"".join(self._arrived(name, piece) for piece in slices)
         return b"".join(
@@ -103,7 +103,7 @@ class PlacedStreams(Streams):
         return b"".join(found)
 
     def _of_inputs(self, name: str) -> bytes:
-        """The places of all that a node is given, in order, of which everything is known."""
+        """Return the places of a node's whole input, in order, once all of it is known."""
         node = self.plan.nodes[name]
         if node.gather == "join":
             return self._of_join(name)
@@ -115,7 +115,7 @@ class PlacedStreams(Streams):
         return everything if node.gather is None else _every(everything)
 
     def _of_join(self, name: str) -> bytes:
-        """A row has the place of the element that it stands for."""
+        """Return the places of a join's rows, each that of the element it stands for."""
         rows = gathering.rows_of(self, name)
         ancestor = self.plan.nodes[name].ancestor
         if ancestor is None:
@@ -124,7 +124,7 @@ class PlacedStreams(Streams):
         return picked(theirs, rows)
 
     def _arrived(self, name: str, piece: Slice) -> bytes:
-        """The places of what arrives by a node's ports."""
+        """Return the places of the elements that arrive by a node's ports."""
         if not self.plan.nodes[name].ports:
             return ROOT * piece.size
         return self._of_port(name, piece.source)[piece.start * DIGEST_SIZE : piece.stop * DIGEST_SIZE]
@@ -145,7 +145,7 @@ class PlacedStreams(Streams):
 
 
 def _above(plan: Plan, names: Iterable[str]) -> frozenset[str]:
-    """The nodes that some nodes descend from."""
+    """Return the ancestors of some nodes."""
     found: set[str] = set()
     wanted = list(names)
     while wanted:
@@ -157,5 +157,5 @@ def _above(plan: Plan, names: Iterable[str]) -> frozenset[str]:
 
 
 def _every(places: bytes) -> bytes:
-    """A group of neighbours has the place of the first of them."""
+    """Return the places of groups of neighbours, each that of its first element."""
     return picked(places, np.arange(0, len(places) // DIGEST_SIZE, FAN_IN))

@@ -66,15 +66,15 @@ class Prober:
         self._effects[name] += effects
 
     def packed(self, name: str) -> list[bytes]:
-        """What all calls of a node did beside returning."""
+        """Return the effects beside the outputs of all calls of a node."""
         return self._effects[name]
 
     def effects(self, name: str) -> list[str]:
-        """The same as text for its stream's record."""
+        """Return the same effects as text, for the stream's record."""
         return [base64.b64encode(packed).decode() for packed in self.packed(name)]
 
     def failed(self, name: str, piece: Slice) -> None:
-        """An element failed for good: one that equals it has to be tried by itself."""
+        """Note that an element failed for good; an equal one must be tried by itself."""
         self._failed[name].add((piece.source, piece.start))
 
     def whole(self, name: str) -> Event:
@@ -142,7 +142,7 @@ class Prober:
         return Probed(name, tuple(chunks), tuple(missing), tuple(twins), done.timers, done.counters, beside)
 
     def _look_up(self, name: str, slices: tuple[Slice, ...], given: bytes) -> tuple[Index | None, NDArray[np.int64]]:
-        """Where each element's checkpoint stands in an index; -1 for those that have none which can be used."""
+        """Return the position of each element's checkpoint in an index; -1 for elements without a usable one."""
         call = self._claimant.call(name)
         positions = np.full(len(given) // DIGEST_SIZE, -1, dtype=np.int64)
         if call.cold:
@@ -206,7 +206,7 @@ class Prober:
         return ChunkData(run, concat(outputs), replayed=run.size)
 
     def _passes_by(self, name: str, slices: Sequence[Slice]) -> bool:
-        """True if each element is one stored value, which can travel on as it lies."""
+        """Return True if each element is one stored value, which can travel on as it lies."""
         node = self._plan.nodes[name]
         if node.gather is not None or not node.ports:
             return False
@@ -235,12 +235,12 @@ def is_usable(outputs: OutputColumns, passes: Targets | None, call: Call, passes
 
 
 def given_by(streams: Streams, name: str, where: Slice, outcomes: Sequence[TaskOutcome]) -> OutputColumns:
-    """What the elements of a slice gave by their checkpoints: some routers pass on what they were given."""
+    """Return the outputs of a slice's elements by their checkpoints: some routers pass on their inputs."""
     passes = any(outcome.passes is not None for outcome in outcomes)
     return outputs_of(outcomes, streams.elements(name, where).outputs if passes else None)
 
 
 def _runs(state: NDArray[np.int64]) -> list[tuple[int, int, int]]:
-    """Runs of equal numbers: where each begins and ends, and the number."""
+    """Return the runs of equal numbers: where each begins and ends, and the number."""
     edges = np.concatenate(([0], np.flatnonzero(np.diff(state)) + 1, [len(state)])).tolist()
     return [(start, stop, int(state[start])) for start, stop in pairwise(edges) if start < stop]

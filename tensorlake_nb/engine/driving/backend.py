@@ -1,4 +1,4 @@
-"""What a driver needs of whatever computes its batches."""
+"""The interface between a driver and the backend that computes its batches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Backend(Protocol):
         """Hear what is left to hand over, for a cluster that scales itself."""
 
     def refresh(self) -> None:
-        """Stored data was put aside: workers are to look again at what there is."""
+        """Have workers look at the store again after stored data was put aside."""
 
     def abandon(self, numbers: Iterable[int]) -> None:
         """Stop waiting for batches: the workers that compute them are ended where that is possible."""

@@ -71,7 +71,7 @@ class DaskBackend:
     secrets
         Values that calls need in their environment, by name: sent to the workers' memory and nowhere else.
     task
-        What a worker does with a batch; `ms.Finished` brings what it returns.
+        The function that a worker calls with a batch; `ms.Finished` brings its return value.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class DaskBackend:
             future.add_done_callback(lambda done, number=order.number: self._on_done(number, done))
 
     def _free_workers(self, connection: Connection) -> list[str] | None:
-        """The workers that aren't at something long, so that nothing waits behind it; ``None``: any will do.
+        """Return the workers without a long task, so that nothing waits behind one; ``None``: any will do.
 
         Dask takes every task to last as long as others of its name, and would have a fold wait for the generator
         that feeds it.
@@ -237,7 +237,7 @@ class DaskBackend:
         return ms.Lost(number, f"{type(error).__name__}: {error}", has_begun=has_begun)
 
     def _last_words(self, worker: str | None) -> str:
-        """What programs and C libraries wrote on a worker just before it ended, if it was started here."""
+        """Return the last output of programs and C libraries on a worker that was started here."""
         hidden = (*self._secrets.values(), *self._secrets.get(KEY_VARIABLE, "").split())
         texts = [without(text, hidden).strip() for text in last_words_at(worker or "")]
         return (
@@ -275,7 +275,7 @@ class DaskBackend:
             self._withdraw_soon(number, process_ended(), FailureKind.WORKER_LOST)
 
     def _on_overran(self, number: int, overran: reporting.Overran) -> None:
-        """The worker ends itself. A scheduler that isn't ours would have the batch begun anew elsewhere, and again."""
+        """Let the worker end itself: another scheduler would begin the batch again elsewhere, repeatedly."""
         with self._lock:
             self._overran[number] = overran
         if self._connection is not None and not self._connection.is_embedded:
@@ -297,7 +297,7 @@ class DaskBackend:
             self._silence.look(self._connection, self._pending)
 
     def _pending(self) -> list[Pending]:
-        """What the cluster has been given, or is just about to be."""
+        """Return the batches that the cluster has, or is about to get."""
         with self._lock:
             return [Pending(self._workers.get(number, (None, 0.0))[0], needs) for number, needs in self._needs.items()]
 

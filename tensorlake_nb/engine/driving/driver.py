@@ -63,7 +63,7 @@ class Driver:
     store_patience_s
         How long a store that is full or away is waited for.
     sharing
-        What the desks meet other runs with.
+        The desks' means to meet other runs.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Driver:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.state = state
-        #: What ended the run, if it wasn't a task.
+        #: The error that ended the run, if it wasn't a task's.
         self.exception: BaseException | None = None
         #: By function and element what calls have raised, as pickles; filled by the desk.
         self.raised: Mapping[tuple[str, int], bytes] = {} if raised is None else raised
@@ -103,12 +103,12 @@ class Driver:
         #: Batches whose end is at the desk: what else is said of them comes too late.
         self._ended: set[int] = set()
         self._store_awaited_until = 0.0
-        #: What the run waits for, where the cluster does nothing for it.
+        #: The reason for the run's wait, where the cluster does nothing for it.
         self.waits_for = ""
 
     @property
     def awaits_store(self) -> bool:
-        """Whether the driver or a worker can't reach the store, and is about to ask again."""
+        """True while the driver or a worker can't reach the store and retries."""
         return self._patience.waited_s > 0 or self._clock() < self._store_awaited_until
 
     async def drive(self) -> None:
@@ -172,7 +172,7 @@ class Driver:
     async def _hear(self, planned_at: float) -> None:
         """Wait for what happens next, and fold it in with everything else that is there already.
 
-        What fell due since it was planned is due at once: the planner hasn't seen it yet.
+        An instruction that fell due since the last plan is due at once: the planner hasn't seen it yet.
         """
         dues = [due for due in (self.state.next_due(planned_at), self._give_up_at) if due is not None]
         timeout = min([_LOOK_AFTER_S, *(max(due - self._clock(), 0) for due in dues)])
@@ -233,7 +233,7 @@ class Driver:
                 self._fold(message)
 
     def _ends(self, number: int) -> bool:
-        """Whether this is the first that is said of a batch's end: one that is withdrawn may come back all the same."""
+        """Return True for the first report of a batch's end: a withdrawn batch may still come back."""
         if number in self._ended or not self._is_under_way(number):
             return False
         self._ended.add(number)
@@ -311,5 +311,5 @@ class Driver:
 
 
 def _is_exiting() -> bool:
-    """Whether this process is on its way out: the interpreter lets no thread begin anything then."""
+    """Return True if this process is exiting: the interpreter then lets no thread begin anything."""
     return not threading.main_thread().is_alive()

@@ -1,4 +1,4 @@
-"""What a run would replay and compute, and about how long it would take, before anything is computed."""
+"""Forecast what a run would replay and compute, and its time, without computing anything."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_LOOKS = 20
 
 @dataclass(frozen=True, slots=True)
 class NodeForecast:
-    """What would happen at a node.
+    """The forecast for a node.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class NodeForecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a run would do, per node; ``str()`` is a table."""
+    """The forecast of a run, per node; ``str()`` is a table."""
 
     graph: str
     nodes: Mapping[str, NodeForecast]
@@ -96,7 +96,7 @@ def forecast(
 def followed(plan: Plan, make_desk: Callable[[], Desk], use: Callable[[RunState, Desk], T]) -> T:
     """Follow a run that hasn't begun as far as what is in the store takes it, and use what is known then.
 
-    What is damaged, or was collected while this looked, is put aside, and what is left is followed from the start.
+    Outputs that are damaged, or were collected meanwhile, are put aside, and the rest is followed from the start.
     """
     for _ in range(_MOST_LOOKS - 1):
         with suppress(*DAMAGED):

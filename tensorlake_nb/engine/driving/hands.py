@@ -34,7 +34,7 @@ _TELL_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of some work at a desk; it counts as long as that desk is the run's own."""
+    """The result of some work at a desk; it counts as long as that desk is the run's own."""
 
     desk: Desk
     content: Event | BaseException

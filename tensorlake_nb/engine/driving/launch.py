@@ -208,7 +208,7 @@ def make_desk_of(
     life: str = "",
     raised: dict[Place, bytes] | None = None,
 ) -> Desk:
-    """A desk with empty tables; one that doesn't keep anything only looks."""
+    """Return a desk with empty tables; one that doesn't keep anything only looks."""
     return Desk(
         blueprint.plan,
         blueprint.calls,
@@ -240,7 +240,7 @@ def drive(
     Parameters
     ----------
     owner
-        Who is said to drive it, if not this process; whoever that is has given the workers their secrets.
+        The recorded driver, if not this process; it has given the workers their secrets.
     """
     store = session.store()
     values: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What a run waits for when its cluster has said nothing for a while: said wherever the run is shown."""
+"""Explain a run's wait when its cluster has been silent for a while; shown wherever the run is shown."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ class Silence:
 
 
 def waits_for(connection: Connection, workers: Mapping[str, Mapping[str, Any]], pending: list[Pending]) -> str:
-    """What batches wait for, given how the workers stand; empty if any of them is at work.
+    """Say what batches wait for, given the workers' state; empty if any of them is at work.
 
     Parameters
     ----------
     workers
-        What the scheduler knows of each, by its address.
+        The scheduler's facts about each worker, by its address.
     """
     if not pending or any(batch.worker in workers for batch in pending):
         return ""

@@ -40,7 +40,7 @@ class Check(Batch):
     position
         Where the element is in its node's input stream.
     kept
-        What the store has.
+        The stored outputs.
     state
         The request state that the run would have when it comes to this node.
     """
@@ -52,7 +52,7 @@ class Check(Batch):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of a check.
+    """The result of a check.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ def _found(asked: Check, receipt: Receipt, store: Store) -> Finding:
 
 
 def _words(asked: Check, now: OutputColumns, store: Store) -> tuple[str, str]:
-    """What the element was given, and what differs in what it gave."""
+    """Describe the element's input, and the difference in its output."""
     loaded = load_function(asked.calls[0], store)
     return _given(asked, loaded, store), _difference(asked.kept, now, loaded, store)
 

@@ -19,7 +19,7 @@ _BEFORE, _AFTER = 20, 60
 
 
 def differing(before: Any, now: Any) -> str:
-    """Where two values differ first, what stands there now and what stood there before; never raises."""
+    """Describe the first difference of two values, with both contents there; never raise."""
     try:
         path, old, new = _followed(before, now)
         return f"at {path}, {_told(old, new)}" if path else _told(old, new)
@@ -42,7 +42,7 @@ def _followed(before: Any, now: Any) -> tuple[str, Any, Any]:
 
 
 def _parts(before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
-    """What two values of one type hold at the same places; nothing, if they don't have the same places."""
+    """Yield the parts of two values of one type at the same places; none if their places differ."""
     if isinstance(now, dict):
         if before.keys() == now.keys():
             yield from ((f"[{key!r}]", before[key], now[key]) for key in now)

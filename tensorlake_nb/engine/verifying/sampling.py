@@ -1,4 +1,4 @@
-"""Which of the elements that a run would replay are computed again, and what a worker needs for that."""
+"""Choose the replayed elements to compute again, and prepare their checks for workers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EVERYTHING = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is chosen of one node of the plan: ``checks`` for some of the ``replayed`` elements."""
+    """The sample of one node of the plan: ``checks`` for some of the ``replayed`` elements."""
 
     replayed: int
     checks: tuple[Check, ...]
@@ -123,7 +123,7 @@ class Sampler:
         )
 
     def _accumulators(self, node: NodeState, keys: list[Any]) -> dict[int, OutputColumns]:
-        """What is kept of a fold, by how many elements are folded."""
+        """Return a fold's kept accumulators, by the number of elements folded."""
         call = self._blueprint.calls[node.plan.name]
         index = self._store.index(call.fingerprint)
         found: dict[int, OutputColumns] = {}
@@ -163,7 +163,7 @@ class Sampler:
         )
 
     def _state_before(self, name: str) -> Mapping[str, bytes]:
-        """The request state that the nodes above have written."""
+        """Return the request state written by the nodes above."""
         above = {name}
         for node in reversed(self._state.nodes.values()):  # parents come first
             if node.plan.name in above:

@@ -1,4 +1,4 @@
-"""Whether functions give the same again: a sample of what a run would replay is computed once more and compared.
+"""Verify functions: compute a sample of the outputs that a run would replay once more, and compare.
 
 What is replayed is right only as far as a function's outputs follow from its code and its inputs. Unseeded randomness,
 clocks, model calls, counters in globals and the order of sets don't, and nothing in the code tells.
@@ -67,7 +67,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class NodeVerification:
-    """What came of a function.
+    """The result of verifying a function.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class NodeVerification:
     checked
         How many of them were computed again; of a reducer, how many accumulators, each from the one kept before it.
     equal, different, failed
-        What came of these.
+        Their results.
     example, failure
         The first that differs, and the first that failed.
     """
@@ -92,7 +92,7 @@ class NodeVerification:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What came of `Graph.verify`, per function; ``str()`` is a table, and what to do about those that differ.
+    """The result of `Graph.verify`, per function; ``str()`` is a table, and what to do about those that differ.
 
     Attributes
     ----------
@@ -255,7 +255,7 @@ class _Checking:
         #: By the number of the order: the cluster takes each once.
         self._under_way: dict[int, int] = {}
         self._numbers = itertools.count()
-        #: What was lost, perhaps by an element beside it: each is tried once more, with nothing beside it.
+        #: Lost elements, perhaps lost by a neighbour: each is tried once more, alone.
         self._lost: deque[int] = deque()
         self._alone: int | None = None
         self._slots = 1
@@ -292,7 +292,7 @@ class _Checking:
                 self._take(self._inbox.get(timeout=slice_before(until)))
 
     def _next_orders(self) -> list[ms.Order]:
-        """What there is room for: some for each slot, of a node as many as may run at once."""
+        """Return the orders that fit: some for each slot, and of a node as many as may run at once."""
         running = Counter(self._checks[place].node for place in self._under_way.values())
         orders: list[ms.Order] = []
         for name, waiting in self._waiting.items():

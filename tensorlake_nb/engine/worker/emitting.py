@@ -70,7 +70,7 @@ def _called(work: NodeWork, offset: int, value: Any, arguments: Any, emitted: _I
 
 
 def _rest(work: NodeWork, outputs: OutputColumns) -> Piece:
-    """An earlier attempt came to its end before its worker was lost: what it emitted after the last part known of."""
+    """Return the items after the last known part, of an earlier attempt that ended before its worker was lost."""
     known = len(work.batch.emitted) // DIGEST_SIZE
     left = outputs.one_by_one().cut(known, outputs.n_out).as_list()
     return Piece(0, 1, left, replayed=1, part=work.batch.emitted_parts)
@@ -82,7 +82,7 @@ class _Items:
     Attributes
     ----------
     pieces
-        What was committed so far in this attempt.
+        The parts committed so far in this attempt.
     """
 
     def __init__(self, work: NodeWork) -> None:
@@ -104,7 +104,7 @@ class _Items:
             self.commit()
 
     def check_complete(self) -> None:
-        """The generator has ended: it must have given all that it gave before."""
+        """Check that the ended generator gave all that it gave before."""
         if self._parts.count < len(self._emitted):
             raise UsageError(self._changed(f"it ended after {self._parts.count} of {len(self._emitted)} items"))
 
@@ -125,7 +125,7 @@ class _Items:
         self._committed_at = time.monotonic()
 
     def finish(self, offset: int, returned: Returned) -> None:
-        """The generator has ended: what is left is its last part, and all together its outputs."""
+        """Emit what is left as the last part of an ended generator, and all parts together as its outputs."""
         work, last = self._work, NO_OUTPUTS
         if self._parts.has_committed and not self._parts.is_empty:
             last = self._parts.commit()

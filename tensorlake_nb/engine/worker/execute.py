@@ -37,7 +37,7 @@ from tensorlake_nb.errors import InternalError, TensorlakeError
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.filesystems.retrying import Patience, patient
 
-#: What a worker is that its scheduler, or whoever stops it, takes away.
+#: The states of a worker that its scheduler, or a user, is removing.
 _LEAVING = frozenset({Status.closing_gracefully, Status.closing, Status.closed})
 #: How long a worker that is taken away may be at its last call (s): Dask ends its process about 30 s later.
 _LEAVES_S, _LOOK_EVERY_S = 60.0, 0.05
@@ -69,7 +69,7 @@ def run_batch(batch: Batch, *dependencies: object) -> tuple[Receipt, ...]:
 
 
 def _portable(error: Exception) -> Exception:
-    """An error that reaches the driver, whatever it was: Dask drops the message of a task whose error can't be pickled.
+    """Return an error that reaches the driver: Dask drops the message of a task whose error can't be pickled.
 
     A traceback is pickled frame by frame, each inside the one before, so that of a `RecursionError` can't be.
     """
@@ -99,7 +99,7 @@ def run_batch_once(batch: Batch, *dependencies: object) -> tuple[Receipt, ...]:
 
 
 def host_of(worker: Worker | None) -> Host:
-    """The process that this is, as the place where calls are made."""
+    """Return this process as the host of calls."""
     if worker is None:
         return Host(address=f"process {os.getpid()}")
     exits = worker.nanny is not None

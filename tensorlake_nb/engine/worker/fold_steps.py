@@ -35,7 +35,7 @@ TINY_BYTES = 512
 WORTH = 10.0
 #: and a second for each so many bytes of it.
 BYTES_PER_S = 2**20
-#: What is kept in between stays in the store if its own calls took this share of that.
+#: An intermediate accumulator stays in the store if its own calls took this share of that.
 _STAYS = 0.5
 #: For how long a group of a tree is folded (s) before it is kept on the way; only its end is ever asked for.
 _GROUP_WORTH_S = 0.001
@@ -45,7 +45,7 @@ _ANNOUNCED = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Where a fold can't go on: before which step, and why.
+    """The place where a fold can't continue: before which step, and why.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Steps:
     worth_s
         The same for the batch after this one; 0 if it is to be kept after each step.
     keeping_s
-        What was spent on reading and keeping accumulators (s).
+        The time spent on reading and keeping accumulators (s).
     """
 
     def __init__(
@@ -125,9 +125,9 @@ class Steps:
         assert work.batch.fold is not None
         assert work.loaded is not None
         self._combines, self._loaded = work.batch.fold.combines, work.loaded
-        #: What the calls so far were told of the run: the accumulator may hold it.
+        #: The facts about the run that the calls so far were told: the accumulator may hold them.
         self._told = Effects.unpacked(work.batch.fold.told).told if work.batch.fold.told and offset is None else {}
-        #: What the steps since then took, and did beside returning.
+        #: The durations and effects of the steps since then.
         self._unkept_s = 0.0
         self._unkept_effects: list[bytes] = []
 
@@ -306,7 +306,7 @@ class Steps:
         box[0] = self._copied(self._encoded(position, box, self.work.returns.unpictured))
 
     def _is_as_stored(self, box: list[Any]) -> bool:
-        """Whether nothing can change the accumulator but the next step, and storing it changes nothing either."""
+        """Return True if only the next step can change the accumulator, and storing it changes nothing."""
         if self._is_json:
             try:
                 return digest(self._rebuilt(through_json(box[0]))) == digest(box[0])
@@ -324,7 +324,7 @@ class Steps:
         return self._rebuilt(decode(encoded.codec, encoded.data, resolver=self.work.resolver))
 
     def _rebuilt(self, accumulator: Any) -> Any:
-        """What is kept as JSON, as the record that it was."""
+        """Return a record from its JSON form."""
         if not self._is_json:
             return accumulator
         build = record_builder(self._loaded.function.options.accumulate)
@@ -387,13 +387,13 @@ class Steps:
         return position if self._offset is None else self._offset
 
     def _forget_logs(self, stop: int) -> None:
-        """Steps after what is kept, up to ``stop``, are made again, and what they wrote comes again."""
+        """Drop the logs of steps after the kept one, up to ``stop``: they are made again and log again."""
         if self._offset is None:
             self.work.caller.log.forget(range(self.done, stop))
 
 
 def _together(effects: list[bytes], told: dict[str, str | None]) -> bytes | None:
-    """What several steps did as one; ``told`` takes in what they were told of the run."""
+    """Merge the effects of several steps; ``told`` takes in their facts about the run."""
     summed = Effects.summed(effects)
     told.update(summed.told)
     summed.told.update(told)

@@ -55,7 +55,7 @@ def _fold_groups(work: NodeWork, rolling: Digest, sizes: tuple[int, ...]) -> Did
 
 
 def _start_only(work: NodeWork, key: TaskKey) -> Did:
-    """A fold of nothing gives what a fold starts from."""
+    """Return the fold's start for an empty stream."""
     outcome = next((found for _, found in work.look_up([key])), None)
     if outcome is not None:
         return Did(0, [Piece(0, 0, outcome.outputs, 0, 1)])

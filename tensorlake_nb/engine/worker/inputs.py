@@ -24,7 +24,7 @@ _MOST_AHEAD = 256
 
 
 class Inputs:
-    """What each element of a batch is given; every value is a fresh copy.
+    """The inputs of a batch's elements; every value is a fresh copy.
 
     Small values are read some elements ahead: many at once cost little more than one.
     """
@@ -37,32 +37,32 @@ class Inputs:
         self._as_json = encoder == "json"
         self._ahead: dict[int, list[Any]] = {}
         self._how_many = 1
-        #: Whether each element has values by name, put together from several columns.
+        #: True if each element has values by name, put together from several columns.
         self.is_row = any(column.into not in (None, KEYWORDS) for column in self._columns)
         self._names = [column.into or "" for column in self._columns]
         self._binds_row = self.is_row or (bool(columns) and columns[0].into == KEYWORDS)
 
     @property
     def size(self) -> int:
-        """How many elements there are."""
+        """Return the number of elements."""
         return min(column.size for column in self._columns)
 
     @property
     def is_named(self) -> bool:
-        """Whether what an element is given is a dict of values by parameter name."""
+        """True if an element's input is a dict of values by parameter name."""
         return self._binds_row
 
     @property
     def by_reference(self) -> bool:
-        """Whether each element is one stored value, which can travel on as it lies."""
+        """True if each element is one stored value, which can travel on as it lies."""
         return len(self._columns) == 1 and self._columns[0].is_plain
 
     def spans(self, start: int, stop: int) -> tuple[Span, ...]:
-        """Where the values of some elements lie, of the only column."""
+        """Return the places of some elements' values, of the only column."""
         return self._columns[0].spans(start, stop)
 
     def value(self, offset: int) -> Any:
-        """What an element is given: a value, or a dict of values by parameter name."""
+        """Return an element's input: a value, or a dict of values by parameter name."""
         values = self._values(offset)
         if self._as_json:
             values = [through_json(value) for value in values]
@@ -71,7 +71,7 @@ class Inputs:
         return values[0]
 
     def holds(self, offset: int) -> bool:
-        """Whether what an element is given has been read already."""
+        """Return True if an element's input has been read already."""
         return offset in self._ahead
 
     def arguments(self, value: Any) -> Arguments:
@@ -87,7 +87,9 @@ class Inputs:
         return self._binder.bind(value)
 
     def travelling(self, value: Any) -> Any:
-        """What a router passes on of `value`: the value itself; of keyword arguments, the only one if there is one."""
+        """Return what a router passes on of `value`: the value itself; of keyword arguments, the only one if there is
+        one.
+        """
         if self._columns[0].into == KEYWORDS and isinstance(value, dict) and len(value) == 1:
             return next(iter(value.values()))
         return value
@@ -119,7 +121,7 @@ class Inputs:
 
 
 class _Places:
-    """Where the values of one column lie, by element."""
+    """Return the places of one column's values, by element."""
 
     def __init__(self, column: Column) -> None:
         self.into = column.into

@@ -35,7 +35,7 @@ from tensorlake_nb.store.writing.writer import Writer
 
 @dataclass(frozen=True, slots=True)
 class Did:
-    """What was done with the elements of a batch at one node, as far as its receipt tells it.
+    """The part of a batch's receipt about its elements at one node.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class NodeWork:
     keys
         One task key per element.
     known
-        What this batch had committed before, on a worker that was lost.
+        The outputs that this batch committed earlier, on a worker that was lost.
     passes_by
         True of a router whose inputs travel on as they lie.
     """
@@ -120,7 +120,7 @@ class NodeWork:
     # -- load --
 
     def _given_digests(self) -> tuple[bytes, str | None]:
-        """The elements' digests; if they can't be had, as many zeros, and why."""
+        """Return the elements' digests; if they can't be had, as many zeros, and why."""
         if self.batch.given or not self.size:
             return self.batch.given, None
         (column,) = self.batch.columns
@@ -207,7 +207,7 @@ class NodeWork:
     def given(
         self, offset: int, place: int | None = None, *, binds: bool = True
     ) -> tuple[Any, Arguments | None, Failure | None]:
-        """An element's value and its arguments, or why there are none.
+        """Return an element's value and its arguments, or the reason why there are none.
 
         Parameters
         ----------
@@ -265,7 +265,7 @@ class NodeWork:
     # -- receipt --
 
     def only_output(self, did: Did) -> tuple[Digest, bytes, Column] | None:
-        """The output that the next node of a chain goes on with, and its place: the only one, and not routed."""
+        """Return the output for the next node of a chain, and its place: the only one, and not routed."""
         if did.failures or self.size != 1 or len(did.pieces) != 1 or self.call.kind != "function":
             return None
         outputs = did.pieces[0].outputs

@@ -1,4 +1,4 @@
-"""Whether anything outside of a value holds a mutable part of it, and so could change it later.
+"""Find references from outside to the mutable parts of a value, through which it could change later.
 
 References are counted: those to each part from within the value, and all that there are. A surplus is somebody else's.
 
@@ -18,12 +18,12 @@ import numpy as np
 
 #: Code, and what is kept by name, isn't changed by what a function does with its values.
 _CODE = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, CodeType, property, Enum)
-#: What holds nothing and can't change, so that most of what values are made of is passed over at once.
+#: Immutable types that hold nothing: most parts of values, skipped at once.
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, range})
 
 
 def is_held(box: list[Any]) -> bool:
-    """Whether anything but the box holds the value in it: a quick look at the value itself, not at its parts."""
+    """Return True if anything but the box holds its value; checks the value itself, not its parts."""
     if sys.getrefcount(box[0]) <= _ALONE or not _can_change(box[0]):
         return False
     gc.collect(0)  # garbage that refers to itself holds things, too
@@ -31,7 +31,7 @@ def is_held(box: list[Any]) -> bool:
 
 
 def is_held_anywhere(box: list[Any]) -> bool:
-    """Whether anything outside holds a mutable part of the value in a box, or the value itself.
+    """Return True if anything outside holds the value in a box, or a mutable part of it.
 
     Parts that can't change (their hash follows from their content) may be shared. Not seen are references from C
     libraries, and weak ones.
@@ -66,7 +66,7 @@ def _surplus(box: list[Any]) -> bool:
 
 
 def _parts(value: Any) -> list[Any]:
-    """What a value holds, each as often as it holds it, without what can't change or is code."""
+    """Return a value's parts, each as often as it holds it, without immutable ones and code."""
     held: Iterable[Any]
     if isinstance(value, np.ndarray):  # which the collector can't look into
         held = [value.base] if value.base is not None else []
@@ -83,7 +83,7 @@ def _can_change(value: Any) -> bool:
 
 
 def _references(box: list[Any]) -> int:
-    """How many references are counted where a list alone holds its only item."""
+    """Return the number of references counted where a list alone holds its only item."""
     return sys.getrefcount(box[0])
 
 

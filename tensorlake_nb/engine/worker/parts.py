@@ -16,7 +16,7 @@ PART_BYTES = 16 * 2**20
 
 
 class Parts:
-    """What a call has given so far.
+    """The outputs of a call so far.
 
     Parameters
     ----------
@@ -43,17 +43,17 @@ class Parts:
 
     @property
     def has_committed(self) -> bool:
-        """Whether some outputs were committed before the call's end."""
+        """True if some outputs were committed before the call's end."""
         return bool(self._spans)
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits to be committed."""
+        """True if nothing waits to be committed."""
         return not self._pending
 
     @property
     def is_full(self) -> bool:
-        """Whether a part is due."""
+        """True if a part is due."""
         return len(self._pending) >= PART_OUTPUTS or self._pending_bytes >= PART_BYTES
 
     def add(self, item: Item) -> None:

@@ -44,7 +44,7 @@ _one_by_one = threading.Lock()
 
 
 def pictured(value: Any, kept: Encoded, resolver: ClassResolver) -> tuple[Encoded, str | None]:
-    """An encoded output with pictures of the figures in it, if it is one or holds some.
+    """Return an encoded output with pictures of its figures, if it is one or holds some.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def _holds_figures(value: Any) -> bool:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """What a tuple, list, dict or array of objects holds, the first of it; of anything else the value itself."""
+    """Yield the first items of a tuple, list, dict or object array; of anything else the value itself."""
     inside: Iterable[Any] = (value,)
     if type(value) in (tuple, list):
         inside = value
@@ -133,7 +133,7 @@ def _size(*pictures: Picture) -> int:
 
 
 def _whole(part: Any) -> Any:
-    """The figure of matplotlib that axes, or a figure in a figure, are part of."""
+    """Return the matplotlib figure that axes or a subfigure belong to."""
     while (around := getattr(part, "figure", None)) is not None and around is not part:
         part = around
     return part

@@ -1,4 +1,4 @@
-"""What a call returned → encoded outputs and where each of them goes."""
+"""Turn a call's return value into encoded outputs, each with its targets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Returns:
     Attributes
     ----------
     notes
-        What people should know about the values, such as a type that only a pickle can tell apart.
+        Notes about the values for people, such as a type that only a pickle can tell apart.
     """
 
     def __init__(self, call: Call, resolver: ClassResolver) -> None:
@@ -70,7 +70,7 @@ class Returns:
         return kept
 
     def unpictured(self, value: Any) -> Encoded:
-        """The same without a picture: of what nobody is to look at."""
+        """Return the encoded value without a picture, for outputs that aren't shown."""
         if self._call.output_encoder == "json":
             value = through_json(value)
         try:
@@ -109,7 +109,7 @@ class Returns:
         )
 
     def chosen(self, returned: Any) -> Targets:
-        """The targets that a router answers with: one, several, or none.
+        """Return the targets that a router answers with: one, several, or none.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class Returns:
         return self._checked(returned)
 
     def unwrapped(self, returned: Any) -> tuple[Targets | None, Any]:
-        """The targets that a return value names, if it is a `RouteTo`, and the value itself."""
+        """Return the targets that a return value names, if it is a `RouteTo`, and the value itself."""
         if isinstance(returned, RouteTo):
             return self._checked(returned.targets), returned.value
         return None, returned
@@ -133,7 +133,7 @@ class Returns:
         return chosen
 
     def routes(self, targets: Sequence[Targets | None]) -> Routes | None:
-        """Where outputs travel as it is kept; ``None`` if no output names any."""
+        """Return the targets of outputs in their stored form; ``None`` if no output names any."""
         if all(each is None for each in targets):
             return None
         return Routes.of(each if each is not None else self._call.routes or () for each in targets)

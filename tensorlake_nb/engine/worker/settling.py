@@ -21,7 +21,7 @@ from tensorlake_nb.store.format.outcomes import TaskOutcome, outputs_of
 
 
 class Settling:
-    """What becomes of the elements of a batch: at first those are settled that need no call.
+    """Settle the elements of a batch, beginning with those that need no call.
 
     Attributes
     ----------

@@ -1,1 +1,1 @@
-"""What lies in a store: paths, records, segments, signatures. Reads and writes nothing."""
+"""The format of a store: paths, records, segments, signatures. Reads and writes nothing."""

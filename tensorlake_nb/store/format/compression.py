@@ -43,12 +43,12 @@ def compress(data: Buffer) -> bytes:
 
 
 def is_believable(size_bytes: int, stored_bytes: int) -> bool:
-    """Whether what takes so little room in the store may become that large, where nobody vouches for it."""
+    """Return True if untrusted data of this stored size may expand to that size."""
     return size_bytes <= max(_BELIEVED_BYTES, _BELIEVED_RATIO * stored_bytes)
 
 
 def decompress(data: Buffer, size_bytes: int, *, vouched: bool = True) -> bytes:
-    """The content of one frame; `ValueError` if it isn't ``size_bytes`` long or no frame.
+    """Return the content of one frame; raise `ValueError` if it is no frame or isn't ``size_bytes`` long.
 
     The size is checked first, so that a small frame can't ask for all the memory there is.
 
@@ -71,7 +71,7 @@ def decompress(data: Buffer, size_bytes: int, *, vouched: bool = True) -> bytes:
 
 
 def pays(data: Buffer) -> bool:
-    """Whether data shrinks enough to be worth compressing, judged by four slices of it."""
+    """Return True if data shrinks enough to be worth compressing, judged by four slices of it."""
     view = memoryview(data).cast("B")
     if len(view) < _SMALLEST:
         return False

@@ -1,4 +1,4 @@
-"""What a writer is given for one finished task, and what a reader gets."""
+"""The outcome of a finished task, for writers and for readers."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class StoredObject:
 
     @classmethod
     def of(cls, path: str, data: Buffer) -> StoredObject:
-        """What to list for an object."""
+        """Return the list entry for an object."""
         return cls(path, len(data), object_digest(data))
 
     def is_in(self, data: Buffer) -> bool:
-        """Whether these are the bytes that were listed."""
+        """Return True if these are the bytes that were listed."""
         return len(data) == self.size_bytes and object_digest(data) == self.digest
 
 
@@ -78,7 +78,7 @@ class Entry:
     routes
         Where each output travels, by name; ``None``: everywhere.
     effects
-        What the call did besides, in the caller's own form.
+        The call's effects beside its outputs, in the caller's own form.
     duration_s
         How long the call took.
     supersedes
@@ -132,7 +132,7 @@ class TaskOutcome:
     Attributes
     ----------
     outputs
-        What it gave, as one element.
+        Its outputs, as one element.
     passes
         The targets that a router chose for its input, which travels on as it lies: it has no outputs then.
     """
@@ -145,7 +145,7 @@ class TaskOutcome:
 
 
 def outputs_of(outcomes: Sequence[TaskOutcome], passed: OutputColumns | None) -> OutputColumns:
-    """What consecutive tasks gave; of a router that passes its inputs on as they lie, these: ``passed``."""
+    """Return the outputs of consecutive tasks; of a router that passes its inputs on as they lie, these: ``passed``."""
     if passed is None:
         return concat([outcome.outputs for outcome in outcomes])
     return replace(passed, routes=Routes.of(outcome.passes for outcome in outcomes))

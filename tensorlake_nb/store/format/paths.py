@@ -49,14 +49,14 @@ _WRITER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 
 
 def checked_fingerprint(fingerprint: str) -> Fingerprint:
-    """The fingerprint itself, if it is 64 lower-case hex digits; else `OptionError`."""
+    """Return the fingerprint itself, if it is 64 lower-case hex digits; else raise `OptionError`."""
     if not _FINGERPRINT.fullmatch(fingerprint):
         raise OptionError(f"{fingerprint[:80]!r} is no fingerprint: 64 lower-case hex digits are expected")
     return Fingerprint(fingerprint)
 
 
 def is_fingerprint(name: str) -> bool:
-    """Whether `checked_fingerprint` would take it."""
+    """Return True if `checked_fingerprint` accepts it."""
     return _FINGERPRINT.fullmatch(name) is not None
 
 
@@ -68,48 +68,48 @@ def checked_part(part: str) -> str:
 
 
 def is_part(part: str) -> bool:
-    """Whether `checked_part` would take it."""
+    """Return True if `checked_part` accepts it."""
     return _PART.fullmatch(part) is not None
 
 
 def is_object(path: str) -> bool:
-    """Whether that is where a chunk of an array lies in its segment."""
+    """Return True for the path of an array's chunk in its segment."""
     return _OBJECT.fullmatch(path) is not None
 
 
 def segments_path(fingerprint: str) -> str:
-    """Where the segments of one function lie."""
+    """Return the folder of one function's segments."""
     return f"{SEGMENTS}/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}"
 
 
 def segment_path(segment: str) -> str:
-    """Where the objects of ``"<fingerprint>/<name>"`` lie."""
+    """Return the folder of the objects of ``"<fingerprint>/<name>"``."""
     fingerprint, _, name = segment.partition("/")
     return f"{segments_path(fingerprint)}/{checked_part(name)}"
 
 
 def bad_path(segment: str) -> str:
-    """The mark of a damaged segment: beside it, so that one listing shows both."""
+    """Return the path of a damaged segment's mark: beside it, so that one listing shows both."""
     return segment_path(segment) + BAD_SUFFIX
 
 
 def streams_path(fingerprint: str) -> str:
-    """Where the streams of one function are recorded."""
+    """Return the folder of one function's stream records."""
     return f"{STREAMS}/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}"
 
 
 def stream_path(fingerprint: str, given: Digest) -> str:
-    """Where a node's whole stream is recorded."""
+    """Return the path of the record of a node's whole stream."""
     return f"{streams_path(fingerprint)}/{given.hex()}"
 
 
 def spools_path(fingerprint: str) -> str:
-    """Where the spools of one function lie."""
+    """Return the folder of one function's spools."""
     return f"{SPOOLS}/{checked_fingerprint(fingerprint)}"
 
 
 def run_path(path: str) -> str:
-    """A path below ``runs/``, checked part by part."""
+    """Return a path below ``runs/``, checked part by part."""
     parts = path.split("/")
     if parts[0] != RUNS or len(parts) < 2:
         raise OptionError(f"{path[:80]!r} doesn't lie below {RUNS}/")
@@ -117,22 +117,22 @@ def run_path(path: str) -> str:
 
 
 def lease_path(run_id: str) -> str:
-    """Where a run says that it is driven now."""
+    """Return the path of a run's lease, which says that it is driven now."""
     return f"{LEASES}/{checked_part(run_id)}"
 
 
 def ledger_path(fingerprint: str) -> str:
-    """Where runs that meet at a function say what each of them computes."""
+    """Return the folder of a function's ledger, in which runs claim their tasks."""
     return f"{CLAIMS}/{checked_fingerprint(fingerprint)[:2]}/{fingerprint}"
 
 
 def state_path(run_id: str, key: str) -> str:
-    """Where one value of a run's shared state lies: any text is a key, so its hash stands in the path."""
+    """Return the path of one value of a run's shared state: any text is a key, so its hash stands in the path."""
     return f"{RUNS}/{run_id}/state/{blake3(key.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def writer_part(name: str) -> str:
-    """A writer's name as it stands in paths: itself where it can, else shortened with a hash of the whole."""
+    """Return a writer's name in the form used in paths: shortened with a hash of the whole where needed."""
     if _WRITER.fullmatch(name):
         return name
     readable = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:60].strip("-") or "writer"
@@ -140,7 +140,7 @@ def writer_part(name: str) -> str:
 
 
 def unique_name(writer: str, after: str | None = None) -> str:
-    """A new name for something that a writer leaves: sorts by time, and no two are the same.
+    """Return a new name for something that a writer leaves: unique, and sorting by time.
 
     Parameters
     ----------
@@ -152,12 +152,12 @@ def unique_name(writer: str, after: str | None = None) -> str:
 
 
 def writer_of(name: str) -> str:
-    """The writer's part of a name from `unique_name`."""
+    """Return the writer's part of a name from `unique_name`."""
     return name.rpartition("~")[0]
 
 
 def is_of_run(name: str, run: str) -> bool:
-    """Whether a segment or a spool, with or without its function's fingerprint, is by a writer of a run."""
+    """Return True if a segment or spool, with or without its fingerprint, is by a writer of a run."""
     return name.rpartition("/")[2].startswith(f"{run}-")
 
 
@@ -168,7 +168,7 @@ def made_at(name: str) -> float | None:
 
 
 def run_of(name: str) -> str | None:
-    """The id of the run whose writer made a segment or spool, as its name tells; ``None`` if it doesn't."""
+    """Return the id of the run whose writer made a segment or spool, by its name; ``None`` if it doesn't tell."""
     found = _RUN.match(name)
     return found[1] if found and name[found.end() : found.end() + 1] in ("-", "") else None
 
@@ -183,5 +183,5 @@ def began_at(run_id: str) -> float | None:
 
 
 def age_of(name: str) -> str:
-    """What sorts names of different writers by the time they were made."""
+    """Return a sort key that orders names of different writers by their time."""
     return name.rpartition("~")[2]

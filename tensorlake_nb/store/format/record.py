@@ -38,7 +38,7 @@ _HEX = re.compile(rb"[0-9a-f]{64}")
 def write_record(
     about: Mapping[str, Any], arrays: Mapping[str, Mapping[str, Any]] | None = None, keys: Keys | None = None
 ) -> bytes:
-    """A group's ``zarr.json`` with ``about`` as our attribute, and the metadata of its arrays, if any.
+    """Return a group's ``zarr.json`` with ``about`` as our attribute, and the metadata of its arrays, if any.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def write_record(
 
 
 def is_signed(raw: bytes, keys: Keys) -> bool:
-    """Whether a record bears a signature that one of the keys made."""
+    """Return True if one of the keys made the record's signature."""
     digits = raw[_SIGNED_AT : _SIGNED_AT + 64]
     if raw[len(_HEAD) : _SIGNED_AT] != _UNSIGNED[: _SIGNED_AT - len(_HEAD)] or not _HEX.fullmatch(digits):
         return False
@@ -71,7 +71,7 @@ def _filled(raw: bytes, start: int, digits: str) -> bytes:
 
 
 def read_record(path: str, raw: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `write_record` was given, checked.
+    """Return the checked arguments of `write_record`.
 
     Raises
     ------
@@ -119,12 +119,12 @@ def base64_of(data: bytes | NDArray[Any]) -> str:
 
 
 def bytes_of(text: str) -> bytes:
-    """What `base64_of` was given; `ValueError` for anything else."""
+    """Return the bytes given to `base64_of`; raise `ValueError` for anything else."""
     return base64.b64decode(text, validate=True)
 
 
 def numbers_of(text: str, dtype: str) -> NDArray[Any]:
-    """The array that `base64_of` was given."""
+    """Return the array given to `base64_of`."""
     return np.frombuffer(bytes_of(text), dtype=dtype)
 
 
@@ -135,6 +135,6 @@ def folded(value: Any) -> dict[str, Any]:
 
 
 def unfolded(stored: Mapping[str, Any], *, vouched: bool = True) -> Any:
-    """What `folded` was given; `ValueError` or `KeyError` for anything else."""
+    """Return the value given to `folded`; raise `ValueError` or `KeyError` for anything else."""
     packed = decompress(bytes_of(stored["zstd"]), int(stored["size"]), vouched=vouched)
     return msgpack.unpackb(packed, strict_map_key=False)

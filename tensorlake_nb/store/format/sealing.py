@@ -18,7 +18,7 @@ _COMPRESS_FROM = 4096
 
 
 def seal(path: str, data: bytes) -> bytes:
-    """The object to put at ``path``; compressed where that pays."""
+    """Return the object to put at ``path``; compressed where that pays."""
     form, body = b"raw", data
     if len(data) >= _COMPRESS_FROM and pays(data):
         form, body = b"zstd", compress(data)
@@ -27,7 +27,7 @@ def seal(path: str, data: bytes) -> bytes:
 
 
 def unseal(path: str, raw: bytes, *, vouched: bool = True) -> bytes:
-    """What `seal` was given.
+    """Return the content given to `seal`.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def unseal(path: str, raw: bytes, *, vouched: bool = True) -> bytes:
 
 
 def newer(path: str, version: int) -> str:
-    """The message about something of a newer format."""
+    """Return the message about something of a newer format."""
     return (
         f"{path} was written in format {version}, and this tensorlake_nb reads formats up to {FORMAT_VERSION}. "
         "Upgrade tensorlake_nb, or use another store."

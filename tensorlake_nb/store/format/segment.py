@@ -56,7 +56,7 @@ class Segment:
     """
 
     def __init__(self, name: str, path: str, raw: bytes, *, vouched: bool = False) -> None:
-        """Raises CorruptCheckpointError or StoreVersionError if the record isn't right."""
+        """Raise CorruptCheckpointError or StoreVersionError if the record isn't right."""
         about, arrays = read_record(path, raw)
         self.vouched = vouched
         try:
@@ -75,7 +75,7 @@ class Segment:
 
     @property
     def outputs(self) -> int:
-        """How many outputs it holds."""
+        """The number of outputs in the segment."""
         return len(self.digests) // 32
 
     @property
@@ -84,7 +84,7 @@ class Segment:
         return str(self._about["written"])
 
     def outcome(self, task: int) -> TaskOutcome:
-        """The task at a position. Of one that refers to other segments, the digests are there: `Store.completed`."""
+        """Return the task at a position. For digests of one that refers to other segments see `Store.completed`."""
         if task in self.refers:
             counts, routes = self.counts[task : task + 1], self._routes.elsewhere.get(task)
             outputs = OutputColumns(counts, self.refers[task], _elsewhere, routes)
@@ -97,7 +97,7 @@ class Segment:
         return TaskOutcome(key, outputs, self._effects.get(task), duration_s, passes)
 
     def spans(self, task: int) -> tuple[Span, ...]:
-        """Where the outputs of the task at a position lie."""
+        """Return the places of the outputs of the task at a position."""
         start, stop = int(self.starts[task]), int(self.starts[task + 1])
         return (Span(self.name, start, stop),) if stop > start else self.refers.get(task, ())
 
@@ -116,12 +116,12 @@ class Segment:
         return self._codecs[int(self._codec_of[output])] if len(self._codec_of) else self._codecs[0]
 
     def task(self, key: TaskKey) -> int | None:
-        """The position of the task of that key, if it is here."""
+        """Return the position of the task of that key, if it is here."""
         found = np.flatnonzero(self.keys == key)
         return int(found[0]) if len(found) else None
 
     def block(self, keys: Sequence[bytes]) -> OutputColumns | None:
-        """What tasks gave, if those keys stand here one after the other, and nothing but outputs is known of them."""
+        """Return the outputs of tasks, if those keys stand here one after the other and have nothing but outputs."""
         if not keys:
             return None
         at = self._keys.find(keys[0])
@@ -131,7 +131,7 @@ class Segment:
         return self.block_at(at // 32, at // 32 + len(keys))
 
     def block_at(self, first: int, stop: int) -> OutputColumns | None:
-        """What tasks ``first`` to ``stop - 1`` gave, if nothing but outputs of its own is known of any task here."""
+        """Return the outputs of tasks ``first`` to ``stop - 1``, if no task here has more than its own outputs."""
         if self.refers or "effects" in self._about or self._routes.passes:
             return None
         return self._outputs(first, stop)
@@ -144,18 +144,18 @@ class Segment:
         return OutputColumns(counts, spans, self.digests[32 * start : 32 * end], routes)
 
     def is_readable(self, start: int, stop: int) -> bool:
-        """Whether none of those outputs is a pickle that nobody vouches for."""
+        """Return True if none of those outputs is an unsigned pickle in an untrusted store."""
         return self.vouched or PICKLE not in self._codecs or PICKLE not in self.codecs(start, stop)
 
     def in_payload(self, start: int, stop: int) -> list[int] | None:
-        """Where each output begins in the payload, and the last one ends; ``None`` if some lie elsewhere."""
+        """Return where each output begins in the payload, and the last one ends; ``None`` if some lie elsewhere."""
         if (self._home[start:stop] >= 0).any():
             return None
         found: list[int] = self._ends[start : stop + 1].tolist()
         return found
 
     def array_bytes(self, start: int, stop: int) -> int:
-        """How many bytes consecutive outputs take that don't all lie in the payload."""
+        """Return the size in bytes of consecutive outputs that don't all lie in the payload."""
         size = 0
         for output in range(start, stop):
             layout, is_row, low, high = self.place(output)
@@ -163,13 +163,13 @@ class Segment:
         return size
 
     def codecs(self, start: int, stop: int) -> list[str]:
-        """The codecs of consecutive outputs."""
+        """Return the codecs of consecutive outputs."""
         if not len(self._codec_of):
             return [self._codecs[0]] * (stop - start)
         return [self._codecs[number] for number in self._codec_of[start:stop].tolist()]
 
     def place(self, output: int) -> tuple[Layout, bool, int, int]:
-        """Where an output lies: the array, whether it is a row of it, and from where to where.
+        """Return the place of an output: the array, True if it is a row of it, and its range.
 
         Rows for an array's row, bytes for anything else.
         """
@@ -239,7 +239,7 @@ class Segment:
 
     @cached_property
     def _routes(self) -> _Routes:
-        """Where outputs travel, read when it is first asked for."""
+        """The targets of outputs, read on first use."""
         if "routes" not in self._about:
             return _Routes(None, {}, {})
         try:
@@ -259,7 +259,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class _Routes:
-    """Where the outputs of a segment travel.
+    """The targets of a segment's outputs.
 
     Attributes
     ----------

@@ -100,14 +100,14 @@ class SegmentBuilder:
         self._entries.setdefault(entry.key, entry)
 
     def seal(self, interrupted: Sequence[bytes] = (), keys: Keys | None = None) -> SealedSegment:
-        """The segment as it is to be put.
+        """Return the segment in its stored form.
 
         Parameters
         ----------
         interrupted
             Keys of tasks that the writer had begun and not ended when it died.
         keys
-            What to sign it with.
+            The keys to sign it with.
         """
         entries = list(self._entries.values())
         values = [value for entry in entries for value in entry.values]

@@ -30,7 +30,7 @@ HEADER, BEGUN, ENTRY, TURNS, ENDED, SIGNED = 1, 2, 3, 4, 5, 6
 
 @dataclass(frozen=True, slots=True)
 class SpoolContents:
-    """What a spool holds: every frame that is whole.
+    """The contents of a spool: every whole frame.
 
     Attributes
     ----------
@@ -43,9 +43,9 @@ class SpoolContents:
     vouched
         Keys of finished tasks that bear the user's signature.
     damage
-        What is wrong with it, if anything.
+        The problem with it, if any.
     torn_bytes
-        What is left of a last frame that its writer didn't live to finish.
+        The rest of a last frame that its writer didn't live to finish.
     """
 
     fingerprint: str

@@ -24,7 +24,7 @@ class StreamRecord:
     Attributes
     ----------
     outputs
-        What each call gave; where its outputs are routed, all targets spelled out. Of a fold one bare value.
+        The outputs of each call; where they are routed, with all targets. Of a fold one bare value.
     n_tasks
         How many calls were made.
     digest
@@ -50,7 +50,7 @@ class StreamRecord:
         return tuple(dict.fromkeys(span.segment for span in self.outputs.spans))
 
     def to_json(self) -> bytes:
-        """The record as JSON; spans, counts and routes as packed arrays, since there may be a million."""
+        """Return the record as JSON; spans, counts and routes as packed arrays, since there may be a million."""
         segments = {name: number for number, name in enumerate(self.segments)}
         spans = np.array([(segments[span.segment], span.start, span.stop) for span in self.outputs.spans], dtype="<u4")
         stored: dict[str, Any] = {
@@ -73,7 +73,7 @@ class StreamRecord:
 
     @classmethod
     def of_json(cls, path: str, raw: bytes, digests: Callable[[Sequence[Span]], bytes]) -> StreamRecord:
-        """What `to_json` gave, with the ``digests`` of spans; `CorruptCheckpointError` for anything else."""
+        """Return the record written by `to_json`; raise `CorruptCheckpointError` for anything else."""
         try:
             stored = json.loads(raw)
             if stored["kind"] != "stream":

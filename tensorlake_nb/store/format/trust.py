@@ -63,29 +63,29 @@ class Keys:
         raise InternalError("keys were about to be sent or stored: they travel as a run's secrets do, or not at all")
 
     def texts(self) -> tuple[str, ...]:
-        """What no text for people may hold: each key that somebody gave to this process."""
+        """Return the texts to redact everywhere: each key that was given to this process."""
         return tuple(self._texts) if self.is_lasting else ()
 
     def reveal(self) -> str:
-        """The text that they were made from: a secret."""
+        """Return the secret text that the keys were made from."""
         return " ".join(self._texts)
 
     def sign(self, what: str, *parts: str | Buffer) -> bytes:
-        """The signature of something made of parts; ``what`` keeps things of different kinds apart."""
+        """Sign something made of parts; ``what`` keeps things of different kinds apart."""
         return _mac(self._keys[0], what, parts)
 
     def fit(self, signature: bytes, what: str, *parts: str | Buffer) -> bool:
-        """Whether one of the keys made that signature."""
+        """Return True if one of the keys made that signature."""
         return any(hmac.compare_digest(signature, _mac(key, what, parts)) for key in self._keys)
 
     def sign_document(self, path: str, content: bytes) -> bytes:
-        """A JSON object with its signature as the first field."""
+        """Return a JSON object with its signature as the first field."""
         unsigned = _DOCUMENT + _ZEROS + b'",' + content[1:]
         start = len(_DOCUMENT)
         return unsigned[:start] + self.sign("document", path, unsigned).hex().encode() + unsigned[start + 64 :]
 
     def fit_document(self, path: str, content: bytes) -> bool:
-        """Whether a JSON object bears a signature that one of the keys made, for that very path."""
+        """Return True if one of the keys signed a JSON object for that very path."""
         start = len(_DOCUMENT)
         digits = content[start : start + 64]
         if not content.startswith(_DOCUMENT) or not _HEX.fullmatch(digits):
@@ -105,7 +105,7 @@ def _mac(key: bytes, what: str, parts: tuple[str | Buffer, ...]) -> bytes:
 
 @lru_cache(maxsize=64)
 def keys_of(text: str) -> Keys:
-    """The keys that stand in a text.
+    """Return the keys in a text.
 
     Raises
     ------
@@ -120,7 +120,7 @@ _taken: str | None = None
 
 
 def own_keys() -> Keys:
-    """The keys of this process's user: those in the environment, else one that this process has made up.
+    """Return the keys of this process's user: those in the environment, else one that this process made up.
 
     Raises
     ------

@@ -57,20 +57,20 @@ class Layout:
 
     @property
     def row_chunks(self) -> int:
-        """How many chunks hold an item along the first axis, if it isn't cut there."""
+        """The number of chunks that hold an item along the first axis, if it isn't cut there."""
         return math.prod(-(-size // part) for size, part in zip(self.shape[1:], self.chunks[1:], strict=True))
 
     @property
     def byte_chunks(self) -> int:
-        """How many chunks hold a byte string."""
+        """The number of chunks that hold a byte string."""
         return -(-self.shape[0] // self.chunks[0])
 
     def object_name(self, index: tuple[int, ...]) -> str:
-        """Where a chunk lies in the segment."""
+        """Return the path of a chunk in the segment."""
         return f"{self.name}/c." + ".".join(map(str, index))
 
     def metadata(self) -> dict[str, Any]:
-        """The ``zarr.json`` of the array."""
+        """Return the ``zarr.json`` of the array."""
         codecs: list[dict[str, Any]] = [{"name": "bytes"}]
         if self.dtype.itemsize > 1:
             codecs = [{"name": "bytes", "configuration": {"endian": "little"}}]
@@ -114,18 +114,18 @@ _FILL: dict[str, Any] = {"b": False, "i": 0, "u": 0, "f": 0.0, "c": [0.0, 0.0]}
 
 
 def stacked(name: str, row: Array, rows: int, compressed: bool) -> Layout:
-    """The layout of ``rows`` arrays like ``row``, stacked along a new first axis; chunks hold several of them."""
+    """Return the layout of ``rows`` arrays like ``row``, stacked along a new first axis; chunks hold several."""
     chunk_rows = _balanced(rows, max(1, CHUNK_BYTES // max(1, row.nbytes)))
     return Layout(name, row.dtype, (rows, *row.shape), (chunk_rows, *row.shape), compressed)
 
 
 def large_rows(name: str, row: Array, rows: int, compressed: bool) -> Layout:
-    """The same for large arrays: each in chunks of its own, so that it can be written before the others are known."""
+    """Return the same layout for large arrays, each in chunks of its own, so that one can be written at a time."""
     return Layout(name, row.dtype, (rows, *row.shape), (1, *_chunk_shape(row.shape, row.dtype.itemsize)), compressed)
 
 
 def byte_string(name: str, size_bytes: int, compressed: bool, chunk_bytes: int) -> Layout:
-    """The layout of a byte string, in chunks of at most ``chunk_bytes``."""
+    """Return the layout of a byte string, in chunks of at most ``chunk_bytes``."""
     return Layout(name, np.dtype("u1"), (size_bytes,), (_balanced(size_bytes, chunk_bytes),), compressed)
 
 
@@ -139,12 +139,12 @@ def _chunk_shape(shape: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
 
 
 def _balanced(size: int, limit: int) -> int:
-    """The length of equal parts that are no longer than ``limit``, so that the last one needs little padding."""
+    """Return the length of equal parts of at most ``limit``, so that the last one needs little padding."""
     return math.ceil(size / math.ceil(size / limit))
 
 
 def cut(layout: Layout, block: Array, first: int = 0) -> Iterator[tuple[tuple[int, ...], Buffer]]:
-    """The chunks of consecutive rows, each with its index in the grid.
+    """Yield the chunks of consecutive rows, each with its index in the grid.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def cut(layout: Layout, block: Array, first: int = 0) -> Iterator[tuple[tuple[in
 
 
 def chunks_of(layout: Layout, start_row: int, stop_row: int) -> list[tuple[tuple[int, ...], int, int]]:
-    """The chunks that hold some rows, from a row that begins a chunk.
+    """Return the chunks that hold some rows, from a row that begins a chunk.
 
     Each with the bytes it covers, counted from that first row: ``(index in the grid, start, stop)``.
     """
