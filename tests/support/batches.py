@@ -146,7 +146,7 @@ class Calls:
 
 
 def counts(receipt: Receipt) -> list[int]:
-    """How many outputs each element of the pieces gave; -1 for a bare one."""
+    """Return the number of outputs of each element of the pieces; -1 for a bare one."""
     return [int(count) for piece in receipt.pieces for count in piece.outputs.each_count]
 
 

@@ -114,7 +114,7 @@ class Cluster:
         return [process for process in self._processes if process is not self.scheduler]
 
     def logs(self) -> str:
-        """What its processes have printed."""
+        """Return the output of its processes."""
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("*.log")))
 
     def close(self) -> None:

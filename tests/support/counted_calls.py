@@ -1,4 +1,4 @@
-"""How many functions a piece of work calls: what it costs, said without a clock."""
+"""Count the functions that a piece of work calls: its cost, measured without a clock."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class FaultyS3:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def fate(self) -> str:
-        """What becomes of the next request."""
+        """Return the fate of the next request."""
         with self._lock:
             draw, is_slow = self._draw.random(), self._draw.random() < 0.1
         fate = "passed"

@@ -17,7 +17,7 @@ from jupyter_client.manager import KernelManager
 
 @dataclass
 class Reply:
-    """What came of a cell."""
+    """The result of a cell."""
 
     status: str
     stdout: str = ""

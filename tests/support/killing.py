@@ -39,7 +39,7 @@ class Point:
 
 @dataclass
 class Report:
-    """What came of it.
+    """The result of a kill.
 
     Attributes
     ----------
@@ -169,7 +169,7 @@ class _Row:
         self._compare(point, lines_before)
 
     def hits(self) -> Counter[str]:
-        """How often each place was reached by the last run."""
+        """Return how often the last run reached each place."""
         hits = self._folder / f"hits-{self._runs}"
         return Counter({path.name: path.stat().st_size for path in hits.iterdir()})
 
@@ -200,7 +200,7 @@ class _Row:
         ]
 
     def _compare(self, point: Point, lines_before: int) -> None:
-        """Whether anything was called again, and if it was kept by then."""
+        """Note each call that was made again, and whether it was committed by then."""
         begun: set[str] = set()
         kept: set[str] = set()
         folded = -1

@@ -1,4 +1,4 @@
-"""What is left behind: processes, threads, files and sockets, before and after."""
+"""Find leftovers: processes, threads, files and sockets, before and after."""
 
 from __future__ import annotations
 

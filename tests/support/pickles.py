@@ -1,4 +1,4 @@
-"""What is stored as a pickle, and what comes back of it."""
+"""Store a value as a pickle, and read it back."""
 
 from __future__ import annotations
 

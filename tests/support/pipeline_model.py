@@ -174,7 +174,7 @@ class Code:
 
     @property
     def amount(self) -> object:
-        """What names the calls of whatever reaches the class."""
+        """The key of all calls of functions that reach the class."""
         return (self.plus, self.weight, self.lift, self.sign)
 
     def worth(self, x: int) -> int:
@@ -196,7 +196,7 @@ def nth(call: Call, number: int) -> Call:
 
 @dataclass
 class Expected:
-    """What a run gives, and the calls that it consists of."""
+    """The outputs of a run, and its calls."""
 
     outputs: dict[str, list[Any]] = field(default_factory=dict)
     calls: dict[str, list[Call]] = field(default_factory=dict)
@@ -305,11 +305,11 @@ class Kept:
         return found
 
     def least(self, run: Expected) -> set[Call]:
-        """What a run has to call, whatever is left of what is doubtful."""
+        """Return the calls that a run must make, whatever is left of doubtful outputs."""
         return set(self._missing(run, perhaps=True))
 
     def most(self, run: Expected) -> set[Call]:
-        """What it may call at most."""
+        """Return the most calls that it may make."""
         return set(self._missing(run, perhaps=False))
 
     def _missing(self, run: Expected, *, perhaps: bool) -> Iterator[Call]:

@@ -1,4 +1,4 @@
-"""What a graph means, in plain Python: specifications of small graphs, their functions, and an interpreter.
+"""Interpret graphs in plain Python: specifications of small graphs, their functions, and an interpreter.
 
 The interpreter knows neither batches nor keys nor stores: it takes whole lists through one node after the other. It is
 what engines are compared with, so it shares no code with them, but for where a frozen graph lets the sides of joins
@@ -52,7 +52,7 @@ class NodeSpec:
 
 
 class Fault(Exception):
-    """What functions raise when they are told to fail."""
+    """The error that functions raise when they are told to fail."""
 
 
 def number(value: Any, salt: int) -> int:
@@ -66,7 +66,7 @@ def items(value: Any, salt: int) -> list[int]:
 
 
 def answer(kind: str, salt: int, value: Any, targets: Sequence[str] = ()) -> Any:
-    """What a function of a kind returns."""
+    """Return the output of a function of a kind."""
     mine = number(value, salt)
     chosen = [target for i, target in enumerate(targets) if mine >> i & 1]
     match kind:
@@ -268,7 +268,7 @@ def _called(spec: NodeSpec, given: Item, targets: Sequence[str]) -> tuple[bool, 
 
 
 def _given(frozen: FrozenGraph, name: str, streams: Mapping[str, Stream], value: Any) -> tuple[list[Item], bool]:
-    """What a node is called with, in order, and whether some of it is missing."""
+    """Return a node's inputs, in order, and True if some are missing."""
     node = frozen.nodes[name]
     if not node.parents:
         return [Item(value, None, {})], False
@@ -279,7 +279,7 @@ def _given(frozen: FrozenGraph, name: str, streams: Mapping[str, Stream], value:
 
 
 def _through(name: str, whole: bool, stream: Stream) -> list[Item]:
-    """What an edge carries."""
+    """Return the values that an edge carries."""
     if not whole:
         return [item for item in stream.items if item.targets is None or name in item.targets]
     found: list[Item] = []

@@ -50,13 +50,13 @@ class Shell:
 
     @property
     def texts(self) -> list[str]:
-        """What each display of the last cell says as text, its result included."""
+        """Return the text of each display of the last cell, its result included."""
         shown = [output.data["text/plain"] for output in self.shown]
         result = self.result.result
         return shown if result is None else [*shown, self.forms(result)["text/plain"]]
 
     def forms(self, value: Any) -> dict[str, str]:
-        """How a front end is given a value, by MIME type."""
+        """Return a value in the forms that a front end gets, by MIME type."""
         assert self.ip.display_formatter is not None
         data: dict[str, str] = self.ip.display_formatter.format(value)[0]
         return data

@@ -39,7 +39,7 @@ DASK_S = 0.002
 
 @dataclass
 class World(Performer):
-    """What happens to whom, decided by one seed.
+    """The fates of batches and elements, decided by one seed.
 
     Attributes
     ----------

@@ -136,14 +136,14 @@ def local_store(path: Path) -> Store:
 
 
 def outcome_of(store: Store, number: int, fingerprint: str = FINGERPRINT) -> TaskOutcome | None:
-    """What the store knows of a task now."""
+    """Return the outcome of a task that the store has now."""
     index = store.index(fingerprint, refresh=True)
     (position,) = index.find(key(number)).tolist()
     return None if position < 0 else index.outcome(position)
 
 
 def count_of(outcome: TaskOutcome) -> int:
-    """How many outputs a task's list holds; `BARE` for one value."""
+    """Return the number of outputs in a task's list; `BARE` for one value."""
     (count,) = outcome.outputs.each_count.tolist()
     return int(count)
 
