@@ -125,7 +125,7 @@ def chaos(
 
     The graph runs once undisturbed, on threads of this process. Then it runs in processes of its own, on a store with
     faults: workers are killed, the process that drives it is killed, alone or with its workers, and each time another
-    process goes on, until the run has come to its end. Functions are really called: twice or more where they were
+    process resumes it, until the run has ended. Functions are really called: twice or more where they were
     interrupted.
 
     Parameters

@@ -1,6 +1,6 @@
 """Decorated functions: ordinary functions that also know their options.
 
-A decorated function is part of nothing: any number of graphs can hold it, and none leaves a trace on it.
+A decorated function belongs to no graph. Graphs share it and never modify it.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Function(Typed[P, R]):
     call
         The plain function, or the class of a :class:`TensorlakeCompute`.
     options
-        How it is called, tried again, placed and kept.
+        Its options for calls, retries, placement and storage.
     defined
-        Grows with each definition in this process; 0 after a journey to another one.
+        Grows with each definition in this process; 0 in another process.
     """
 
     # own fields are slots, so that functools.wraps(f) copies f's metadata but not its options
@@ -260,7 +260,7 @@ def tensorlake_function(
     Raises
     ------
     OptionError
-        When an option is unknown or has a value that it can't have, or when this can't be decorated.
+        An option is unknown or has a wrong value, or the object can't be decorated.
 
     Examples
     --------
@@ -323,7 +323,7 @@ def _decorate(call: Any, *, router: bool, name: Any, description: str | None, gi
 class TensorlakeCompute:
     """A function that is a class: attributes are its options, ``__init__`` runs once per worker process.
 
-    Derive from it, set the options as class attributes, and define ``run``. The way to load a model once.
+    Derive from it, set the options as class attributes, and define ``run``. Use it to load a model once.
 
     Examples
     --------
@@ -383,7 +383,7 @@ def _of_class(cls: Any) -> Function:
 
 
 def as_function(candidate: Any) -> Function:
-    """Return the Function that something stands for: itself, or that of a TensorlakeCompute subclass.
+    """Return the Function of a node: itself, or that of a TensorlakeCompute subclass.
 
     Raises
     ------

@@ -49,7 +49,7 @@ class QuietNanny(Nanny):
         return await super().start_unsafe()  # type: ignore[no-untyped-call]
 
     def _look(self) -> None:
-        """End a worker that stays paused (SIGSTOP): Dask would wait for minutes, and its own watchdog is paused, too.
+        """End a worker that stays paused (SIGSTOP): Dask would wait for minutes, and its own watchdog is paused too.
 
         Looks are counted, not seconds: a kernel that was asleep itself, with the whole machine or by Ctrl-Z, ends
         nobody. A process that a debugger holds isn't paused in this sense.

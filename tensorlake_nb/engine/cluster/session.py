@@ -144,10 +144,10 @@ def configure(
     checkpoint_interval: float | None = None,
     store_patience: float | None = None,
 ) -> Settings:
-    """Choose where checkpoints are kept and where functions run; what isn't given stays as it is.
+    """Choose where checkpoints are stored and where functions run; other settings stay as they are.
 
-    ``with configure(...):`` restores at its end what was in force before. A cluster that was started here and that the
-    new settings don't use ends either way; it is started again when it is next needed.
+    ``with configure(...):`` restores the previous settings at its end. A cluster that was started here and that the
+    new settings don't use ends either way; it starts again when a run next needs it.
 
     Parameters
     ----------
@@ -161,10 +161,10 @@ def configure(
     trust_store
         Load pickled values from this store. Default: only if it is the user's own.
     checkpoint_interval
-        Seconds of finished work that may be at risk on an object store; a local disk risks nothing.
+        Seconds of finished work that a crash may lose on an object store; on a local disk it loses none.
     store_patience
-        Seconds that a run waits for a store that is full, read-only or out of reach before it fails; what it has
-        computed is kept meanwhile.
+        Seconds that a run waits for a store that is full, read-only or out of reach before it fails; computed
+        results are kept meanwhile.
 
     Returns
     -------
@@ -174,9 +174,9 @@ def configure(
     Raises
     ------
     OptionError
-        A value doesn't fit.
+        A setting has a wrong value.
     StoreUnavailableError, StoreVersionError, ClusterError
-        The store or the cluster that was given can't be used.
+        The given store or cluster can't be used.
     """
     given = {
         "store": os.fspath(store) if isinstance(store, os.PathLike) else store,

@@ -67,7 +67,7 @@ class Claimant:
         return replace(call, cold=True) if self._cold[name] and not self.shares(call) else call
 
     def may_hold(self, name: str) -> None:
-        """Something may have been committed of a node that nobody told of: it is looked up, cold as it was."""
+        """Look a node up again, even a cold one: unreported outputs of it may have been committed."""
         self._cold[name] = False
 
     def shares(self, call: Call) -> bool:

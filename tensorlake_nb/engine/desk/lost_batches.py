@@ -58,7 +58,7 @@ class Losses:
         Returns
         -------
         event
-            A fold has ended as far as it came; anything else is lost, but for what was committed.
+            A fold has ended where it had come to; other batches are lost, but for their committed outputs.
         """
         is_charged = not is_stopping and not (lost.is_blameless and self._waits_again(order))
         call, *chain = batch.calls

@@ -106,24 +106,24 @@ def collect(
     max_bytes: int | str | None = None,
     grace: Duration = GRACE_S,
 ) -> Collected:
-    """Free what no run that stays needs: outputs of dropped runs, damaged outputs, and what dead writers left.
+    """Free outputs that no remaining run needs: those of dropped runs, damaged ones, and leftovers of dead writers.
 
-    Without ``keep_runs``, ``older_than`` and ``max_bytes`` every run stays. With several a run goes if each of them
-    lets it go. Runs under way are never touched, nor what they may read. Interrupted anywhere, it leaves a correct
-    store that holds a little less.
+    Without ``keep_runs``, ``older_than`` and ``max_bytes`` every run stays. With several, a run is dropped if each of
+    them drops it. Runs under way and the outputs that they may read are never touched. Interrupted anywhere, it leaves
+    a correct store that holds a little less.
 
     Parameters
     ----------
     dry_run
-        Only say what would go.
+        Only list what would be removed.
     keep_runs
-        Lets go all but so many of the newest runs of each graph.
+        Drop all but this many of the newest runs of each graph.
     older_than
-        Lets go runs that last began or ended longer ago: ``"7d"``, ``"12h"``, or seconds.
+        Drop runs that last began or ended longer ago: ``"7d"``, ``"12h"``, or seconds.
     max_bytes
-        Lets go the oldest runs as long as what stays takes more: ``"10GB"``, or bytes.
+        Drop the oldest runs while the rest takes more than this: ``"10GB"``, or bytes.
     grace
-        Nothing younger is touched: ``"2h"``.
+        Keep everything younger than this: ``"2h"``.
 
     Returns
     -------

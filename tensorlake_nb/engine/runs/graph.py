@@ -48,7 +48,7 @@ class Graph(GraphBuilder):
         Parameters
         ----------
         *given
-            The inputs as a mapping. One that is called like an option here (``block_until_done``) goes into it.
+            The inputs as a mapping, for names that an option here has too (``block_until_done``).
         block_until_done
             ``False`` is the same as `start`.
         **inputs
@@ -57,7 +57,7 @@ class Graph(GraphBuilder):
         Raises
         ------
         UsageError
-            The graph, its functions or the inputs aren't right; nothing was begun.
+            The graph, its functions or the inputs are wrong; nothing has started.
         RunError
             A call failed (after its retries), or the run was cancelled; ``.run`` is the `Run`.
         """
@@ -83,14 +83,14 @@ class Graph(GraphBuilder):
         Raises
         ------
         UsageError
-            The graph, its functions or the inputs aren't right; nothing was begun.
+            The graph, its functions or the inputs are wrong; nothing has started.
         ClusterError
             The cluster ends with this kernel.
         """
         return self._begin(frozenset(), self._together("start", given, inputs), detach=detach)
 
     def start_fresh(self, fresh: frozenset[str], inputs: Mapping[str, Any]) -> Run:
-        """Start a run in which some functions, by name, are computed anew whatever the store has of them.
+        """Start a run that computes some functions, by name, anew, even if the store has their outputs.
 
         Their outputs replace the stored ones: later runs replay the new ones. See `Run.again`.
         """
@@ -125,7 +125,7 @@ class Graph(GraphBuilder):
         Parameters
         ----------
         run
-            Which run to compare with; by default the store's newest of this graph. Without one nothing is stale.
+            The run to compare with; by default the store's newest of this graph. Without one nothing is stale.
         """
         if run is None:
             found = Run.list(self.name, limit=1)
@@ -166,28 +166,28 @@ class Graph(GraphBuilder):
         time_limit: float = 300.0,
         **inputs: Any,
     ) -> Verification:
-        """Compute a sample of what a run would replay again, and say whose outputs differ; the store stays as it is.
+        """Compute a sample of a run's stored outputs again, and name the functions whose outputs differ.
 
-        Functions that differ are to be seeded, or marked ``cacheable=False``. Nothing is kept of the calls, but they
-        are real ones: what they do outside (requests, files) is done again.
+        Seed such functions, or mark them ``cacheable=False``. The store stays as it is. The calls are real: their
+        effects outside (requests, files) happen again.
 
         Parameters
         ----------
         *given, **inputs
-            The run's inputs, by name; without any, those of the store's newest run of this graph. An input that is
-            called like one of the options below goes into the mapping.
+            The run's inputs, by name; by default those of the store's newest run of this graph. An input named like
+            one of the options below goes into the mapping.
         sample
-            The share of each function's replayed elements, at least one; of a reducer so many steps, from one kept
-            accumulator to the next.
+            The share of each function's replayed elements, at least one; of a reducer that share of its steps, from one
+            kept accumulator to the next.
         seed
-            Chooses which.
+            Chooses the sample.
         time_limit
-            Seconds after which the rest is left out, and what still runs is interrupted.
+            Seconds after which the rest is skipped, and running calls are interrupted.
 
         Raises
         ------
         UsageError
-            As for `run`; or an option that can't be.
+            As for `run`; or an option has a wrong value.
         """
         refuse_inside_calls("verify a graph")
         inputs = self._together("verify", [each for each in given if each is not None], inputs)

@@ -73,7 +73,7 @@ class Run(RecordedRun):
     def __init__(self, session: Session, blueprint: Blueprint, resolver: ClassResolver) -> None:
         super().__init__(session, blueprint, resolver)
         self._waiting = Waiting(self.id, self.graph)
-        self._is_vouched = True  # else somebody else may have written it, and the code that it names isn't loaded
+        self._is_vouched = True  # else another user may have written it, and the code that it names isn't loaded
 
     @classmethod
     def _begin(cls, session: Session, blueprint: Blueprint, resolver: ClassResolver) -> Run:
@@ -114,7 +114,7 @@ class Run(RecordedRun):
         Parameters
         ----------
         session
-            Where to look, if not in this process's own session.
+            The session to look in, by default this process's own.
 
         Raises
         ------
@@ -164,7 +164,7 @@ class Run(RecordedRun):
         return self.status != "running"
 
     def wait(self, timeout: float | None = None) -> Run:
-        """Wait for the end. An interrupt (Stop) cancels the run, keeps what is finished, and is raised again.
+        """Wait for the end. An interrupt (Stop) cancels the run, keeps finished outputs, and is raised again.
 
         Parameters
         ----------
@@ -259,7 +259,7 @@ class Run(RecordedRun):
             raise self._failed(cause, lacking=name)
 
     def cancel(self, *, force: bool = False) -> None:
-        """Ask the run to stop. What is finished is kept; running calls are interrupted, then their workers ended.
+        """Ask the run to stop. Finished outputs are kept; running calls are interrupted, then their workers ended.
 
         Parameters
         ----------
@@ -285,15 +285,14 @@ class Run(RecordedRun):
     ) -> Run:
         """Compute a function and all that follows it anew: a new run with the same inputs.
 
-        What it gives takes the place of what was kept, so later runs replay that. What came before the function is
-        replayed.
+        Its outputs replace the stored ones, so later runs replay the new ones. Functions before it are replayed.
 
         Parameters
         ----------
         only
-            Compute just this function anew; what follows is computed where its outputs differ.
+            Compute just this function anew, and its followers only where its outputs differ.
         graph
-            Whose functions to use; by default those of this run, as they were.
+            The graph whose functions to use; by default those of this run, as they were.
         wait
             ``False`` returns at once.
         """
@@ -310,7 +309,7 @@ class Run(RecordedRun):
         return run.wait() if wait else run
 
     def resume(self, *, wait: bool = True) -> Run:
-        """Go on with a run that was cancelled, interrupted or failed: only what is missing is computed.
+        """Resume a run that was cancelled, interrupted or failed: compute only the missing outputs.
 
         It uses the functions and the inputs that the run began with, so a new kernel need not define them.
 
@@ -368,9 +367,9 @@ class Run(RecordedRun):
         Raises
         ------
         RequestException
-            A function has ended the run with it.
+            A function ended the run with it.
         TaskFailedError
-            There are none, because of a failure; `outputs` gives what there is, be it nothing.
+            A failure left no outputs; `outputs` gives those that there are, possibly none.
         """
         request = requested(self.failures)
         if request is not None:
@@ -393,7 +392,7 @@ class Run(RecordedRun):
         return Outputs(name, spans, healing.values, self._store.open_array, self._store.open_zarr)
 
     def result(self) -> Any:
-        """Wait for the end; then what the last functions gave.
+        """Wait for the end, then return the outputs of the last functions.
 
         Returns
         -------
@@ -404,7 +403,7 @@ class Run(RecordedRun):
         Raises
         ------
         TaskFailedError
-            Also with ``on_error="continue"``, if one of these functions gave nothing because of a failure.
+            Also with ``on_error="continue"``, if one of these functions has no output because of a failure.
         """
         self.wait()
         leaves = [name for name, node in self._blueprint.plan.nodes.items() if not node.children]

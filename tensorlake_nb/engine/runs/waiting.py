@@ -58,7 +58,7 @@ class Waiting:
             raise
 
     async def until_async(self, done: Future[None], cancel: Callable[[], None]) -> None:
-        """Wait for the end; if that is cancelled, as by Stop, so is the run, as a task is that somebody awaits."""
+        """Wait for the end; if that is cancelled, as by Stop, so is the run, as an awaited task would be."""
         try:
             # In slices: an interrupt does not wake a loop that waits for a thread (ipykernel 6 and 7).
             while not done.done():

@@ -186,7 +186,7 @@ class CommittedRecords(Documents):
     def get_stream(self, fingerprint: str, given: Digest) -> StreamRecord | None:
         """Return a node's whole stream; ``None`` if it is missing, or refers to a damaged, removed or wrong object.
 
-        One that nobody vouches for isn't believed: its elements are looked up one by one.
+        One that is neither signed nor trusted isn't believed: its elements are looked up one by one.
         """
         path = stream_path(fingerprint, given)
         try:

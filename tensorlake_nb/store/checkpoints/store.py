@@ -67,7 +67,7 @@ class Store(CommittedRecords):
     ) -> None:
         super().__init__(filesystem, trusted=trusted, keys=keys or own_keys())
         self.options = dict(options or {})
-        #: Per function how many tasks were left out since they are pickles that nobody vouches for.
+        #: Per function the number of tasks left out, since they are unsigned pickles in an untrusted store.
         self.distrusted: dict[str, int] = {}
         self._values: Recent[Encoded] = Recent(_VALUES_BYTES)
         self._reader = Reader(filesystem, _CHUNKS_BYTES)

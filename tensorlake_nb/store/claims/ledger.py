@@ -9,7 +9,7 @@ nobody else can take, as those of a run's log are, so claims have an order that 
 part before its own has claimed.
 
 A claim saves work and guarantees nothing. One that is lost, damaged or overtaken leads to the same task being computed
-twice, and equal keys hold equal values. So nobody has to vouch for claims; but what others have written here is
+twice, and equal keys hold equal values. So claims need no signature; but what others have written here is
 bounded before it is read, and a run meets with no claims what would take more of it than any run needs.
 """
 
@@ -50,7 +50,7 @@ def names_of(keys: bytes) -> Names:
 
 
 def unused(store: Documents, is_alive: Callable[[Lease], bool]) -> Iterator[Found]:
-    """Leases of runs that nobody drives, and the ledgers of functions that no run with a lease may compute."""
+    """Find leases of runs without a driver, and the ledgers of functions that no run with a lease may compute."""
     living = [lease for lease in leases(store) if is_alive(lease)]
     used = {ledger_path(fingerprint) for lease in living for fingerprint in lease.fingerprints}
     used |= {lease_path(lease.run_id) for lease in living}
@@ -77,7 +77,7 @@ class Ledger:
     Attributes
     ----------
     released
-        Runs that have let go of what they claimed: it is committed, or nobody computes it.
+        Runs that have let go of what they claimed: it is committed, or no run computes it.
     """
 
     def __init__(self, store: Documents, fingerprint: str, run_id: str) -> None:

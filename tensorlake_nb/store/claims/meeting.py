@@ -11,7 +11,7 @@ late commits hold the same values under the same keys.
 
 Nothing here may end a run, or hold it up for ever: where claims can't be written or read, or make no sense, it goes on
 as if it were alone. Runs that all wait for each other's claims, which no run of ours brings about but a damaged or
-forged ledger may, see that nobody computes anything, and one of them goes on.
+forged ledger may, see that none computes anything, and one of them continues.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BEAT_S = 0.5
 REMOTE_BEAT_S = 2.0
 #: After how many beats without a sign of life a run is given up.
 EXPIRY = 20
-#: After how many beats in which nobody computes anything claims are taken no notice of: so many for each run in turn.
+#: After so many beats without any computation, for each run in turn, claims are ignored.
 STANDSTILL = 10
 #: How often a run that waits for answers looks for them (s).
 ASK_S = 0.05

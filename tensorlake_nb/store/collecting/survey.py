@@ -48,7 +48,7 @@ class SurveyedRun:
     has_header, has_ended
         It was recorded; its end is on record.
     is_whole
-        Everything of its record could be read; else its needs aren't known in full.
+        True if all of its record could be read; else its needs aren't known in full.
     functions
         Names of its functions by fingerprint.
     segments

@@ -30,7 +30,7 @@ class Index:
     Attributes
     ----------
     unvouched
-        How many tasks are left out since their outputs are pickles that nobody vouches for.
+        The number of tasks left out, since their outputs are unsigned pickles in an untrusted store.
     """
 
     def __init__(
