@@ -107,6 +107,20 @@ def test_a_forged_record_is_damage(name: str, parts: tuple[str, dict[str, Any], 
         Segment(segment, "zarr.json", raw)
 
 
+@pytest.mark.parametrize(
+    "routes", [[[[["a"], ["b"]]], {0: 0}], [[[["a"]]], {0: 7}], [[[["a"]]], {99: 0}], ["a"], bytes(8)], ids=str
+)
+def test_routes_that_fit_no_outputs_are_damage_when_they_are_read(
+    routes: Any, parts: tuple[str, dict[str, Any], dict[str, Any]]
+) -> None:
+    name, about, arrays = parts
+    segment = Segment(name, "zarr.json", write_record({**about, "routes": folded(routes)}, arrays))
+
+    for read in (lambda: segment.outcome(0), lambda: segment.block_at(0, 2)):
+        with pytest.raises(CorruptCheckpointError, match="senseless routes"):
+            read()
+
+
 def test_a_sealed_object_out_of_all_proportion_is_refused_where_nobody_vouches(tmp_path: Path) -> None:
     store, path = store_of(tmp_path), f"runs/{RUN}/code/bomb"
     store.filesystem.put(path, seal(path, bytes(64 * MEBIBYTE)))

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tensorlake_nb.core.batches.batch import BARE, Span
 from tensorlake_nb.core.batches.outputs import Routes
+from tensorlake_nb.errors import InternalError
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tensorlake_nb.store.format.outcomes import Entry
 from tensorlake_nb.store.format.spool_frames import read_spool
@@ -41,6 +43,19 @@ def test_what_was_added_is_read(tmp_path: Path) -> None:
         entry.duration_s,
     )
     assert b"".join(value.digest for value in read.values) == digests_of(values)
+
+
+def test_an_entry_whose_routes_are_those_of_other_outputs_is_refused() -> None:
+    with pytest.raises(InternalError, match="routes of 2 outputs for 1"):
+        Entry(key(1), BARE, (encoded(1),), Routes.of([("a",), ("b",)]))
+
+
+def test_what_a_router_passed_on_by_reference_is_read(tmp_path: Path) -> None:
+    spool = spool_at(tmp_path)
+    spool.add(Entry(key(1), 0, (), passes=("a", "b")))
+
+    (read,) = read_spool(Path(spool.path).read_bytes()).entries.values()
+    assert (read.count, read.values, read.routes, read.passes) == (0, (), None, ("a", "b"))
 
 
 def test_a_superseded_entry_is_not_read_unless_the_one_after_it_is_torn(tmp_path: Path) -> None:
