@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tensorlake_nb.core.batches.positions import Slice
 from tensorlake_nb.core.graphs.plan import FAN_IN
-from tensorlake_nb.core.planning import batch_sizes as batching
+from tensorlake_nb.core.planning import batch_sizes
 from tensorlake_nb.core.planning.instructions import End, Gather, Halt, Instruction, Probe, Seal, Submit
 from tensorlake_nb.core.planning.node_state import NodeState
 from tensorlake_nb.core.planning.run_state import RunState
@@ -71,12 +71,12 @@ def _at_node(state: RunState, node: NodeState, now: float, numbers: Iterator[int
 
 def _submit(state: RunState, node: NodeState, now: float, numbers: Iterator[int]) -> Iterator[Submit]:
     plan = node.plan
-    room = batching.window(state.slots)
+    room = batch_sizes.window(state.slots)
     if plan.limit is not None:
         room = min(room, plan.limit)
     room -= len(node.under_way)
     attempts = plan.retries.max_attempts
-    budget_s = batching.budget_s(state.slots, node.pace_s)
+    budget_s = batch_sizes.budget_s(state.slots, node.pace_s)
     for piece in tuple(node.suspects)[:1]:  # alone, so that a poison element shows itself
         if room > 0:
             room -= 1
@@ -95,7 +95,7 @@ def _submit(state: RunState, node: NodeState, now: float, numbers: Iterator[int]
     taken = 0
     while room > 0 and taken < node.n_ready:
         left = node.n_ready - taken
-        size = 1 if plan.lone else batching.batch_size(left, state.slots, node.pace_s, plan.concurrency)
+        size = 1 if plan.lone else batch_sizes.batch_size(left, state.slots, node.pace_s, plan.concurrency)
         slices = node.peek_ready(taken, size)
         taken += sum(piece.size for piece in slices)
         room -= 1
@@ -108,12 +108,12 @@ def _fold(state: RunState, node: NodeState, now: float, numbers: Iterator[int]) 
         return
     if node.fold_due is not None and node.fold_due > now:
         return
-    size = batching.fold_size(node.pace_s, node.fold_worth_s, node.folded)
+    size = batch_sizes.fold_size(node.pace_s, node.fold_worth_s, node.folded)
     slices, is_all = state.upstream(node, node.cursor, size)
     if is_all and not slices and not state.inputs_whole(node):
         return
     available = sum(piece.size for piece in slices)
-    if not is_all and available < size and not batching.is_worth_folding(available, node.pace_s, node.fold_worth_s):
+    if not is_all and available < size and not batch_sizes.is_worth_folding(available, node.pace_s, node.fold_worth_s):
         return  # more is to come: keeping a large accumulator for these few isn't worth it
     if slices or (is_all and node.accumulator is None):
         attempt = node.fold_attempt
@@ -124,7 +124,7 @@ def _fold(state: RunState, node: NodeState, now: float, numbers: Iterator[int]) 
             slices,
             attempt,
             final,
-            batching.fold_budget_s(node.fold_worth_s),
+            batch_sizes.fold_budget_s(node.fold_worth_s),
             (),
             node.plan.depth,
             node.accumulator,

@@ -17,7 +17,7 @@ from tensorlake_nb.core.batches.positions import Address, Slice
 from tensorlake_nb.core.graphs.plan import FAN_IN, Plan
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, one_by_one
 from tensorlake_nb.core.planning.events import Chunk
-from tensorlake_nb.core.streams import rows as gathering
+from tensorlake_nb.core.streams.rows import rows_of
 from tensorlake_nb.core.streams.tables import ChunkData, Rows, Streams, arriving, picked
 
 #: Of what there is one of: the inputs of a run, and what a reducer emits.
@@ -116,7 +116,7 @@ class PlacedStreams(Streams):
 
     def _of_join(self, name: str) -> bytes:
         """Return the places of a join's rows, each that of the element it stands for."""
-        rows = gathering.rows_of(self, name)
+        rows = rows_of(self, name)
         ancestor = self.plan.nodes[name].ancestor
         if ancestor is None:
             return ROOT * len(rows)

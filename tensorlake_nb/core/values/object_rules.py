@@ -16,9 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tensorlake_nb.core import jinja_templates as jinja
+from tensorlake_nb.core import jinja_templates
 from tensorlake_nb.core.origin import Origin, is_named_in_package, origin_of, origin_of_class
-from tensorlake_nb.core.values import cached_state as digest_caches
+from tensorlake_nb.core.values import cached_state
 from tensorlake_nb.core.values.array_rules import array_rule
 from tensorlake_nb.core.values.encoding import Encoding, Refusal, Rule, count, parts, type_name
 from tensorlake_nb.core.values.plain_rules import attribute_parts, dict_parts, tuple_parts
@@ -116,12 +116,14 @@ def _reducer_of(cls: type) -> Any:
     Not of exceptions: tblib registers one for each that exists when it is installed, so that tracebacks travel, and
     then the same exception would have one digest in the processes that have it and another where it isn't.
     """
-    return None if issubclass(cls, BaseException) else jinja.reducer_of(cls) or copyreg.dispatch_table.get(cls)
+    return (
+        None if issubclass(cls, BaseException) else jinja_templates.reducer_of(cls) or copyreg.dispatch_table.get(cls)
+    )
 
 
 def _is_known(cls: type) -> bool:
     """Return True if the state that pickle takes from an instance is its canonical form."""
-    if _plainly_pickled(cls) or jinja.reducer_of(cls) is not None:
+    if _plainly_pickled(cls) or jinja_templates.reducer_of(cls) is not None:
         return True
     for name in ("__reduce_ex__", "__reduce__", "__getstate__"):
         owner = next((base for base in cls.__mro__ if name in vars(base)), object)
@@ -177,7 +179,7 @@ def _dataclass(value: Any, enc: Encoding) -> bytes:
     state = value.__getstate__()
     held, slots = state if isinstance(state, tuple) else (state, None)
     return (
-        b"o" + parts([enc.class_part(type(value))]) + attribute_parts(digest_caches.attributes(value, held, slots), enc)
+        b"o" + parts([enc.class_part(type(value))]) + attribute_parts(cached_state.attributes(value, held, slots), enc)
     )
 
 
@@ -247,12 +249,12 @@ def _arguments(args: tuple[Any, ...], enc: Encoding) -> bytes:
 def _state(value: Any, state: Any, enc: Encoding) -> bytes:
     """Encode an object's state; one that holds only caches equals an empty one."""
     if type(state) is dict and all(type(name) is str for name in state):
-        shown = digest_caches.attributes(value, state, None)
+        shown = cached_state.attributes(value, state, None)
         return b"=a" + attribute_parts(shown, enc) if shown or not state else b""
     if type(state) is tuple and len(state) == 2 and all(item is None or type(item) is dict for item in state):
         held, slots = state
         if all(type(name) is str for name in {**(held or {}), **(slots or {})}):
-            return b"=a" + attribute_parts(digest_caches.attributes(value, held, slots), enc)
+            return b"=a" + attribute_parts(cached_state.attributes(value, held, slots), enc)
     if type(state) is tuple:
-        state = digest_caches.items(value, state)
+        state = cached_state.items(value, state)
     return b"=v" + parts([enc.encode(state)])

@@ -14,7 +14,7 @@ from tensorlake_nb.engine.cluster import session as sessions
 from tensorlake_nb.engine.cluster.session import Session
 from tensorlake_nb.engine.runs import detached
 from tensorlake_nb.errors import OptionError
-from tensorlake_nb.store.claims import meeting as sharing
+from tensorlake_nb.store.claims import meeting
 from tensorlake_nb.store.claims.lease import Lease, leases
 from tensorlake_nb.store.collecting.removal import Collection
 from tensorlake_nb.store.collecting.retention import GRACE_S, Retention
@@ -215,7 +215,7 @@ class _Watch:
             store = self._session.store()
             before = {lease.run_id: lease.beat for lease in leases(store)}
             if before:
-                time.sleep(sharing.EXPIRY * (sharing.BEAT_S if store.is_local else sharing.REMOTE_BEAT_S))
+                time.sleep(meeting.EXPIRY * (meeting.BEAT_S if store.is_local else meeting.REMOTE_BEAT_S))
             after = {lease.run_id: lease.beat for lease in leases(store)}
             self._beating = frozenset(run_id for run_id, beat in after.items() if before.get(run_id) != beat)
         return self._beating

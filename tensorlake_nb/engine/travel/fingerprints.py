@@ -19,9 +19,9 @@ from tensorlake_nb.core.fingerprint.redefined_classes import held_as, named
 from tensorlake_nb.core.functions.function import Function
 from tensorlake_nb.core.graphs.builder import FrozenGraph
 from tensorlake_nb.core.values.object_rules import CODE_TYPES
-from tensorlake_nb.engine.travel import patches as patching
 from tensorlake_nb.engine.travel.main_module import names_seen
 from tensorlake_nb.engine.travel.packing import unpack
+from tensorlake_nb.engine.travel.patches import notice
 from tensorlake_nb.errors import StoreError
 from tensorlake_nb.store.checkpoints.store import Store
 from tensorlake_nb.store.codecs.classes import ClassResolver, ClassTable, ModuleResolver
@@ -35,7 +35,7 @@ def fingerprints(graph: FrozenGraph, inputs: Mapping[str, Any]) -> dict[str, Fun
     """
     prints: dict[str, FunctionPrint] = {}
     patches = find_patches()
-    patching.notice(patches)
+    notice(patches)
     arriving: dict[str, frozenset[type]] = {}
     made_before: dict[str, dict[str, str]] = {}
     given = frozenset(_classes_within(inputs))

@@ -22,14 +22,13 @@ from typing import Any
 import cloudpickle
 from cloudpickle import cloudpickle as internals
 
-from tensorlake_nb.core import jinja_templates as jinja
+from tensorlake_nb.core import jinja_templates
 from tensorlake_nb.core.code.names_read import named_in_texts, reads_of
 from tensorlake_nb.core.fingerprint.redefined_classes import definition_of
 from tensorlake_nb.core.fingerprint.values import set_travels
 from tensorlake_nb.core.functions.function import Function
 from tensorlake_nb.core.origin import Origin, origin_of_module
-from tensorlake_nb.engine.travel import library_wrappers as travel_functools
-from tensorlake_nb.engine.travel import patches as patching
+from tensorlake_nb.engine.travel import library_wrappers, patches
 from tensorlake_nb.engine.travel.unpickler import (
     PROCESS,
     _class_of_import,
@@ -159,17 +158,17 @@ class ProjectPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return self._function_object(obj)
         if isinstance(obj, types.CodeType):
             return _code(obj)
-        template = jinja.reducer_of(type(obj))
+        template = jinja_templates.reducer_of(type(obj))
         if template is not None:
             return template(obj)
-        made_by_library = travel_functools.reduced(obj)
+        made_by_library = library_wrappers.reduced(obj)
         if made_by_library is not None:
             return made_by_library
-        if isinstance(obj, patching.FOUND_BY_NAME):
-            name = patching.hidden_name(obj)
+        if isinstance(obj, patches.FOUND_BY_NAME):
+            name = patches.hidden_name(obj)
             if name is not None:
-                return patching.original, name
-        claims_another = isinstance(obj, types.FunctionType) and patching.claims_another_module(obj)
+                return patches.original, name
+        claims_another = isinstance(obj, types.FunctionType) and patches.claims_another_module(obj)
         reduced = self._dynamic_function_reduce(obj) if claims_another else super().reducer_override(obj)
         if not isinstance(reduced, tuple):
             return _plain_state(obj) if _asks_itself(type(obj)) else reduced

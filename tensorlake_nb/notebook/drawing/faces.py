@@ -7,7 +7,7 @@ from typing import Any
 
 from tensorlake_nb.core.graphs.builder import GraphBuilder
 from tensorlake_nb.errors import GraphError
-from tensorlake_nb.notebook.drawing import html as text_view
+from tensorlake_nb.notebook.drawing import html
 from tensorlake_nb.notebook.drawing.picture import Picture, of_definition
 
 
@@ -27,9 +27,9 @@ def picture_of(shown: Any) -> Picture:
 
 def html_of(shown: Any) -> str:
     """Return static HTML with an SVG drawing."""
-    return text_view.html(picture_of(shown))
+    return html.html(picture_of(shown))
 
 
 def plain_of(shown: Any) -> str:
     """One line that is the same whenever the graph or the outcome is the same."""
-    return text_view.plain(picture_of(shown))
+    return html.plain(picture_of(shown))

@@ -21,7 +21,7 @@ import traitlets
 from tensorlake_nb.engine.runs.graph import Graph
 from tensorlake_nb.engine.runs.run import Run
 from tensorlake_nb.errors import InternalError
-from tensorlake_nb.notebook.drawing import html as text_view
+from tensorlake_nb.notebook.drawing import html
 from tensorlake_nb.notebook.drawing.faces import picture_of
 from tensorlake_nb.notebook.panel.messages import MIME_TYPE, PanelState, crossing, delta
 from tensorlake_nb.notebook.panel.panel_state import state_of_graph, state_of_run
@@ -82,8 +82,8 @@ class Panel(anywidget.AnyWidget):
         picture = picture_of(self.subject)
         data = {
             MIME_TYPE: self.look().wire(),
-            "text/html": text_view.html(picture),
-            "text/plain": text_view.plain(picture),
+            "text/html": html.html(picture),
+            "text/plain": html.plain(picture),
         }
         if is_live:
             data[WIDGET_VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tensorlake_nb.core import jinja_templates as jinja
+from tensorlake_nb.core import jinja_templates
 from tensorlake_nb.store.codecs import remade
 
 #: Gives what ``__reduce__`` would, or ``NotImplemented``. ``can_be_kept`` tries whether something pickles.
@@ -67,7 +67,7 @@ def _rule_for(cls: type) -> Reducer | None:
         return _masked
     if issubclass(cls, io.IOBase) and cls.__module__ == "_io" and not issubclass(cls, io.BytesIO | io.StringIO):
         return _file
-    template = jinja.reducer_of(cls)
+    template = jinja_templates.reducer_of(cls)
     if template is not None:
         return lambda value, _: template(value)
     if issubclass(cls, BaseException):
