@@ -106,7 +106,7 @@ def test_a_stopped_cell_shows_what_became_of_the_run_and_no_frames_of_ours(noteb
     notebook.interrupt()
     stopped = notebook.finish(cell)
     (shown,) = stopped.tracebacks
-    going_on = shown.partition("; ")[2].partition(" goes on")[0]
+    going_on = shown.partition("; ")[2].partition(" continues it")[0]
     resumed = notebook.run(f"run = {going_on}; print(run.status, run.output(work) == list(range(60)))")
 
     assert shown.startswith("KeyboardInterrupt: run ")
