@@ -18,10 +18,7 @@ settings.register_profile("tensorlake", deadline=None, print_blob=True)
 settings.load_profile("tensorlake")
 
 
-def pytest_sessionstart() -> None:
-    gc.disable()  # all that collecting imports stays
-
-
+_begun: set[str] = set()
 #: The marks of all tests in a folder.
 _MARKS = {
     "browser": ("browser", "slow"),
@@ -38,11 +35,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(mark)
 
 
+def pytest_collectstart() -> None:
+    gc.disable()  # all that collecting imports stays
+
+
 def pytest_collection_finish() -> None:
-    """What all test modules have imported stays to the end: no garbage collection looks through it again."""
-    gc.collect()
-    gc.freeze()
     gc.enable()
+
+
+def pytest_runtest_logstart(location: tuple[str, int | None, str]) -> None:
+    """Before the first test of a file, take what there is out of sight of the garbage collector.
+
+    Test modules import most of what there is; full collections, which folds ask for, would go through it each time.
+    """
+    if location[0] not in _begun:
+        _begun.add(location[0])
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
