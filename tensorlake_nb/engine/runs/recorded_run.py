@@ -158,9 +158,14 @@ class RecordedRun:
         return self._on_loop(lambda: elements(self._state, name, state, start, count))
 
     @property
-    def spell(self) -> tuple[float, float | None]:
-        """Its begin and end (s since the epoch); the end is ``None`` while it runs."""
-        return self._state.started_at or self._blueprint.created_at, self._state.ended_at
+    def started_at(self) -> float:
+        """When it began (s since the epoch)."""
+        return self._state.started_at or self._blueprint.created_at
+
+    @property
+    def ended_at(self) -> float | None:
+        """When it ended (s since the epoch); ``None`` while it runs."""
+        return self._state.ended_at
 
     @property
     def doing(self) -> str:
@@ -182,13 +187,12 @@ class RecordedRun:
             return sum(counts[name] or 0 for counts in counted)
 
         status = self.status
-        started_at, ended_at = self.spell
         return RunSummary(
             id=self.id,
             graph=self.graph,
             status=status,
-            started_at=started_at,
-            ended_at=ended_at,
+            started_at=self.started_at,
+            ended_at=self.ended_at,
             computed=total("computed"),
             replayed=total("replayed"),
             failed=total("failed"),

@@ -70,13 +70,12 @@ def state_of_run(run: Run, *, graph_key: str | None = None, blocking: bool = Fal
     """Return the state that a panel shows of a run now."""
     status = run.status
     standings = run.standings()
-    started_at, ended_at = run.spell
     head = RunHead(
         id=run.id,
         short=short_id(run.id),
         status=RUN_STATUS.validate_python(status),
-        started_at=started_at,
-        ended_at=ended_at,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
         error=(run.error or "")[:_LONGEST] or None if status == "failed" and not run.failures else None,
         blocking=blocking and status == "running",
         doing=run.doing,

@@ -234,7 +234,7 @@ class PanelRequests:
 
     def _timeline(self, run: Run) -> dict[str, Any]:
         bars, is_joined = run.timeline()
-        started_at, ended_at = run.spell
+        started_at, ended_at = run.started_at, run.ended_at
         ends = [bar.ended_at for bar in bars if bar.ended_at is not None]
         last = ended_at if ended_at is not None else max([started_at, *ends, *(bar.started_at for bar in bars)])
         return {
