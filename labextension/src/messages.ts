@@ -6,6 +6,8 @@
  * Times are seconds since the epoch, durations seconds, unless a name says otherwise.
  */
 
+import { byName, flag, listOf, number, oneOf, optional, orNull, type Read, record, shape, text } from './narrow';
+
 /** Raised on both sides when a message can't be read by the other side any more. */
 export const VERSION = 1;
 
@@ -425,17 +427,101 @@ export class VersionMismatch extends Error {
   }
 }
 
-/** A plain object, or an error that names what it should have been. */
-function record(value: unknown, what: string): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new TypeError(`${what} is no object`);
-  return value as Record<string, unknown>;
-}
+const counts = shape<Counts>({
+  waiting: number,
+  queued: number,
+  running: number,
+  computed: number,
+  replayed: number,
+  failed: number,
+  cancelled: number,
+});
 
-function versioned(value: unknown, what: string): Record<string, unknown> {
-  const message = record(value, what);
-  if (message['version'] !== VERSION) throw new VersionMismatch(message['version']);
-  return message;
-}
+const standing = shape<Standing>({
+  state: oneOf('waiting', 'queued', 'running', 'computed', 'replayed', 'stale', 'failed', 'cancelled', 'not taken'),
+  counts,
+  total: orNull(number),
+  outputs: number,
+  seconds: number,
+  startedAt: orNull(number),
+  endedAt: orNull(number),
+  queuedSeconds: number,
+  retries: number,
+  rate: orNull(number),
+  etaSeconds: orNull(number),
+  savedSeconds: number,
+  savedBy: text,
+  progress: orNull(shape({ current: number, total: number })),
+  error: orNull(text),
+  notes: listOf(text),
+  stale: text,
+});
+
+const runHead = shape<RunHead>({
+  id: text,
+  short: text,
+  status: oneOf('running', 'succeeded', 'failed', 'cancelled', 'interrupted'),
+  startedAt: number,
+  endedAt: orNull(number),
+  error: orNull(text),
+  blocking: flag,
+  doing: text,
+  criticalPath: listOf(text),
+});
+
+const graphShape = shape<GraphShape>({
+  name: text,
+  about: text,
+  start: text,
+  nodes: listOf(
+    shape<GraphNode>({
+      name: text,
+      kind: oneOf('function', 'router', 'reducer'),
+      about: text,
+      options: byName(text),
+    }),
+  ),
+  edges: listOf(shape<GraphEdge>({ source: text, target: text, into: orNull(text), routed: flag })),
+  problems: listOf(text),
+});
+
+const reason = orNull(text);
+const actions = shape<Actions>({
+  run: reason,
+  cancel: reason,
+  force: reason,
+  resume: reason,
+  again: reason,
+  refresh: reason,
+  rerunFailed: reason,
+  plan: reason,
+});
+
+const version: Read<typeof VERSION> = (value) => {
+  if (value !== VERSION) throw new VersionMismatch(value);
+  return VERSION;
+};
+
+const panelState = shape<PanelState>({
+  version,
+  modelId: orNull(text),
+  graphKey: orNull(text),
+  graph: graphShape,
+  run: orNull(runHead),
+  nodes: byName(standing),
+  actions,
+  form: orNull(shape<InputForm>({ schema: record, values: record })),
+  at: number,
+});
+
+const delta = shape<Delta>({
+  version,
+  kind: oneOf('delta'),
+  at: number,
+  run: optional(orNull(runHead)),
+  nodes: optional(byName(standing)),
+  actions: optional(actions),
+});
 
 /**
  * Narrow what came from the kernel or from a saved notebook.
@@ -443,19 +529,13 @@ function versioned(value: unknown, what: string): Record<string, unknown> {
  * @throws VersionMismatch if another version wrote it, TypeError if it is something else.
  */
 export function parseState(value: unknown): PanelState {
-  const message = versioned(value, 'the panel state');
-  const graph = record(message['graph'], 'the graph');
-  if (!Array.isArray(graph['nodes']) || !Array.isArray(graph['edges'])) throw new TypeError('the graph has no nodes');
-  record(message['nodes'], 'the nodes');
-  record(message['actions'], 'the actions');
-  if (message['run'] !== null) record(message['run'], 'the run');
-  return message as unknown as PanelState;
+  return panelState(value, 'the panel state');
 }
 
-/** Narrow a message that a live panel is sent. */
+/** Narrow a message that a live panel is sent; null if it is none about a change. */
 export function parseDelta(value: unknown): Delta | null {
-  if (typeof value !== 'object' || value === null || (value as { kind?: unknown }).kind !== 'delta') return null;
-  return versioned(value, 'the change') as unknown as Delta;
+  if (typeof value !== 'object' || value === null || !('kind' in value) || value.kind !== 'delta') return null;
+  return delta(value, 'the change');
 }
 
 /** Narrow a reply to a request, wherever it came from; null if it is none. */

@@ -40,5 +40,24 @@ describe('a message', () => {
     expect(() => parseState(junk)).toThrow();
   });
 
+  const running = (): Record<string, unknown> => read('state-running.json') as Record<string, unknown>;
+
+  it.each([
+    [
+      { graph: { ...(running()['graph'] as object), nodes: [{ name: 'a', kind: 'loop' }] } },
+      /graph.nodes\[0\].kind isn't/,
+    ],
+    [{ nodes: { fetch: {} } }, /nodes.fetch.state isn't one of waiting, /],
+    [{ at: 'now' }, /state.at isn't a number/],
+    [{ actions: undefined }, /actions isn't an object/],
+    [{ form: { schema: [], values: {} } }, /form.schema isn't an object/],
+  ])('with a field that is something else says which (%#)', (wrong, said) => {
+    expect(() => parseState({ ...running(), ...wrong })).toThrow(said);
+  });
+
+  it('may have fields that this page does not know', () => {
+    expect(parseState({ ...running(), later: 1 })).toEqual(parseState(running()));
+  });
+
   it('that is no change is left alone', () => expect(parseDelta({ id: 'x', ok: true })).toBeNull());
 });
