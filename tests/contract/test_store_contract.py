@@ -14,7 +14,7 @@ import pytest
 import zarr
 
 from tensorlake_nb.core.batches.batch import BARE, Span
-from tensorlake_nb.core.batches.outputs import Routes
+from tensorlake_nb.core.batches.output_columns import Routes
 from tensorlake_nb.errors import (
     CheckpointNotFoundError,
     CorruptCheckpointError,

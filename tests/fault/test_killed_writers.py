@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tensorlake_nb.core.batches.outputs import Routes
+from tensorlake_nb.core.batches.output_columns import Routes
 from tensorlake_nb.store.checkpoints.store import Store
 from tests.support.damage import Damage, emptied, flipped, harm, junk, longer, zeroed
 from tests.support.stores import FINGERPRINT, add, key, local_store, outcome_of
 
 WRITE_AND_DIE = """
 import os, signal, sys
-from tensorlake_nb.core.batches.outputs import Routes
+from tensorlake_nb.core.batches.output_columns import Routes
 from tests.support.stores import FINGERPRINT, add, key, local_store
 from pathlib import Path
 import numpy as np

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tensorlake_nb.core.batches.batch import BARE
-from tensorlake_nb.core.batches.outputs import Routes, concat
+from tensorlake_nb.core.batches.output_columns import Routes, concat
 from tensorlake_nb.store.format.outcomes import Entry
 from tests.support.stores import FINGERPRINT, encoded, key, local_store
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tensorlake_nb.core.batches.batch import BARE, Span
-from tensorlake_nb.core.batches.outputs import NO_ELEMENTS, NO_OUTPUTS, OutputColumns, Routes, Targets, concat
+from tensorlake_nb.core.batches.output_columns import NO_ELEMENTS, NO_OUTPUTS, OutputColumns, Routes, Targets, concat
 from tensorlake_nb.core.batches.spans import joined
 from tensorlake_nb.core.keys import one_by_one
 from tensorlake_nb.errors import InternalError

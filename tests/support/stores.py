@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pydantic
 
 from tensorlake_nb.core.batches.batch import BARE, Span
-from tensorlake_nb.core.batches.outputs import OutputColumns
+from tensorlake_nb.core.batches.output_columns import OutputColumns
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.store.checkpoints.opening import open_filesystem, open_store

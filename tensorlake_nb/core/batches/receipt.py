@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tensorlake_nb.core.batches.batch import Failure
-from tensorlake_nb.core.batches.outputs import OutputColumns
+from tensorlake_nb.core.batches.output_columns import OutputColumns
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tensorlake_nb.core.batches.outputs import Positions
+from tensorlake_nb.core.batches.output_columns import Positions
 from tensorlake_nb.core.batches.positions import Address, Slice
 from tensorlake_nb.core.graphs.plan import FAN_IN
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, group_digests, one_by_one, row_digest, stream_digest

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from tensorlake_nb.core.batches.batch import BARE, Column, Span
-from tensorlake_nb.core.batches.outputs import OutputColumns, Positions, concat
+from tensorlake_nb.core.batches.output_columns import OutputColumns, Positions, concat
 from tensorlake_nb.core.batches.positions import Address, Slice
 from tensorlake_nb.core.batches.receipt import Piece
 from tensorlake_nb.core.graphs.plan import Plan, Port

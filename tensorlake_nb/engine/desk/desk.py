@@ -11,7 +11,7 @@ from functools import reduce
 
 from tensorlake_nb.core.batches.batch import Batch, Call, Fold, Span
 from tensorlake_nb.core.batches.messages import Lost
-from tensorlake_nb.core.batches.outputs import OutputColumns, concat
+from tensorlake_nb.core.batches.output_columns import OutputColumns, concat
 from tensorlake_nb.core.batches.positions import Address, Slice, take
 from tensorlake_nb.core.batches.receipt import Piece, Receipt
 from tensorlake_nb.core.graphs.plan import Plan

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tensorlake_nb.core.batches.batch import Call
-from tensorlake_nb.core.batches.outputs import OutputColumns, Targets, concat
+from tensorlake_nb.core.batches.output_columns import OutputColumns, Targets, concat
 from tensorlake_nb.core.batches.positions import Address, Slice
 from tensorlake_nb.core.graphs.plan import Plan
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, RunId, group_digests, task_keys

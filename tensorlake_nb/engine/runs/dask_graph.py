@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from dask.task_spec import Task, TaskRef
 
-from tensorlake_nb.core.batches.outputs import OutputColumns
+from tensorlake_nb.core.batches.output_columns import OutputColumns
 from tensorlake_nb.core.graphs.plan import Plan
 from tensorlake_nb.core.planning.blueprint import Blueprint
 from tensorlake_nb.core.planning.events import StreamReplayed

@@ -16,7 +16,7 @@ from distributed import Worker, WorkerPlugin
 
 from tensorlake_nb.core.batches import spans as sp
 from tensorlake_nb.core.batches.batch import BARE, Batch
-from tensorlake_nb.core.batches.outputs import NO_OUTPUTS, OutputColumns, Targets, concat
+from tensorlake_nb.core.batches.output_columns import NO_OUTPUTS, OutputColumns, Targets, concat
 from tensorlake_nb.core.batches.receipt import Receipt
 from tensorlake_nb.core.keys import RunId, one_by_one
 from tensorlake_nb.engine.calls.failure_text import error_text, short_repr

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from tensorlake_nb.core.batches.batch import Fold
-from tensorlake_nb.core.batches.outputs import OutputColumns
+from tensorlake_nb.core.batches.output_columns import OutputColumns
 from tensorlake_nb.core.batches.positions import Slice, take
 from tensorlake_nb.core.keys import fold_next, fold_start, one_by_one, task_key
 from tensorlake_nb.core.planning.blueprint import Blueprint

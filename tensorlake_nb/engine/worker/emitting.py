@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from tensorlake_nb.core.batches.batch import Failure
-from tensorlake_nb.core.batches.outputs import NO_OUTPUTS, OutputColumns
+from tensorlake_nb.core.batches.output_columns import NO_OUTPUTS, OutputColumns
 from tensorlake_nb.core.batches.receipt import Piece, Receipt
 from tensorlake_nb.core.keys import DIGEST_SIZE, one_by_one
 from tensorlake_nb.engine.calls.caller import Returned

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tensorlake_nb.core.batches.batch import BARE, Batch, Call, Column, Failure, FailureKind
-from tensorlake_nb.core.batches.outputs import Routes
+from tensorlake_nb.core.batches.output_columns import Routes
 from tensorlake_nb.core.batches.receipt import Piece, Receipt
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, TaskKey, one_by_one, task_keys
 from tensorlake_nb.core.streams.uncacheable_keys import item_place

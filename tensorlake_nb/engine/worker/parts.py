@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tensorlake_nb.core.batches import spans as sp
 from tensorlake_nb.core.batches.batch import Span
-from tensorlake_nb.core.batches.outputs import OutputColumns, Targets
+from tensorlake_nb.core.batches.output_columns import OutputColumns, Targets
 from tensorlake_nb.core.keys import Digest, TaskKey, group_digests
 from tensorlake_nb.engine.worker.returns import Item, Returns
 from tensorlake_nb.store.format.outcomes import Entry

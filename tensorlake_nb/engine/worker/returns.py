@@ -8,7 +8,7 @@ from io import IOBase
 from typing import Any
 
 from tensorlake_nb.core.batches.batch import BARE, Call
-from tensorlake_nb.core.batches.outputs import Routes, Targets
+from tensorlake_nb.core.batches.output_columns import Routes, Targets
 from tensorlake_nb.core.functions.targets import RouteTo, target_names
 from tensorlake_nb.core.keys import TaskKey
 from tensorlake_nb.core.values.digest import digest_with_notes

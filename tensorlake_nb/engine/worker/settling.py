@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from tensorlake_nb.core.batches.batch import Failure
-from tensorlake_nb.core.batches.outputs import OutputColumns
+from tensorlake_nb.core.batches.output_columns import OutputColumns
 from tensorlake_nb.core.batches.receipt import Piece
 from tensorlake_nb.core.keys import DIGEST_SIZE, TaskKey
 from tensorlake_nb.engine.calls.caller import Make, Returned

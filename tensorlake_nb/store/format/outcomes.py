@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from blake3 import blake3
 
 from tensorlake_nb.core.batches.batch import BARE, Span
-from tensorlake_nb.core.batches.outputs import OutputColumns, Routes, Targets, concat
+from tensorlake_nb.core.batches.output_columns import OutputColumns, Routes, Targets, concat
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.errors import InternalError
 from tensorlake_nb.store.codecs.codec import Encoded

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tensorlake_nb.core.batches import spans as sp
 from tensorlake_nb.core.batches.batch import BARE, Span
-from tensorlake_nb.core.batches.outputs import NO_OUTPUTS, OutputColumns, Routes, Targets
+from tensorlake_nb.core.batches.output_columns import NO_OUTPUTS, OutputColumns, Routes, Targets
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.errors import CorruptCheckpointError, InternalError
 from tensorlake_nb.store.codecs.codec import PICKLE

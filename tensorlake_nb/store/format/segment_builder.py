@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorlake_nb.core.batches.outputs import Targets
+from tensorlake_nb.core.batches.output_columns import Targets
 from tensorlake_nb.core.keys import TaskKey, picture_key
 from tensorlake_nb.store.codecs.codec import NDARRAY, PICKLE, Encoded
 from tensorlake_nb.store.filesystems.protocol import Buffer

@@ -12,7 +12,7 @@ import numpy as np
 from blake3 import blake3
 
 from tensorlake_nb.core.batches.batch import Span
-from tensorlake_nb.core.batches.outputs import Routes
+from tensorlake_nb.core.batches.output_columns import Routes
 from tensorlake_nb.core.keys import Digest, TaskKey, one_by_one
 from tensorlake_nb.store.codecs.codec import NDARRAY, ZARR_DTYPES, Encoded
 from tensorlake_nb.store.codecs.msgpack import packb

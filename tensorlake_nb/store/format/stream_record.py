@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorlake_nb.core.batches.batch import Span
-from tensorlake_nb.core.batches.outputs import OutputColumns, Routes
+from tensorlake_nb.core.batches.output_columns import OutputColumns, Routes
 from tensorlake_nb.core.keys import Digest
 from tensorlake_nb.errors import CorruptCheckpointError
 from tensorlake_nb.store.format.record import base64_of, numbers_of

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tensorlake_nb.core.batches.outputs import OutputColumns
+from tensorlake_nb.core.batches.output_columns import OutputColumns
 from tensorlake_nb.core.keys import TaskKey
 from tensorlake_nb.errors import CheckpointNotFoundError, InternalError
 from tensorlake_nb.store.format.outcomes import TaskOutcome

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tensorlake_nb.core.batches.batch import BARE
-from tensorlake_nb.core.batches.outputs import OutputColumns
+from tensorlake_nb.core.batches.output_columns import OutputColumns
 from tensorlake_nb.core.keys import TaskKey, picture_key
 from tensorlake_nb.errors import CheckpointNotFoundError
 from tensorlake_nb.store.codecs.codec import Encoded

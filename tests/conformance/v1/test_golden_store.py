@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 from tensorlake_nb.core.batches.batch import BARE
-from tensorlake_nb.core.batches.outputs import Routes
+from tensorlake_nb.core.batches.output_columns import Routes
 from tensorlake_nb.errors import UntrustedCheckpointError
 from tensorlake_nb.store.checkpoints.opening import open_store
 from tensorlake_nb.store.checkpoints.run_log import RunLog, list_runs

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tensorlake_nb.core.batches.batch import BARE
-from tensorlake_nb.core.batches.outputs import OutputColumns, Routes
+from tensorlake_nb.core.batches.output_columns import OutputColumns, Routes
 from tensorlake_nb.core.keys import Digest, TaskKey
 from tensorlake_nb.store.checkpoints.run_log import RunLog
 from tensorlake_nb.store.format.outcomes import Entry

@@ -9,7 +9,7 @@ import pytest
 
 from tensorlake_nb import RouteTo, tensorlake_function
 from tensorlake_nb.core.batches.batch import FailureKind
-from tensorlake_nb.core.batches.outputs import Routes
+from tensorlake_nb.core.batches.output_columns import Routes
 from tensorlake_nb.core.batches.receipt import Receipt
 from tensorlake_nb.core.keys import RunId
 from tensorlake_nb.core.values.digest import digest

@@ -21,7 +21,7 @@ from tensorlake_nb import (
     tensorlake_router,
 )
 from tensorlake_nb.core.batches.batch import BARE, Column, FailureKind
-from tensorlake_nb.core.batches.outputs import Routes
+from tensorlake_nb.core.batches.output_columns import Routes
 from tensorlake_nb.core.keys import DIGEST_SIZE, RunId, row_digest
 from tensorlake_nb.core.values.digest import digest
 from tensorlake_nb.engine.calls import loaded as functions

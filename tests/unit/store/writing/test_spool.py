@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tensorlake_nb.core.batches.batch import BARE, Span
-from tensorlake_nb.core.batches.outputs import Routes
+from tensorlake_nb.core.batches.output_columns import Routes
 from tensorlake_nb.errors import InternalError
 from tensorlake_nb.store.filesystems.local import LocalFilesystem
 from tensorlake_nb.store.format.outcomes import Entry
