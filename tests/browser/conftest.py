@@ -31,7 +31,7 @@ SCREENSHOTS = Path(os.environ.get("TENSORLAKE_NB_SCREENSHOTS", "build/screenshot
 
 Open = Callable[..., Notebook]
 
-expect.set_options(timeout=20_000)  # two cores, and a kernel that starts a cluster in threads
+expect.set_options(timeout=60_000)  # two loaded cores, and a kernel that starts a cluster in threads
 
 
 @pytest.fixture(scope="package")

@@ -24,7 +24,7 @@ index => {
   return null;
 }
 """
-SLOW_MS = 45_000
+SLOW_MS = 120_000
 
 
 class Notebook:
