@@ -17,20 +17,24 @@ export const MIME_TYPE = 'application/vnd.tensorlake.graph+json';
 /** The comm that the browser opens for requests; the kernel answers on it, and never speaks first. */
 export const CONTROL_TARGET = 'tensorlake.control';
 
-export type NodeKind = 'function' | 'router' | 'reducer';
+const nodeKind = oneOf('function', 'router', 'reducer');
+export type NodeKind = ReturnType<typeof nodeKind>;
 
-export type State =
-  | 'waiting'
-  | 'queued'
-  | 'running'
-  | 'computed'
-  | 'replayed'
-  | 'stale'
-  | 'failed'
-  | 'cancelled'
-  | 'not taken';
+const state = oneOf(
+  'waiting',
+  'queued',
+  'running',
+  'computed',
+  'replayed',
+  'stale',
+  'failed',
+  'cancelled',
+  'not taken',
+);
+export type State = ReturnType<typeof state>;
 
-export type RunStatus = 'running' | 'succeeded' | 'failed' | 'cancelled' | 'interrupted';
+const runStatus = oneOf('running', 'succeeded', 'failed', 'cancelled', 'interrupted');
+export type RunStatus = ReturnType<typeof runStatus>;
 
 export interface GraphNode {
   readonly name: string;
@@ -438,7 +442,7 @@ const counts = shape<Counts>({
 });
 
 const standing = shape<Standing>({
-  state: oneOf('waiting', 'queued', 'running', 'computed', 'replayed', 'stale', 'failed', 'cancelled', 'not taken'),
+  state,
   counts,
   total: orNull(number),
   outputs: number,
@@ -460,7 +464,7 @@ const standing = shape<Standing>({
 const runHead = shape<RunHead>({
   id: text,
   short: text,
-  status: oneOf('running', 'succeeded', 'failed', 'cancelled', 'interrupted'),
+  status: runStatus,
   startedAt: number,
   endedAt: orNull(number),
   error: orNull(text),
@@ -476,7 +480,7 @@ const graphShape = shape<GraphShape>({
   nodes: listOf(
     shape<GraphNode>({
       name: text,
-      kind: oneOf('function', 'router', 'reducer'),
+      kind: nodeKind,
       about: text,
       options: byName(text),
     }),

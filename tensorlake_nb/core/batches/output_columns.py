@@ -196,9 +196,8 @@ class OutputColumns:
             counts, sizes = self.counts[elements], self.sizes[elements]
             ends = np.cumsum(sizes)
             outputs = np.arange(sizes.sum()) + np.repeat(self.starts[elements] - (ends - sizes), sizes)
-        digests = np.frombuffer(self.digests, dtype=np.uint8).reshape(-1, DIGEST_SIZE)[outputs].tobytes()
         routes = None if self.routes is None else self.routes.at(outputs)
-        return OutputColumns(counts, sp.pick(self.spans, outputs), digests, routes)
+        return OutputColumns(counts, sp.pick(self.spans, outputs), picked(self.digests, outputs), routes)
 
     def one_by_one(self) -> OutputColumns:
         """Return each output as an element of its own."""
@@ -212,6 +211,11 @@ class OutputColumns:
 #: The outputs of no elements, and of one element without outputs.
 NO_ELEMENTS = OutputColumns(None, (), b"")
 NO_OUTPUTS = NO_ELEMENTS.as_list()
+
+
+def picked(digests: bytes, places: Positions) -> bytes:
+    """Return the digests at some positions, end to end as those that they are picked from."""
+    return np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_SIZE)[places].tobytes()
 
 
 def concat(parts: Sequence[OutputColumns]) -> OutputColumns:

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from tensorlake_nb.core.batches.batch import BARE, Column, Span
-from tensorlake_nb.core.batches.output_columns import OutputColumns, Positions, concat
+from tensorlake_nb.core.batches.output_columns import OutputColumns, Positions, concat, picked
 from tensorlake_nb.core.batches.positions import Address, Slice
 from tensorlake_nb.core.batches.receipt import Piece
 from tensorlake_nb.core.graphs.plan import Plan, Port
@@ -92,11 +92,6 @@ def settled(piece: Piece, slices: Sequence[Slice]) -> Iterator[ChunkData]:
         computed -= mine
         yield ChunkData(where, piece.outputs.cut(first, first + where.size), mine, where.size - mine)
         first += where.size
-
-
-def picked(digests: bytes, places: Positions) -> bytes:
-    """Those at some positions of digests that stand end to end."""
-    return np.frombuffer(digests, dtype=np.uint8).reshape(-1, DIGEST_SIZE)[places].tobytes()
 
 
 def together(parts: Sequence[Elements]) -> Elements:

@@ -13,12 +13,13 @@ import numpy as np
 from blake3 import blake3
 
 from tensorlake_nb.core.batches.batch import BARE, Span
+from tensorlake_nb.core.batches.output_columns import picked
 from tensorlake_nb.core.batches.positions import Address, Slice
 from tensorlake_nb.core.graphs.plan import FAN_IN, Plan
 from tensorlake_nb.core.keys import DIGEST_SIZE, Digest, one_by_one
 from tensorlake_nb.core.planning.events import Chunk
 from tensorlake_nb.core.streams.rows import rows_of
-from tensorlake_nb.core.streams.tables import ChunkData, Rows, Streams, arriving, picked
+from tensorlake_nb.core.streams.tables import ChunkData, Rows, Streams, arriving
 
 #: Of what there is one of: the inputs of a run, and what a reducer emits.
 ROOT = Digest(blake3(b"place/1").digest())
